@@ -1,0 +1,289 @@
+"""Events: immutable stored facts, past tense, numbered 1..n without holes in their conversation.
+
+An `Event` has the columns of the table ``chat_events``. The store gives it ``id``, ``seq`` and ``timestamp``; until
+then they are empty. Each function below makes one type of event: they are the whole vocabulary, and the only
+places that know what an event carries.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from tom.conversation.part import ToolCall
+from tom.conversation.tool import ToolClass
+from tom.conversation.usage import Usage, estimate_tokens
+
+MESSAGE_OVERHEAD = 3
+"""Tokens that a message costs besides its text (role, separators)."""
+
+
+class EventType(StrEnum):
+    """The types that this version writes. Types of a newer version are kept and passed on unread."""
+
+    CONVERSATION_OPENED = "conversation.opened"
+    PROMPT_SET = "prompt.set"
+    MESSAGE_RECEIVED = "message.received"
+    RUN_RETRIED = "run.retried"
+    RUN_STARTED = "run.started"
+    RUN_RESUMED = "run.resumed"
+    MODEL_REPLIED = "model.replied"
+    MODEL_FAILED = "model.failed"
+    TOOL_CALLED = "tool.called"
+    TOOL_RETURNED = "tool.returned"
+    TOOL_UNRESOLVED = "tool.unresolved"
+    RUN_WAITING = "run.waiting"
+    RUN_COMPLETED = "run.completed"
+    RUN_FAILED = "run.failed"
+    RUN_CANCELLED = "run.cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One fact. ``extra`` holds JSON values; ``usage`` is set where tokens were spent."""
+
+    conversation_id: str
+    type: str
+    id: str = ""
+    seq: int = 0
+    timestamp: str = ""
+    role: str | None = None
+    content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    token_count: int = 0
+    request_id: str | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The run this belongs to; empty for events of the conversation itself."""
+        return self.extra.get("run_id", "")
+
+    @property
+    def turn(self) -> int:
+        """The turn within the run, from 0."""
+        return self.extra.get("turn", 0)
+
+    def stored(self, *, event_id: str, seq: int, timestamp: str) -> "Event":
+        """The same fact as the store wrote it."""
+        return replace(self, id=event_id, seq=seq, timestamp=timestamp)
+
+
+def _counted(text: str) -> int:
+    return estimate_tokens(text) + MESSAGE_OVERHEAD
+
+
+def conversation_opened(conversation_id: str, *, surface: str, metadata: Mapping[str, Any] | None = None) -> Event:
+    """A conversation began at ``surface`` (``ws``, ``web``, ``android``, ``tui``, ``pwa``, ``rest``)."""
+    extra = {"kind": "chat", "surface": surface, "memory_limit": None, "metadata": dict(metadata or {})}
+    return Event(conversation_id=conversation_id, type=EventType.CONVERSATION_OPENED, extra=extra)
+
+
+def prompt_set(conversation_id: str, text: str) -> Event:
+    """An instruction holds from here on."""
+    return Event(
+        conversation_id=conversation_id,
+        type=EventType.PROMPT_SET,
+        role="system",
+        content=text,
+        token_count=_counted(text),
+    )
+
+
+def message_received(
+    conversation_id: str,
+    text: str,
+    *,
+    run_id: str,
+    request_id: str,
+    payload_digest: str,
+    surface: str,
+    options: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Event:
+    """A person's message was accepted, and with it the run ``run_id`` that answers it."""
+    extra: dict[str, Any] = {"run_id": run_id, "payload_digest": payload_digest, "surface": surface}
+    if options:
+        extra["options"] = dict(options)
+    if metadata:
+        extra["metadata"] = dict(metadata)
+    return Event(
+        conversation_id=conversation_id,
+        type=EventType.MESSAGE_RECEIVED,
+        role="user",
+        content=text,
+        extra=extra,
+        token_count=_counted(text),
+        request_id=request_id,
+    )
+
+
+def run_retried(conversation_id: str, *, run_id: str, retry_of: str, request_id: str) -> Event:
+    """The message of the failed or cancelled run ``retry_of`` is to be answered again, by ``run_id``."""
+    extra = {"run_id": run_id, "retry_of": retry_of}
+    return Event(conversation_id=conversation_id, type=EventType.RUN_RETRIED, extra=extra, request_id=request_id)
+
+
+def run_started(conversation_id: str, *, run_id: str, level: int, services: Sequence[str]) -> Event:
+    """The run left the queue."""
+    extra = {"run_id": run_id, "level": level, "services": list(services)}
+    return Event(conversation_id=conversation_id, type=EventType.RUN_STARTED, extra=extra)
+
+
+def run_resumed(conversation_id: str, *, run_id: str) -> Event:
+    """An interrupted run goes on after a restart; what its model was saying is asked for again."""
+    return Event(conversation_id=conversation_id, type=EventType.RUN_RESUMED, extra={"run_id": run_id})
+
+
+def model_replied(
+    conversation_id: str,
+    text: str,
+    *,
+    run_id: str,
+    turn: int,
+    attempt: int,
+    finish_reason: str,
+    model: str,
+    usage: Usage,
+    tool_calls: tuple[ToolCall, ...] = (),
+    thinking: str = "",
+    partial: bool = False,
+) -> Event:
+    """A model's reply ended well, or (``partial``) was kept as far as it had been shown when the run was stopped."""
+    extra: dict[str, Any] = {"run_id": run_id, "turn": turn, "attempt": attempt, "finish_reason": finish_reason}
+    if thinking:
+        extra["thinking"] = thinking
+    if partial:
+        extra["partial"] = True
+    written = text + "".join(call.name + call.arguments for call in tool_calls)
+    return Event(
+        conversation_id=conversation_id,
+        type=EventType.MODEL_REPLIED,
+        role="assistant",
+        content=text,
+        tool_calls=tool_calls,
+        model=model,
+        usage=usage,
+        extra=extra,
+        token_count=_counted(written),
+    )
+
+
+def model_failed(
+    conversation_id: str,
+    *,
+    run_id: str,
+    turn: int,
+    attempt: int,
+    code: str,
+    retryable: bool,
+    usage: Usage | None = None,
+) -> Event:
+    """One attempt at a reply failed; ``usage`` is what it cost all the same."""
+    extra = {"run_id": run_id, "turn": turn, "attempt": attempt, "code": code, "retryable": retryable}
+    return Event(conversation_id=conversation_id, type=EventType.MODEL_FAILED, extra=extra, usage=usage)
+
+
+def tool_called(
+    conversation_id: str,
+    *,
+    run_id: str,
+    turn: int,
+    call_id: str,
+    service: str,
+    tool: str,
+    arguments: Mapping[str, Any],
+    arguments_digest: str,
+    tool_class: ToolClass,
+    key: str,
+) -> Event:
+    """A tool is about to be called: written, and synced, *before* the call."""
+    extra = {
+        "run_id": run_id,
+        "turn": turn,
+        "service": service,
+        "tool": tool,
+        "arguments": dict(arguments),
+        "digest": arguments_digest,
+        "class": str(tool_class),
+        "key": key,
+        "verdict": "allow",
+    }
+    return Event(conversation_id=conversation_id, type=EventType.TOOL_CALLED, tool_call_id=call_id, extra=extra)
+
+
+def tool_returned(
+    conversation_id: str,
+    content: str,
+    *,
+    run_id: str,
+    turn: int,
+    call_id: str,
+    is_error: bool,
+    duration_ms: int,
+    truncated: bool = False,
+    taint: bool = True,
+    tool_class: ToolClass | None = None,
+) -> Event:
+    """A call's result came back, or the call was answered without being made (unknown tool, refused, bad input)."""
+    extra: dict[str, Any] = {
+        "run_id": run_id,
+        "turn": turn,
+        "is_error": is_error,
+        "duration_ms": duration_ms,
+        "taint": taint,
+    }
+    if truncated:
+        extra["truncated"] = True
+    if tool_class is not None:
+        extra["class"] = str(tool_class)
+    return Event(
+        conversation_id=conversation_id,
+        type=EventType.TOOL_RETURNED,
+        role="tool",
+        content=content,
+        tool_call_id=call_id,
+        extra=extra,
+        token_count=_counted(content),
+    )
+
+
+def tool_unresolved(
+    conversation_id: str, content: str, *, run_id: str, turn: int, call_id: str, service: str, tool: str
+) -> Event:
+    """Whether the call happened cannot be known; ``content`` says so to the person and to the model."""
+    extra = {"run_id": run_id, "turn": turn, "service": service, "tool": tool}
+    return Event(
+        conversation_id=conversation_id,
+        type=EventType.TOOL_UNRESOLVED,
+        role="tool",
+        content=content,
+        tool_call_id=call_id,
+        extra=extra,
+        token_count=_counted(content),
+    )
+
+
+def run_completed(
+    conversation_id: str, *, run_id: str, usage: Usage, finish_reason: str, hops: int, warning: str = ""
+) -> Event:
+    """The run is over and was answered; ``hops`` turns were taken."""
+    extra: dict[str, Any] = {"run_id": run_id, "finish_reason": finish_reason, "hops": hops}
+    if warning:
+        extra["warning"] = warning
+    return Event(conversation_id=conversation_id, type=EventType.RUN_COMPLETED, usage=usage, extra=extra)
+
+
+def run_failed(conversation_id: str, *, run_id: str, usage: Usage, code: str, reason: str) -> Event:
+    """The run is over without an answer; ``code`` is the stable one, ``reason`` a sentence for people."""
+    extra = {"run_id": run_id, "code": code, "reason": reason}
+    return Event(conversation_id=conversation_id, type=EventType.RUN_FAILED, usage=usage, extra=extra)
+
+
+def run_cancelled(conversation_id: str, *, run_id: str, usage: Usage, reason: str) -> Event:
+    """The run was stopped by its person."""
+    extra = {"run_id": run_id, "code": "cancelled", "reason": reason}
+    return Event(conversation_id=conversation_id, type=EventType.RUN_CANCELLED, usage=usage, extra=extra)

@@ -1,0 +1,126 @@
+"""The fold from events to what was said, run by run."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from tom.conversation import message as make
+from tom.conversation.event import MESSAGE_OVERHEAD, Event, EventType
+from tom.conversation.message import Message
+from tom.conversation.part import ToolResult
+from tom.conversation.run import TRANSITIONS, RunState
+from tom.conversation.usage import estimate_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One reply with the results of all its calls: in a prompt they are together, or not at all."""
+
+    reply: Event
+    results: tuple[Event, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every call has its result."""
+        return {call.id for call in self.reply.tool_calls} <= {result.tool_call_id for result in self.results}
+
+    def messages(self) -> tuple[Message, ...]:
+        """As messages. Of a reply that was cut off before its results came, only the text remains."""
+        text = self.reply.content or ""
+        if not self.complete:
+            count = estimate_tokens(text) + MESSAGE_OVERHEAD
+            return (make.assistant(text, (), count),) if text else ()
+        if not text and not self.reply.tool_calls:
+            return ()
+        said = make.assistant(text, self.reply.tool_calls, self.reply.token_count)
+        return (said, *(_result_message(result) for result in self.results))
+
+
+@dataclass(frozen=True, slots=True)
+class RunHistory:
+    """What one run is about and what came of it so far."""
+
+    run_id: str
+    request: Event | None = None
+    state: RunState = RunState.QUEUED
+    units: tuple[Unit, ...] = ()
+    ended: Event | None = None
+    retry_of: str = ""
+
+    def messages(self) -> tuple[Message, ...]:
+        """The person's message and all complete units, in order."""
+        said = tuple(piece for unit in self.units for piece in unit.messages())
+        return (*self.asked(), *said)
+
+    def asked(self) -> tuple[Message, ...]:
+        """The person's message alone."""
+        if self.request is None:
+            return ()
+        return (make.user(self.request.content or "", self.request.token_count),)
+
+    @property
+    def answer(self) -> Event | None:
+        """The last reply."""
+        return self.units[-1].reply if self.units else None
+
+    def apply(self, event: Event) -> "RunHistory":
+        """The history after one more event of this run; an event that cannot follow changes nothing."""
+        state = TRANSITIONS.get((self.state, EventType(event.type)))
+        if state is None:
+            return self
+        after = replace(self, state=state, ended=event if state.ended else None)
+        match event.type:
+            case EventType.MODEL_REPLIED:
+                return replace(after, units=(*self.units, Unit(event)))
+            case EventType.TOOL_RETURNED | EventType.TOOL_UNRESOLVED if self.units:
+                last = self.units[-1]
+                return replace(after, units=(*self.units[:-1], replace(last, results=(*last.results, event))))
+            case _:
+                return after
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A conversation, or its newest part: runs in the order in which their messages were accepted."""
+
+    runs: dict[str, RunHistory] = field(default_factory=dict[str, RunHistory])
+    instructions: tuple[Event, ...] = ()
+
+    def before(self, run_id: str) -> tuple[RunHistory, ...]:
+        """The runs that ended or began before ``run_id``, oldest first, leaving out those it retries."""
+        earlier: list[RunHistory] = []
+        for run in self.runs.values():
+            if run.run_id == run_id:
+                break
+            earlier.append(run)
+        retried = self._retried()
+        return tuple(run for run in earlier if run.request is not None and run.run_id not in retried)
+
+    def _retried(self) -> set[str]:
+        return {run.retry_of for run in self.runs.values() if run.retry_of}
+
+
+def fold(events: Iterable[Event]) -> History:
+    """Fold stored events, in order of seq, into a history.
+
+    Unknown event types (of a newer version) are passed over. A part of a conversation that begins inside a run
+    yields that run without its request; the window leaves it out.
+    """
+    runs: dict[str, RunHistory] = {}
+    instructions: list[Event] = []
+    for event in events:
+        if event.type == EventType.PROMPT_SET:
+            instructions.append(event)
+        elif event.type == EventType.MESSAGE_RECEIVED:
+            runs[event.run_id] = RunHistory(event.run_id, request=event)
+        elif event.type == EventType.RUN_RETRIED:
+            old = runs.get(event.extra["retry_of"])
+            request = old.request if old else None
+            runs[event.run_id] = RunHistory(event.run_id, request=request, retry_of=event.extra["retry_of"])
+        elif event.run_id and event.type in set(EventType):
+            runs[event.run_id] = runs.get(event.run_id, RunHistory(event.run_id, state=RunState.RUNNING)).apply(event)
+    return History(runs, tuple(instructions))
+
+
+def _result_message(event: Event) -> Message:
+    result = ToolResult(event.tool_call_id or "", event.content or "", is_error=bool(event.extra.get("is_error")))
+    return make.tool(result, event.token_count)

@@ -1,0 +1,205 @@
+"""A run: everything that follows one message until it is completed, failed, cancelled or waiting.
+
+`RunProgress` folds a run's events; `next_step` says what is to be done next. The agent's loop only ever does what
+`next_step` says and records it, so going on after a crash is the same as going on.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from tom.conversation.event import Event, EventType
+from tom.conversation.part import ToolCall
+from tom.conversation.usage import NOTHING, Usage
+
+MAX_RESUMES = 3
+"""A run resumed this often without getting any further ends as ``crash_loop``."""
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will follow."""
+        return self in {RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED}
+
+
+_Q, _R, _W = RunState.QUEUED, RunState.RUNNING, RunState.WAITING
+_C, _F, _X = RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED
+
+TRANSITIONS: dict[tuple[RunState, EventType], RunState] = {
+    (_Q, EventType.RUN_STARTED): _R,
+    (_Q, EventType.RUN_FAILED): _F,
+    (_Q, EventType.RUN_CANCELLED): _X,
+    (_R, EventType.RUN_RESUMED): _R,
+    (_R, EventType.MODEL_REPLIED): _R,
+    (_R, EventType.MODEL_FAILED): _R,
+    (_R, EventType.TOOL_CALLED): _R,
+    (_R, EventType.TOOL_RETURNED): _R,
+    (_R, EventType.TOOL_UNRESOLVED): _R,
+    (_R, EventType.RUN_WAITING): _W,
+    (_R, EventType.RUN_COMPLETED): _C,
+    (_R, EventType.RUN_FAILED): _F,
+    (_R, EventType.RUN_CANCELLED): _X,
+    (_W, EventType.RUN_RESUMED): _R,
+    (_W, EventType.RUN_FAILED): _F,
+    (_W, EventType.RUN_CANCELLED): _X,
+}
+"""(state, event) -> state. What is not here cannot happen."""
+
+
+class InvalidTransition(ValueError):
+    """An event that cannot follow in this state of the run."""
+
+
+def transition(state: RunState, event_type: str) -> RunState:
+    """The state after an event. Raises `InvalidTransition`."""
+    after = TRANSITIONS.get((state, EventType(event_type)))
+    if after is None:
+        message = f"{event_type} cannot follow while a run is {state}"
+        raise InvalidTransition(message)
+    return after
+
+
+# --- what to do next ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AskModel:
+    """Ask the model for turn ``turn``; without tools when the bound of turns is reached."""
+
+    turn: int
+    attempt: int
+    with_tools: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallTools:
+    """Call the tools that the stored reply of ``turn`` asks for and that have no result yet."""
+
+    turn: int
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The last reply is the answer."""
+
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The run keeps crashing."""
+
+    code: str = "crash_loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The run has ended or waits for a person."""
+
+
+type Step = AskModel | CallTools | Complete | GiveUp | Nothing
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """A run as its events tell it, from its `message.received` or `run.retried` on."""
+
+    run_id: str
+    max_turns: int
+    state: RunState = RunState.QUEUED
+    turns: int = 0
+    attempts: int = 0
+    resumes: int = 0
+    pending: tuple[ToolCall, ...] = ()
+    intended: frozenset[str] = frozenset()
+    unresolved_tools: frozenset[str] = frozenset()
+    bad_calls: int = 0
+    last_reply: Event | None = None
+    usage: Usage = NOTHING
+    events: tuple[Event, ...] = field(default=(), repr=False)
+
+    def apply(self, event: Event) -> "RunProgress":
+        """The progress after one more event of this run. Raises `InvalidTransition`."""
+        after = replace(
+            self,
+            state=transition(self.state, event.type),
+            events=(*self.events, event),
+            usage=self.usage + _spent(event),
+        )
+        match event.type:
+            case EventType.MODEL_REPLIED:
+                return replace(
+                    after,
+                    turns=event.turn + 1,
+                    attempts=0,
+                    resumes=0,
+                    pending=event.tool_calls,
+                    intended=frozenset(),
+                    last_reply=event,
+                )
+            case EventType.MODEL_FAILED:
+                return replace(after, attempts=self.attempts + 1)
+            case EventType.RUN_RESUMED:
+                return replace(after, attempts=self.attempts + (not self.pending), resumes=self.resumes + 1)
+            case EventType.TOOL_CALLED:
+                return replace(after, intended=self.intended | {event.tool_call_id or ""})
+            case EventType.TOOL_RETURNED | EventType.TOOL_UNRESOLVED:
+                return _answered(after, event)
+            case _:
+                return after
+
+    def next_step(self) -> Step:
+        """What is to be done now."""
+        if self.state is not RunState.RUNNING:
+            return Nothing()
+        if self.resumes > MAX_RESUMES:
+            return GiveUp()
+        if self.last_reply is not None and self._answers(self.last_reply):
+            return Complete(self._finish_reason(self.last_reply))
+        if self.pending:
+            return CallTools(self.turns - 1, self.pending)
+        return AskModel(self.turns, self.attempts + 1, with_tools=self.turns < self.max_turns)
+
+    def _answers(self, reply: Event) -> bool:
+        return not reply.tool_calls or self.turns > self.max_turns
+
+    def _finish_reason(self, reply: Event) -> str:
+        return "tool_limit_reached" if self.turns > self.max_turns else reply.extra.get("finish_reason", "stop")
+
+
+def _answered(progress: RunProgress, event: Event) -> RunProgress:
+    unresolved = progress.unresolved_tools
+    if event.type == EventType.TOOL_UNRESOLVED:
+        unresolved |= {f"{event.extra['service']}.{event.extra['tool']}"}
+    return replace(
+        progress,
+        resumes=0,
+        pending=tuple(call for call in progress.pending if call.id != event.tool_call_id),
+        intended=progress.intended - {event.tool_call_id or ""},
+        unresolved_tools=unresolved,
+    )
+
+
+def _spent(event: Event) -> Usage:
+    counted = event.type in {EventType.MODEL_REPLIED, EventType.MODEL_FAILED}
+    return event.usage if counted and event.usage is not None else NOTHING
+
+
+def fold_run(run_id: str, events: tuple[Event, ...], max_turns: int) -> RunProgress:
+    """Fold the events of one conversation into the progress of one run; other runs' events are passed over."""
+    progress = RunProgress(run_id, max_turns)
+    beginnings = {EventType.MESSAGE_RECEIVED, EventType.RUN_RETRIED}
+    for event in events:
+        if event.run_id == run_id and event.type not in beginnings and event.type in set(EventType):
+            progress = progress.apply(event)
+    return progress

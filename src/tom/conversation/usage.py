@@ -1,0 +1,50 @@
+"""Tokens used. Adding is associative and `NOTHING` is neutral, so a run's usage is the sum over its turns."""
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one or more model calls; ``estimated`` when Tom counted because a provider did not say."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Self) -> "Usage":
+        """The sum; estimated as soon as one side is."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.estimated or other.estimated,
+        )
+
+    def as_json(self) -> dict[str, int | bool]:
+        """The object of `contract: complete frame` with all four keys."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.total_tokens,
+            "estimated": self.estimated,
+        }
+
+
+NOTHING = Usage()
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate the tokens of ``text``: code points ÷ 3, or ÷ 2 for non-Latin scripts, at least 1 for any text.
+
+    Used where no tokenizer table is installed. Above U+024F (the end of Latin Extended-B) a code point counts as
+    non-Latin.
+    """
+    if not text:
+        return 0
+    wide = 0 if text.isascii() else sum(1 for character in text if character > "\u024f")
+    return max(1, (len(text) - wide) // 3 + wide // 2)

@@ -1,0 +1,295 @@
+"""The one tree of errors.
+
+A class says whose fault it is, carries a stable ``code`` and an HTTP hint, and its docstring is the default
+message. Each surface (REST, Tom routes, WebSocket, CLI) translates an error once, at its door.
+"""
+
+from typing import Any, ClassVar
+
+
+class TomError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "internal_error"
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        """Keep ``message`` (default: the class's docstring) and ``details`` (JSON values shown to the caller)."""
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.details: dict[str, Any] = details
+        super().__init__(self.message)
+
+
+# --- whose fault -------------------------------------------------------------------------------------------------
+
+
+class CallerError(TomError):
+    """The request cannot be accepted."""
+
+    code = "validation_error"
+    http_status = 422
+
+
+class RemoteError(TomError):
+    """Something outside Tom failed."""
+
+    code = "remote_error"
+    http_status = 502
+    retryable = True
+
+
+class OperatorError(TomError):
+    """Tom is not set up correctly."""
+
+    code = "operator_error"
+    http_status = 503
+
+
+# --- the caller's ------------------------------------------------------------------------------------------------
+
+
+class InvalidMessage(CallerError):
+    """Invalid message format."""
+
+    code = "invalid_message"
+
+
+class InvalidJson(CallerError):
+    """Invalid message format: not a JSON object."""
+
+    code = "invalid_json"
+    http_status = 400
+
+
+class UnknownAction(CallerError):
+    """Unknown message format. Expected 'action': 'chat'."""
+
+    code = "unknown_action"
+    http_status = 400
+
+
+class TextTooLong(CallerError):
+    """The text is too long."""
+
+    code = "text_too_long"
+
+
+class MetadataTooLarge(CallerError):
+    """The metadata is too large."""
+
+    code = "metadata_too_large"
+
+
+class InvalidConversationId(CallerError):
+    """A conversation id is 1 to 128 letters, digits, '.', '_', ':' or '-'."""
+
+    code = "invalid_conversation_id"
+
+
+class InvalidOption(CallerError):
+    """Unknown option."""
+
+    code = "invalid_option"
+
+
+class ConversationNotFound(CallerError):
+    """There is no such conversation."""
+
+    code = "conversation_not_found"
+    http_status = 404
+
+
+class RunNotFound(CallerError):
+    """There is no such run."""
+
+    code = "run_not_found"
+    http_status = 404
+
+
+class RunNotRetryable(CallerError):
+    """Only a failed or cancelled run can be retried."""
+
+    code = "run_not_retryable"
+    http_status = 409
+
+
+class RequestIdReused(CallerError):
+    """This request_id was used for a different request."""
+
+    code = "request_id_reused"
+    http_status = 409
+
+
+class ConversationBusy(CallerError):
+    """A run is active in this conversation."""
+
+    code = "conversation_busy"
+    http_status = 409
+
+
+class QueueFull(CallerError):
+    """Too many requests are waiting in this conversation."""
+
+    code = "queue_full"
+    http_status = 409
+
+
+class AfterOutOfRange(CallerError):
+    """'after' is not a sequence number of this conversation."""
+
+    code = "after_out_of_range"
+
+
+class ContextTooSmall(CallerError):
+    """The message does not fit into the model's context."""
+
+    code = "context_too_small"
+
+
+class AuthenticationRequired(CallerError):
+    """Authentication required."""
+
+    code = "authentication_required"
+    http_status = 401
+
+
+class OriginNotAllowed(CallerError):
+    """Cross-site request refused."""
+
+    code = "origin_not_allowed"
+    http_status = 403
+
+
+class WrongHost(CallerError):
+    """Unknown host."""
+
+    code = "wrong_host"
+    http_status = 421
+
+
+# --- Tom's own, temporary ----------------------------------------------------------------------------------------
+
+
+class ShuttingDown(TomError):
+    """Tom is restarting; send the message again in a moment."""
+
+    code = "shutting_down"
+    http_status = 503
+    retryable = True
+
+
+class StorageFull(TomError):
+    """The message was not stored: the disk is full."""
+
+    code = "storage_full"
+    http_status = 507
+    retryable = True
+
+
+class StorageUnavailable(TomError):
+    """The message was not stored: the history cannot be written."""
+
+    code = "storage_unavailable"
+    http_status = 503
+    retryable = True
+
+
+class Superseded(TomError):
+    """Another process has taken over this run."""
+
+    code = "superseded"
+
+
+# --- the operator's ----------------------------------------------------------------------------------------------
+
+
+class StoreInUse(OperatorError):
+    """The database file is in use by another process."""
+
+    code = "store_in_use"
+
+
+class StoreTooNew(OperatorError):
+    """The database file was written by a newer version of Tom."""
+
+    code = "store_too_new"
+
+
+class AgentFailed(OperatorError):
+    """The agent could not be started."""
+
+    code = "agent_unavailable"
+
+
+# --- the provider's ----------------------------------------------------------------------------------------------
+
+
+class ProviderError(RemoteError):
+    """The language model is unavailable."""
+
+    code = "provider_error"
+
+    def __init__(self, message: str | None = None, *, retryable: bool | None = None, **details: Any) -> None:
+        """``retryable`` overrides the class's own answer to "may the same call succeed in a moment?"."""
+        super().__init__(message, **details)
+        self.may_retry = type(self).retryable if retryable is None else retryable
+
+
+class ProviderUnreachable(ProviderError):
+    """The language model cannot be reached."""
+
+    code = "provider_unreachable"
+
+
+class ProviderTimeout(ProviderError):
+    """The language model did not answer in time."""
+
+    code = "provider_timeout"
+    http_status = 504
+
+
+class ProviderRateLimited(ProviderError):
+    """The language model is limiting requests."""
+
+    code = "provider_rate_limited"
+
+
+class ProviderRefused(ProviderError):
+    """The language model's provider refused the key, the account or the model's name."""
+
+    code = "provider_refused"
+    retryable = False
+
+
+class ProviderBadRequest(ProviderError):
+    """The language model's provider rejected the request."""
+
+    code = "provider_bad_request"
+    retryable = False
+
+
+class ProviderBadAnswer(ProviderError):
+    """The language model's answer could not be read."""
+
+    code = "provider_bad_answer"
+
+
+class ProviderEmpty(ProviderError):
+    """The language model gave an empty answer."""
+
+    code = "provider_empty"
+
+
+class ProviderTooLarge(ProviderError):
+    """The language model's answer is too large."""
+
+    code = "provider_too_large"
+    retryable = False
+
+
+class ProviderUnconfigured(ProviderError):
+    """No chat providers are configured. Set OPENROUTER_KEY or another provider credential before sending chat requests."""
+
+    code = "provider_error"
+    retryable = False

@@ -1,0 +1,1 @@
+"""Language models. Read `provider.py` (the seam) first."""

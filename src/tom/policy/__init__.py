@@ -1,0 +1,1 @@
+"""What a call may do, decided without I/O. Read `classes.py`."""

@@ -1,0 +1,1 @@
+"""Starts, polls and stops agents. Read `spawner.py` (the seam) first."""

@@ -1,0 +1,1 @@
+"""Where conversations are kept. Read `eventstore.py` (the seam) first."""
