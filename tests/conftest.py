@@ -1,0 +1,65 @@
+"""What every test gets: the event loop's kind, the repository's root, a free port, a wait with a bound."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+WAIT_SECONDS = 10.0
+POLL_SECONDS = 0.01
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The product runs on asyncio, so its tests do."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of this checkout."""
+    return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The developer's own keys and settings decide no test."""
+    for name in list(os.environ):
+        if (
+            name.startswith(("TOM_", "CHAT_", "MCP_", "HISTORY_", "LOG_"))
+            or name.endswith("_API_KEY")
+            or name == "OPENROUTER_KEY"
+        ):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def until() -> Callable[..., Awaitable[None]]:
+    """``await until(lambda: condition)``: wait for a condition, at most ``seconds``; then the test fails."""
+
+    async def wait(condition: Callable[[], object], seconds: float = WAIT_SECONDS, what: str = "") -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            result = condition()
+            if isinstance(result, Awaitable):
+                result = await result
+            if result:
+                return
+            if time.monotonic() > deadline:
+                pytest.fail(f"after {seconds} s still not: {what or condition}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    return wait
