@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from tom.conversation.part import ToolCall
-from tom.conversation.tool import ToolClass
+from tom.conversation.tool import ToolClass, ToolDefinition
 from tom.conversation.usage import Usage, estimate_tokens
 
 MESSAGE_OVERHEAD = 3
@@ -196,7 +196,7 @@ def tool_called(
     service: str,
     tool: str,
     arguments: Mapping[str, Any],
-    arguments_digest: str,
+    digest: str,
     tool_class: ToolClass,
     key: str,
 ) -> Event:
@@ -207,7 +207,7 @@ def tool_called(
         "service": service,
         "tool": tool,
         "arguments": dict(arguments),
-        "digest": arguments_digest,
+        "digest": digest,
         "class": str(tool_class),
         "key": key,
         "verdict": "allow",
@@ -224,22 +224,21 @@ def tool_returned(
     call_id: str,
     is_error: bool,
     duration_ms: int,
+    tool: ToolDefinition | None = None,
     truncated: bool = False,
-    taint: bool = True,
-    tool_class: ToolClass | None = None,
+    bad_call: bool = False,
 ) -> Event:
-    """A call's result came back, or the call was answered without being made (unknown tool, refused, bad input)."""
-    extra: dict[str, Any] = {
-        "run_id": run_id,
-        "turn": turn,
-        "is_error": is_error,
-        "duration_ms": duration_ms,
-        "taint": taint,
-    }
+    """A call's result came back, or the call was answered without being made (unknown tool, refused, bad input).
+
+    ``bad_call`` marks arguments that were not JSON at all: a model that cannot write a call ends its run.
+    """
+    extra: dict[str, Any] = {"run_id": run_id, "turn": turn, "is_error": is_error, "duration_ms": duration_ms}
+    if tool is not None:
+        extra |= {"service": tool.service, "tool": tool.tool, "class": str(tool.tool_class), "taint": True}
     if truncated:
         extra["truncated"] = True
-    if tool_class is not None:
-        extra["class"] = str(tool_class)
+    if bad_call:
+        extra["bad_call"] = True
     return Event(
         conversation_id=conversation_id,
         type=EventType.TOOL_RETURNED,

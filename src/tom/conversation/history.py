@@ -1,6 +1,6 @@
 """The fold from events to what was said, run by run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tom.conversation import message as make
@@ -32,7 +32,8 @@ class Unit:
         if not text and not self.reply.tool_calls:
             return ()
         said = make.assistant(text, self.reply.tool_calls, self.reply.token_count)
-        return (said, *(_result_message(result) for result in self.results))
+        names = {call.id: call.name for call in self.reply.tool_calls}
+        return (said, *(_result_message(result, names) for result in self.results))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,13 @@ def fold(events: Iterable[Event]) -> History:
     return History(runs, tuple(instructions))
 
 
-def _result_message(event: Event) -> Message:
-    result = ToolResult(event.tool_call_id or "", event.content or "", is_error=bool(event.extra.get("is_error")))
+def _result_message(event: Event, names: Mapping[str, str]) -> Message:
+    call_id = event.tool_call_id or ""
+    result = ToolResult(
+        call_id,
+        event.content or "",
+        is_error=bool(event.extra.get("is_error")) or event.type == EventType.TOOL_UNRESOLVED,
+        name=names.get(call_id, ""),
+        service=event.extra.get("service", ""),
+    )
     return make.tool(result, event.token_count)

@@ -36,11 +36,13 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool answered to the call ``call_id``."""
+    """What a tool answered to the call ``call_id``; ``name`` is the name that the model called."""
 
     call_id: str
     content: str
     is_error: bool = False
+    name: str = ""
+    service: str = ""
 
 
 type Part = Text | Image | Thinking | ToolCall | ToolResult

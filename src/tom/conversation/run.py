@@ -11,6 +11,9 @@ from tom.conversation.event import Event, EventType
 from tom.conversation.part import ToolCall
 from tom.conversation.usage import NOTHING, Usage
 
+MAX_BAD_CALLS = 2
+"""Calls that are not JSON go back to the model this often; one more ends the run as ``model_bad_call``."""
+
 MAX_RESUMES = 3
 """A run resumed this often without getting any further ends as ``crash_loop``."""
 
@@ -97,9 +100,9 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The run keeps crashing."""
+    """The run cannot go on: ``crash_loop`` or ``model_bad_call``."""
 
-    code: str = "crash_loop"
+    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,9 @@ class RunProgress:
         if self.state is not RunState.RUNNING:
             return Nothing()
         if self.resumes > MAX_RESUMES:
-            return GiveUp()
+            return GiveUp("crash_loop")
+        if self.bad_calls > MAX_BAD_CALLS:
+            return GiveUp("model_bad_call")
         if self.last_reply is not None and self._answers(self.last_reply):
             return Complete(self._finish_reason(self.last_reply))
         if self.pending:
@@ -187,6 +192,7 @@ def _answered(progress: RunProgress, event: Event) -> RunProgress:
         pending=tuple(call for call in progress.pending if call.id != event.tool_call_id),
         intended=progress.intended - {event.tool_call_id or ""},
         unresolved_tools=unresolved,
+        bad_calls=progress.bad_calls + bool(event.extra.get("bad_call")),
     )
 
 
