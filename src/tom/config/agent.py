@@ -22,7 +22,7 @@ class LlmEntry:
     key: Secret
     models: tuple[str, str, str]
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     timeout: float = 30.0
     connect_timeout: float = 10.0
     max_retries: int = 2
@@ -63,6 +63,8 @@ class ChatSettings:
     tool_notifications: bool = True
     context_max_tokens: int = 4000
     context_reserve_tokens: int = 500
+    host: str = "localhost"
+    port: int = 8000
     endpoint: str = "/ws/chat"
     max_message_size: int = 16_777_216
     ping_interval: float = 20.0
