@@ -13,10 +13,15 @@ SECRET_NAME = re.compile(r"(^|_)(secret|password|passwd|token|cookie|api_key|csr
 LOG_VERBS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 CLIENTS = {"aiohttp.ClientSession", "httpx2.AsyncClient", "httpx2.Client", "urllib.request.urlopen", "requests.get"}
 
-EXCEPTIONS: dict[str, set[str]] = {
-    "wall_clock": {"src/tom/clock.py", "src/tom/ids.py"},  # the two places that tell the time
-    "http_client": set(),
-    "unowned_task": set(),
+EXCEPTIONS: dict[str, dict[str, str]] = {
+    "wall_clock": {
+        "src/tom/clock.py": "the injected clock's own reading",
+        "src/tom/ids.py": "a ULID begins with the time",
+        "src/tom/telemetry/line.py": "a log line begins with the time",
+        "src/tom/telemetry/writer.py": "a log line begins with the time",
+    },
+    "bare_except": {"src/tom/spawner/cell.py": "a forked child ends there, whatever happened"},
+    "unowned_task": {"src/tom/agent/journal.py": "a commit is waited for, also when its waiter is cancelled"},
 }
 
 
@@ -168,7 +173,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_no_source_breaks_the_rule(rule, tree):
-    allowed = EXCEPTIONS.get(rule.__name__, set())
+    allowed = EXCEPTIONS.get(rule.__name__, {})
     wrong = [
         f"{source.path}:{getattr(node, 'lineno', '?')}"
         for source in tree.python("src")
