@@ -1,0 +1,70 @@
+// Small ways to make elements. Text always goes in as text.
+
+/** Make an element. Properties whose value is null or undefined are left out. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "text") element.textContent = value;
+    else if (name === "hidden") element.hidden = value;
+    else element.setAttribute(name === "className" ? "class" : name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** The element of the document with this id. */
+export const byId = (id) => document.getElementById(id);
+
+/** Change the text only when it differs, so that nothing is announced or redrawn for nothing. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+const REORDERING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+/** Spell out the characters that reorder text unseen: names and arguments are read as they are. */
+export function spelled(text) {
+  return text.replace(REORDERING, (found) => `\\u${found.codePointAt(0).toString(16).padStart(4, "0")}`);
+}
+
+const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
+
+/** A <time> of an RFC 3339 text; null when it is none. */
+export function moment(text) {
+  const date = new Date(text ?? "");
+  if (Number.isNaN(date.getTime())) return null;
+  return make("time", { datetime: text, title: full.format(date), text: hours.format(date) });
+}
+
+/** Milliseconds for people. */
+export function lasted(milliseconds) {
+  if (!Number.isFinite(milliseconds)) return "";
+  return milliseconds < 950 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
+}
+
+/** Go to the login form and come back here afterwards. */
+export function logIn() {
+  location.assign(`/auth?next=${encodeURIComponent("/")}`);
+}
+
+/** Read or write a value kept for this tab; works without storage, and then forgets on reload. */
+export const kept = {
+  read(key) {
+    try {
+      return JSON.parse(sessionStorage.getItem(key) ?? "null");
+    } catch {
+      return null;
+    }
+  },
+  write(key, value) {
+    try {
+      if (value === null || value === "") sessionStorage.removeItem(key);
+      else sessionStorage.setItem(key, JSON.stringify(value));
+    } catch {
+      // Storage is full or switched off: the page goes on from memory.
+    }
+  },
+};

@@ -1,0 +1,111 @@
+// The transcript: runs in order, then what is not stored yet. Drawn at most once a frame.
+
+import { make } from "./dom.js";
+import { RunView, askedArticle } from "./runview.js";
+
+const NEAR_END = 24;
+
+export class Transcript {
+  /** `retry(runId)`, `again(requestId)` and `discard(requestId)` are the buttons in it. */
+  constructor({ root, scroller, latest, press, retry, again, discard }) {
+    Object.assign(this, { root, scroller, latest, press, retry, again, discard });
+    this.pendingBox = make("div", { className: "pending-box" });
+    this.notices = make("div", { className: "notices" });
+    this.following = true;
+    this.drawing = 0;
+    this.clear();
+    scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    latest.addEventListener("click", () => this.follow());
+    new ResizeObserver(() => this.keepUp()).observe(root);
+  }
+
+  clear() {
+    this.views = new Map();
+    this.dirty = new Set();
+    this.story = null;
+    this.pending = new Map();
+    this.notices.replaceChildren();
+    this.pendingBox.replaceChildren();
+    this.root.replaceChildren(this.pendingBox, this.notices);
+    this.following = true;
+    this.latest.hidden = true;
+  }
+
+  /** Show another story, or the same one with an earlier part in front: the reader's place is kept. */
+  tell(story) {
+    const fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop;
+    const place = this.following;
+    this.clear();
+    this.story = story;
+    this.following = place;
+    for (const id of story.runs.keys()) this.dirty.add(id);
+    this.draw();
+    if (!place) this.scroller.scrollTop = this.scroller.scrollHeight - fromEnd;
+  }
+
+  /** This run, or all, changed. */
+  touch(runId) {
+    if (runId) this.dirty.add(runId);
+    else for (const id of this.story.runs.keys()) this.dirty.add(id);
+    if (!this.drawing) this.drawing = requestAnimationFrame(() => this.draw());
+  }
+
+  /** Messages that the server has not acknowledged: Map(requestId -> {text, state, error}). */
+  showPending(pending) {
+    this.pendingBox.replaceChildren(...[...pending].map(([id, message]) => this.pendingArticle(id, message)));
+  }
+
+  pendingArticle(id, { text, state, error }) {
+    const article = askedArticle(text, make("span", { text: state === "sending" ? "Sending…" : "" }));
+    article.classList.add("pending");
+    if (state !== "refused") return article;
+    const again = make("button", { type: "button", text: "Try again", onclick: () => this.again(id) });
+    const discard = make("button", { type: "button", className: "quiet", text: "Discard", onclick: () => this.discard(id) });
+    article.append(make("div", { className: "trouble" }, make("p", { text: error, role: "alert" }), again, discard));
+    return article;
+  }
+
+  /** Something to know that belongs to no message. */
+  notice(text) {
+    this.notices.append(make("p", { className: "notice", role: "alert", text }));
+  }
+
+  draw() {
+    cancelAnimationFrame(this.drawing);
+    this.drawing = 0;
+    let ahead = 0;
+    for (const [id, run] of this.story?.runs ?? []) {
+      if (this.dirty.has(id)) this.view(id).show(run, ahead);
+      if (run.state === "running" || run.state === "queued" || run.state === "waiting") ahead += 1;
+    }
+    this.dirty.clear();
+    this.keepUp();
+  }
+
+  view(id) {
+    if (!this.views.has(id)) {
+      const view = new RunView(this.press, this.retry);
+      this.views.set(id, view);
+      this.pendingBox.before(view.element);
+    }
+    return this.views.get(id);
+  }
+
+  // --- following the end ---
+
+  scrolled() {
+    const left = this.scroller.scrollHeight - this.scroller.clientHeight - this.scroller.scrollTop;
+    this.following = left <= NEAR_END;
+    this.latest.hidden = this.following;
+  }
+
+  follow() {
+    this.following = true;
+    this.keepUp();
+  }
+
+  keepUp() {
+    if (this.following) this.scroller.scrollTop = this.scroller.scrollHeight;
+    else this.latest.hidden = false;
+  }
+}
