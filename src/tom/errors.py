@@ -147,6 +147,14 @@ class ContextTooSmall(CallerError):
     code = "context_too_small"
 
 
+class RateLimited(CallerError):
+    """Too many requests; wait a moment."""
+
+    code = "rate_limited"
+    http_status = 429
+    retryable = True
+
+
 class AuthenticationRequired(CallerError):
     """Authentication required."""
 

@@ -1,1 +1,1 @@
-"""See README.md in this package."""
+"""One person's cell: conversations, runs and services. Read `loop.py` first."""

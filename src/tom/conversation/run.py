@@ -58,6 +58,12 @@ TRANSITIONS: dict[tuple[RunState, EventType], RunState] = {
 """(state, event) -> state. What is not here cannot happen."""
 
 
+BEGINNINGS = frozenset({EventType.MESSAGE_RECEIVED, EventType.RUN_RETRIED})
+"""The events that make a run."""
+
+KNOWN = frozenset(EventType)
+
+
 class InvalidTransition(ValueError):
     """An event that cannot follow in this state of the run."""
 
@@ -201,11 +207,15 @@ def _spent(event: Event) -> Usage:
     return event.usage if counted and event.usage is not None else NOTHING
 
 
-def fold_run(run_id: str, events: tuple[Event, ...], max_turns: int) -> RunProgress:
-    """Fold the events of one conversation into the progress of one run; other runs' events are passed over."""
-    progress = RunProgress(run_id, max_turns)
-    beginnings = {EventType.MESSAGE_RECEIVED, EventType.RUN_RETRIED}
+def fold_run(
+    run_id: str, events: tuple[Event, ...], max_turns: int, progress: RunProgress | None = None
+) -> RunProgress:
+    """Fold the events of one conversation into the progress of one run, going on from ``progress`` where given.
+
+    Other runs' events are passed over. Raises `InvalidTransition`.
+    """
+    progress = progress or RunProgress(run_id, max_turns)
     for event in events:
-        if event.run_id == run_id and event.type not in beginnings and event.type in set(EventType):
+        if event.run_id == run_id and event.type not in BEGINNINGS and event.type in KNOWN:
             progress = progress.apply(event)
     return progress

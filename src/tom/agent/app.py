@@ -1,0 +1,118 @@
+"""The agent's ASGI application: identify first, then the door that the path names."""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+
+from tom import ids
+from tom.agent.answering import JsonAnswer, chat_error, tom_error
+from tom.agent.cell import Cell
+from tom.agent.compat import TomDoor
+from tom.agent.identify import AtThisMachine, Door
+from tom.agent.rest import RestDoor
+from tom.agent.websocket import serve_websocket
+from tom.errors import TomError
+from tom.telemetry import logs
+
+type Scope = MutableMapping[str, Any]
+type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+log = logs.get("agent")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class AgentApp:
+    """Serves one cell through one way of identifying the caller."""
+
+    def __init__(self, cell: Cell, door: Door) -> None:
+        """Serve ``cell`` to whom ``door`` lets in."""
+        self._cell = cell
+        self._door = door
+        self._router = Router(
+            [
+                Route("/health", self.health, methods=["GET"]),
+                Route("/health/ready", self.ready, methods=["GET"]),
+                *RestDoor(cell).routes(),
+                *TomDoor(cell).routes(),
+            ],
+            redirect_slashes=False,
+            default=self._unknown,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        headers: dict[bytes, bytes] = dict(scope.get("headers", ()))
+        given = headers.get(b"x-request-id", b"")
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else ids.ulid()
+        scope["tom.request_id"] = request_id
+        with logs.bind(request_id=request_id):
+            if scope["type"] == "websocket":
+                await self._websocket(scope, headers, receive, send)
+            elif scope["type"] == "http":
+                await self._http(scope, headers, receive, _with_request_id(send, request_id))
+
+    async def _websocket(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+        refused = self._door.check(headers, changes=True)
+        if refused is None and scope["path"] == self._cell.settings.chat.endpoint:
+            await serve_websocket(self._cell, receive, send)
+            return
+        status = refused.http_status if refused is not None else 404
+        await receive()
+        answer = {"type": "websocket.http.response.start", "status": status, "headers": []}
+        if "websocket.http.response" in scope.get("extensions", {}):
+            await send(answer)
+            await send({"type": "websocket.http.response.body", "body": b""})
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+        refused = self._door.check(headers, changes=scope["method"] not in _SAFE_METHODS)
+        if refused is not None:
+            await self._refuse(scope, refused)(scope, receive, send)
+            return
+        scope["tom.identified"] = True
+        try:
+            await self._router(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - a defect costs one clear answer
+            log.error("❌ A defect in a request", event="internal_error", path=scope["path"], exception=error)
+            answer = tom_error(f"Internal error: {scope['tom.request_id']}", 500)
+            await answer(scope, receive, send)
+
+    def _refuse(self, scope: Scope, refused: TomError) -> Response:
+        if scope["path"] == "/health" and refused.http_status == 401:
+            return JsonAnswer({"status": "ok"})
+        if isinstance(self._door, AtThisMachine):
+            return chat_error(refused, scope["tom.request_id"])
+        return tom_error(refused.message, refused.http_status)
+
+    async def health(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
+        """Alive; for the gateway also how busy."""
+        body: dict[str, Any] = dict(self._cell.counters.body())
+        if not isinstance(self._door, AtThisMachine):
+            body |= {"active_runs": self._cell.scheduler.unfinished_runs, "sockets": self._cell.sockets.open}
+        return JsonAnswer(body)
+
+    async def ready(self, request: Request) -> Response:  # noqa: ARG002
+        """Whether new work is taken."""
+        ready = self._cell.ready and not self._cell.scheduler.draining
+        return JsonAnswer({"ready": ready}, 200 if ready else 503)
+
+    async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await tom_error("Not found", 404)(scope, receive, send)
+
+
+def _with_request_id(send: Send, request_id: str) -> Send:
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
+            message = {**message, "headers": [*headers, (b"x-request-id", request_id.encode())]}
+        await send(message)
+
+    return sending

@@ -1,0 +1,36 @@
+"""One person's cell: the parts that their doors share."""
+
+from dataclasses import dataclass, field
+
+from tom.agent.conversations import Conversations
+from tom.agent.feed import Feed
+from tom.agent.scheduler import Scheduler
+from tom.agent.websocket import SocketCount
+from tom.clock import Clock
+from tom.config.agent import AgentSettings
+from tom.llm.levels import Models
+from tom.services.toolbox import Toolbox
+from tom.store.eventstore import EventStore
+from tom.telemetry.health import Counters
+
+
+@dataclass(slots=True)
+class Cell:
+    """Everything of one agent. Made by `bootstrap.py`, used by the doors."""
+
+    settings: AgentSettings
+    store: EventStore
+    feed: Feed
+    scheduler: Scheduler
+    conversations: Conversations
+    toolbox: Toolbox
+    models: Models
+    clock: Clock
+    counters: Counters
+    sockets: SocketCount = field(default_factory=SocketCount)
+    ready: bool = False
+
+    @property
+    def services(self) -> frozenset[str]:
+        """The names of the enabled services."""
+        return frozenset(entry.name for entry in self.settings.services if entry.enabled)

@@ -1,0 +1,216 @@
+"""The Tom routes: `/process`, `/reset`, `/tasks`, `/status`, `/notifications`.
+
+Their answers are HTTP 200 with ``status`` OK or ERROR once the caller is identified.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tom.agent.answering import JsonAnswer, parse_body, read_body, tom_error
+from tom.agent.asked import Asked, InvalidRequest, read_client_type, read_process
+from tom.agent.cell import Cell
+from tom.agent.conversations import Accepted
+from tom.agent.feed import Item, Stored
+from tom.agent.outcome import process_body
+from tom.agent.submission import Submission
+from tom.conversation.event import EventType
+from tom.errors import ConversationNotFound, InvalidJson, TomError
+from tom.store.eventstore import RunFilter, RunRow
+
+MAX_BODY = 1_048_576
+MAX_SMALL_BODY = 65_536
+
+_ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
+
+
+class TomDoor:
+    """Serves the Tom routes of one person."""
+
+    def __init__(self, cell: Cell) -> None:
+        """Serve from ``cell``."""
+        self._cell = cell
+        self._tasks: list[dict[str, str]] = []
+        self._tasks_id = int(time.time())
+
+    def routes(self) -> list[Route]:
+        """The routes of this door."""
+        return [
+            Route("/process", self.process, methods=["POST"]),
+            Route("/process/{request_id}", self.get_process, methods=["GET"]),
+            Route("/reset", self.reset, methods=["POST"]),
+            Route("/tasks", self.tasks, methods=["GET"]),
+            Route("/status", self.status, methods=["GET"]),
+            Route("/notifications", self.notifications, methods=["GET"]),
+            Route("/notifications", self.change_notifications, methods=["POST"]),
+        ]
+
+    # --- asking ------------------------------------------------------------------------------------------------
+
+    async def process(self, request: Request) -> Response:
+        """Answer one request, waiting for its run to end; a client that goes away stops nothing."""
+        try:
+            asked = read_process(await _body_of(request, MAX_BODY))
+            accepted = await self._accept(asked)
+        except InvalidRequest as error:
+            return tom_error(error.message)
+        except InvalidJson as error:
+            return tom_error(error.message)
+        except TomError as error:
+            return tom_error(error.message, error.http_status if error.http_status in {413, 503, 507} else 200)
+        run = await self._finished(accepted)
+        body = await process_body(self._cell, run, sound=asked.sound_enabled)
+        if accepted.repeated:
+            body["replayed"] = True
+        if asked.ignored:
+            body["ignored_fields"] = list(asked.ignored)
+        return JsonAnswer(body)
+
+    async def _accept(self, asked: Asked) -> Accepted:
+        conversation_id = asked.conversation_id
+        if conversation_id is not None:
+            try:
+                await self._cell.conversations.get(conversation_id)
+            except ConversationNotFound:
+                message = "Conversation not found"
+                raise InvalidRequest(message) from None
+        else:
+            conversation_id = await self._where(asked)
+        message = Submission(
+            text=asked.text,
+            request_id=asked.request_id,
+            surface=asked.client_type,
+            conversation_id=conversation_id,
+            options=asked.options,
+            around=asked.around,
+        )
+        return await self._cell.conversations.accept(message)
+
+    async def _where(self, asked: Asked) -> str | None:
+        """Where this id was used before, else the client type's current conversation."""
+        earlier = await self._cell.store.runs(RunFilter(request_id=asked.request_id), limit=1)
+        return earlier[0].conversation_id if earlier else await self._current(asked.client_type)
+
+    async def _current(self, client_type: str) -> str | None:
+        rows = await self._cell.store.conversations(surface=client_type, limit=1)
+        return rows[0].id if rows else None
+
+    async def _finished(self, accepted: Accepted) -> RunRow:
+        """Wait until the run has ended."""
+        ended = asyncio.Event()
+
+        def hear(item: Item) -> None:
+            if isinstance(item, Stored) and item.event.type in _ENDS:
+                ended.set()
+
+        leave = self._cell.feed.listen(accepted.run.id, hear)
+        try:
+            run = await self._cell.conversations.run(accepted.run.id)
+            while not run.state.ended:
+                await ended.wait()
+                run = await self._cell.conversations.run(accepted.run.id)
+        finally:
+            leave()
+        return run
+
+    async def get_process(self, request: Request) -> Response:
+        """The answer to an earlier request, or how it stands."""
+        which = RunFilter(request_id=request.path_params["request_id"])
+        runs = await self._cell.store.runs(which)
+        if not runs:
+            return tom_error("Request not found", 404)
+        if not runs[-1].state.ended:
+            state = "waiting" if runs[-1].state == "waiting" else "running"
+            return JsonAnswer({"status": "OK", "state": state})
+        return JsonAnswer(await process_body(self._cell, runs[-1]))
+
+    async def reset(self, request: Request) -> Response:
+        """End the current conversation of one client type and begin a new one; nothing is deleted."""
+        try:
+            client_type = read_client_type(await _body_of(request, MAX_SMALL_BODY, optional=True))
+            rows = await self._cell.store.conversations(surface=client_type, limit=1)
+            old = rows[0].id if rows else None
+            empty = bool(rows) and rows[0].last_seq == 1
+            new = rows[0].id if empty else await self._cell.conversations.open(client_type)
+        except (InvalidRequest, InvalidJson) as error:
+            return tom_error(error.message)
+        except TomError as error:
+            return tom_error(error.message, error.http_status)
+        return JsonAnswer(
+            {
+                "status": "OK",
+                "message": f"Conversation history reset for {client_type} client",
+                "client_type": client_type,
+                "conversation_id": new,
+                "previous_conversation_id": old,
+            }
+        )
+
+    # --- looking -----------------------------------------------------------------------------------------------
+
+    async def tasks(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
+        """What is going on in the background; ``id`` changes only when the list does."""
+        running = self._cell.scheduler.active_runs
+        tasks = [{"module": "tom", "status": f"{running} active run{'s' if running > 1 else ''}"}] if running else []
+        if tasks != self._tasks:
+            self._tasks = tasks
+            self._tasks_id = max(self._tasks_id + 1, int(self._cell.clock.now().timestamp()))
+        return JsonAnswer({"background_tasks": tasks, "id": self._tasks_id})
+
+    async def status(self, request: Request) -> Response:  # noqa: ARG002
+        """The services and how they are."""
+        modules = [_module(status) for status in self._cell.toolbox.status()]
+        body = {"status": "OK", "message": "MCP modules status", "modules_count": len(modules), "modules": modules}
+        return JsonAnswer(body)
+
+    async def notifications(self, request: Request) -> Response:
+        """The list of notifications."""
+        query = request.query_params
+        if query.get("status", "unread") not in {"unread", "all"}:
+            return tom_error("status must be unread or all")
+        limit = query.get("limit", "50")
+        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= 200:
+            return tom_error("limit must be a whole number from 1 to 200")
+        return JsonAnswer({"status": "OK", "message": "Notifications", "notifications": [], "unread": 0, "next": None})
+
+    async def change_notifications(self, request: Request) -> Response:
+        """Mark as read or delete."""
+        try:
+            value = await _body_of(request, MAX_SMALL_BODY)
+        except InvalidJson as error:
+            return tom_error(error.message)
+        except TomError as error:
+            return tom_error(error.message, error.http_status)
+        if not isinstance(value, dict) or set(value) not in ({"read"}, {"delete"}):
+            return tom_error("Use one of: read, delete")
+        return JsonAnswer({"status": "OK", "changed": 0, "unread": 0})
+
+
+async def _body_of(request: Request, limit: int, *, optional: bool = False) -> Any:
+    """The JSON body; None for none. Raises `InvalidJson`, `InvalidRequest`, `PayloadTooLarge`."""
+    body = await read_body(request, limit)
+    if not body.strip():
+        if optional:
+            return None
+        message = "No request data provided"
+        raise InvalidRequest(message)
+    return parse_body(body)
+
+
+def _module(status: Any) -> Mapping[str, Any]:
+    module: dict[str, Any] = {
+        "name": status.name,
+        "status": status.status,
+        "description": status.description,
+        "complexity": status.complexity,
+        "tools_count": status.tools_count,
+        "enabled": status.enabled,
+        "url": status.url,
+        "llm": status.llm,
+    }
+    return module | {"error": status.error} if status.error else module

@@ -1,0 +1,257 @@
+"""Accepting messages: stored with fsync before anyone is told, one run per request id, in order.
+
+A door calls `accept` and gets, without yielding to the event loop in between, the run that answers: so it can attach
+itself to the run before its first word.
+"""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import timedelta
+from weakref import WeakValueDictionary
+
+from tom import ids
+from tom.agent.feed import Feed, Stored
+from tom.agent.prompt import Circumstances
+from tom.agent.scheduler import PendingRun, Scheduler
+from tom.agent.submission import Submission
+from tom.clock import Clock, timestamp
+from tom.conversation import event as happened
+from tom.conversation.event import Event
+from tom.conversation.run import RunState
+from tom.errors import (
+    ConversationBusy,
+    ConversationNotFound,
+    QueueFull,
+    RequestIdReused,
+    RunNotFound,
+    RunNotRetryable,
+    ShuttingDown,
+)
+from tom.store.eventstore import ConversationRow, DuplicateRequest, EventStore, RunFilter, RunRow
+
+REPEATED_WITHIN = timedelta(minutes=10)
+"""So long the same id and payload without a conversation is taken as a repetition."""
+
+REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message is stored and will be answered. ``queued`` runs are ahead; ``repeated``: it had been sent before."""
+
+    run: RunRow
+    queued: int
+    repeated: bool = False
+
+
+class Conversations:
+    """The conversations of one person."""
+
+    def __init__(
+        self, store: EventStore, scheduler: Scheduler, feed: Feed, clock: Clock, *, max_queue: int, durable: bool
+    ) -> None:
+        """Accept into ``store``; at most ``max_queue`` runs wait in one conversation."""
+        self.store = store
+        self.scheduler = scheduler
+        self.feed = feed
+        self.durable = durable
+        self._clock = clock
+        self._max_queue = max_queue
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._turnstiles: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    # --- accepting ---------------------------------------------------------------------------------------------
+
+    async def accept(self, message: Submission) -> Accepted:
+        """Store the message and give its run a place.
+
+        Raises `RequestIdReused`, `ConversationBusy`, `QueueFull`, `ShuttingDown` or a storage error; then nothing
+        was stored.
+        """
+        if message.conversation_id is not None:
+            return await self._accept_in(message, message.conversation_id)
+        async with self._turnstile("request", message.request_id):
+            conversation_id = await self._where_repeated(message) or ids.ulid()
+            return await self._accept_in(message, conversation_id)
+
+    async def _accept_in(self, message: Submission, conversation_id: str) -> Accepted:
+        async with self._turnstile("conversation", conversation_id):
+            try:
+                row = await self._store_message(message, conversation_id)
+            except DuplicateRequest as duplicate:
+                return self._repeated(message, duplicate.run)
+            queued = self.scheduler.enqueue(PendingRun(row, message.around))
+        return Accepted(row, queued)
+
+    async def _store_message(self, message: Submission, conversation_id: str) -> RunRow:
+        await self._check_room(message, conversation_id)
+        opening = await self._opening(conversation_id, message.surface)
+        run_id = ids.ulid()
+        received = happened.message_received(
+            conversation_id,
+            message.text,
+            run_id=run_id,
+            request_id=message.request_id,
+            payload_digest=message.digest,
+            surface=message.surface,
+            options=message.options,
+            metadata=message.metadata,
+        )
+        stored = await self._append(*opening, received)
+        return _row_of(stored[-1], message.digest)
+
+    async def _check_room(self, message: Submission, conversation_id: str) -> None:
+        """Refuse what cannot be taken now, unless it is a repetition of what was taken already."""
+        ahead = self.scheduler.ahead(conversation_id)
+        refused: Exception | None = None
+        if self.scheduler.draining:
+            refused = ShuttingDown()
+        elif ahead and message.if_busy == "reject":
+            refused = ConversationBusy()
+        elif ahead > self._max_queue:
+            refused = QueueFull()
+        if refused is None:
+            return
+        which = RunFilter(conversation_id=conversation_id, request_id=message.request_id)
+        earlier = await self.store.runs(which, limit=1)
+        raise DuplicateRequest(earlier[0]) if earlier else refused
+
+    def _repeated(self, message: Submission, run: RunRow) -> Accepted:
+        if run.payload_digest != message.digest:
+            raise RequestIdReused
+        return Accepted(run, 0, repeated=True)
+
+    async def _where_repeated(self, message: Submission) -> str | None:
+        """The conversation of the same id and payload within the last ten minutes."""
+        since = timestamp(self._clock.now() - REPEATED_WITHIN)
+        for run in await self.store.runs(RunFilter(request_id=message.request_id, since=since)):
+            if run.payload_digest == message.digest:
+                return run.conversation_id
+        return None
+
+    async def interrupt(self, accepted: Accepted) -> None:
+        """Cancel the run that is active before the accepted one."""
+        conversation_id = accepted.run.conversation_id
+        active = self.scheduler.active_run(conversation_id)
+        if active is not None and active != accepted.run.id:
+            await self.scheduler.stop(conversation_id, active)
+
+    # --- opening, retrying, stopping ---------------------------------------------------------------------------
+
+    async def open(self, surface: str, metadata: dict[str, object] | None = None) -> str:
+        """Open an empty conversation; returns its id."""
+        if self.scheduler.draining:
+            raise ShuttingDown
+        conversation_id = ids.ulid()
+        await self._append(happened.conversation_opened(conversation_id, surface=surface, metadata=metadata))
+        return conversation_id
+
+    async def retry(self, conversation_id: str, run_id: str, request_id: str, around: Circumstances) -> Accepted:
+        """Answer the message of a failed or cancelled run again, by a new run.
+
+        Raises `ConversationNotFound`, `RunNotFound`, `RunNotRetryable`, `RequestIdReused`, `ShuttingDown`.
+        """
+        if self.scheduler.draining:
+            raise ShuttingDown
+        await self.get(conversation_id)
+        async with self._turnstile("conversation", conversation_id):
+            rows = await self.store.runs(RunFilter(run_id=run_id, conversation_id=conversation_id))
+            if not rows:
+                raise RunNotFound
+            if rows[0].state not in {RunState.FAILED, RunState.CANCELLED}:
+                raise RunNotRetryable
+            again = happened.run_retried(conversation_id, run_id=ids.ulid(), retry_of=run_id, request_id=request_id)
+            try:
+                (stored,) = await self._append(again)
+            except DuplicateRequest as duplicate:
+                if duplicate.run.payload_digest != rows[0].payload_digest:
+                    raise RequestIdReused from None
+                return Accepted(duplicate.run, 0, repeated=True)
+            row = _row_of(stored, rows[0].payload_digest)
+            return Accepted(row, self.scheduler.enqueue(PendingRun(row, around)))
+
+    async def stop(self, conversation_id: str, run_id: str | None = None, *, queued: bool = False) -> str | None:
+        """Stop the active run. Raises `ConversationNotFound`."""
+        await self.get(conversation_id)
+        return await self.scheduler.stop(conversation_id, run_id, queued=queued)
+
+    async def erase(self, conversation_id: str) -> None:
+        """Remove a conversation for good, its runs cancelled first. Raises `ConversationNotFound`."""
+        await self.stop(conversation_id, queued=True)
+        self._known.pop(conversation_id, None)
+        await self.store.erase(conversation_id)
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    async def get(self, conversation_id: str) -> ConversationRow:
+        """One conversation. Raises `ConversationNotFound`."""
+        rows = await self.store.conversations(ids=[conversation_id])
+        if not rows:
+            raise ConversationNotFound
+        return rows[0]
+
+    async def run(self, run_id: str) -> RunRow:
+        """One run. Raises `RunNotFound`."""
+        rows = await self.store.runs(RunFilter(run_id=run_id))
+        if not rows:
+            raise RunNotFound
+        return rows[0]
+
+    async def events_of(self, run: RunRow) -> tuple[Event, ...]:
+        """All events of one run so far, in order."""
+        found: list[Event] = []
+        after = run.first_seq - 1
+        while events := await self.store.read(run.conversation_id, after=after, limit=1000):
+            found.extend(event for event in events if event.run_id == run.id)
+            after = events[-1].seq
+            if found and found[-1].type in _ENDS:
+                break
+        return tuple(found)
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    async def _append(self, *events: Event) -> tuple[Event, ...]:
+        stored = await self.store.append(events)
+        for event in stored:
+            self.feed.publish(Stored(event, event.request_id))
+        self._remember(stored[0].conversation_id)
+        return stored
+
+    async def _opening(self, conversation_id: str, surface: str) -> tuple[Event, ...]:
+        if conversation_id in self._known:
+            return ()
+        if await self.store.conversations(ids=[conversation_id]):
+            self._remember(conversation_id)
+            return ()
+        return (happened.conversation_opened(conversation_id, surface=surface),)
+
+    def _remember(self, conversation_id: str) -> None:
+        self._known[conversation_id] = None
+        self._known.move_to_end(conversation_id)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _turnstile(self, kind: str, name: str) -> asyncio.Lock:
+        key = f"{kind} {name}"
+        lock = self._turnstiles.get(key)
+        if lock is None:
+            lock = self._turnstiles[key] = asyncio.Lock()
+        return lock
+
+
+_ENDS = frozenset({"run.completed", "run.failed", "run.cancelled"})
+
+
+def _row_of(beginning: Event, digest: str) -> RunRow:
+    """The run that an event made, as the store's projection has it."""
+    return RunRow(
+        id=beginning.run_id,
+        conversation_id=beginning.conversation_id,
+        request_id=beginning.request_id or "",
+        payload_digest=digest,
+        state=RunState.QUEUED,
+        lease=0,
+        first_seq=beginning.seq,
+        created_at=beginning.timestamp,
+    )

@@ -1,0 +1,120 @@
+"""The WebSocket door: one ASGI connection, one `Socket`, one `Outbox`."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from tom.agent.outbox import Outbox, ReaderTooSlow
+from tom.agent.socket import Abuse, Socket
+from tom.telemetry import logs
+
+if TYPE_CHECKING:
+    from tom.agent.cell import Cell
+
+log = logs.get("agent")
+
+type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+FLOOD_WINDOW = 10.0
+FLOOD_STRIKES = 3
+
+
+class SocketCount:
+    """How many sockets are open."""
+
+    def __init__(self) -> None:
+        """None."""
+        self.open = 0
+
+
+class ActionRate:
+    """Actions per second of one socket; the third refusal within ten seconds is flooding."""
+
+    def __init__(self, per_second: int) -> None:
+        """Allow ``per_second`` actions."""
+        self._per_second = per_second
+        self._recent: deque[float] = deque()
+        self._strikes: deque[float] = deque()
+
+    def take(self, now: float) -> float:
+        """0 when the action may be carried out, else the seconds to wait. Raises `Abuse` on flooding."""
+        while self._recent and self._recent[0] <= now - 1.0:
+            self._recent.popleft()
+        if len(self._recent) < self._per_second:
+            self._recent.append(now)
+            return 0.0
+        while self._strikes and self._strikes[0] <= now - FLOOD_WINDOW:
+            self._strikes.popleft()
+        self._strikes.append(now)
+        if len(self._strikes) >= FLOOD_STRIKES:
+            raise Abuse(4429, "Too many actions")
+        return round(self._recent[0] + 1.0 - now, 1) or 0.1
+
+
+async def serve_websocket(cell: "Cell", receive: Receive, send: Send) -> None:
+    """Serve one accepted caller until the connection ends."""
+    chat = cell.settings.chat
+    await receive()  # websocket.connect
+    await send({"type": "websocket.accept"})
+    limit = min(chat.max_connections, chat.max_connections_per_user)
+    if cell.sockets.open >= limit:
+        full = chat.max_connections <= chat.max_connections_per_user
+        reason = "Server at maximum capacity" if full else "Too many connections for this user"
+        await send({"type": "websocket.close", "code": 1013, "reason": reason})
+        return
+    cell.sockets.open += 1
+    outbox = Outbox(chat.send_buffer)
+    socket = Socket(
+        cell.conversations,
+        outbox,
+        cell.clock,
+        services=cell.services,
+        streaming=chat.streaming,
+        show_thinking=chat.show_thinking,
+        tool_notices=chat.tool_notifications,
+    )
+    try:
+        await _converse(cell, socket, outbox, receive, send)
+    finally:
+        cell.sockets.open -= 1
+        socket.close()
+
+
+async def _converse(cell: "Cell", socket: Socket, outbox: Outbox, receive: Receive, send: Send) -> None:
+    async def send_text(text: str) -> None:
+        await send({"type": "websocket.send", "text": text})
+
+    async def write() -> None:
+        try:
+            await outbox.send_to(send_text)
+        except ReaderTooSlow:
+            await send({"type": "websocket.close", "code": 1013, "reason": "Reader too slow"})
+        except (OSError, RuntimeError):
+            log.debug("The client went away", event="socket_gone")
+
+    writing = asyncio.ensure_future(write())
+    try:
+        await _read(cell, socket, outbox, receive)
+    except Abuse as abuse:
+        await send({"type": "websocket.close", "code": abuse.code, "reason": str(abuse)})
+    finally:
+        writing.cancel()
+        await asyncio.wait([writing])
+
+
+async def _read(cell: "Cell", socket: Socket, outbox: Outbox, receive: Receive) -> None:
+    rate = ActionRate(cell.settings.chat.actions_per_second)
+    while True:
+        message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        if text is None:
+            raise Abuse(1003, "Binary frames are not understood")
+        wait = rate.take(cell.clock.monotonic())
+        if wait:
+            socket.refuse_rate(text, wait)
+        else:
+            await socket.receive(text)

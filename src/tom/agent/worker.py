@@ -1,0 +1,95 @@
+"""The work on one run: assemble what the loop needs, start or resume the run, drive it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tom.agent.asking import Model, ModelAsking
+from tom.agent.feed import Feed
+from tom.agent.journal import Journal
+from tom.agent.loop import drive
+from tom.agent.prompt import Circumstances
+from tom.agent.runtools import RunTools
+from tom.agent.toolrunner import ToolRunner
+from tom.agent.transcript import open_transcript
+from tom.clock import Clock
+from tom.config.agent import AgentSettings
+from tom.conversation import event as happened
+from tom.conversation.event import Event, EventType
+from tom.conversation.run import RunState
+from tom.conversation.tool import ToolClass
+from tom.llm.levels import Models
+from tom.services.toolbox import Toolbox
+from tom.store.eventstore import EventStore
+
+SAMPLING = ("temperature", "top_p", "max_tokens")
+"""Options of a request that go to the model as they are."""
+
+
+class Worker:
+    """Works on runs of one person, one call of `work` each."""
+
+    def __init__(
+        self, settings: AgentSettings, store: EventStore, feed: Feed, toolbox: Toolbox, models: Models, clock: Clock
+    ) -> None:
+        """Use these parts for every run."""
+        self._settings = settings
+        self._store = store
+        self._feed = feed
+        self._toolbox = toolbox
+        self._models = models
+        self._clock = clock
+
+    async def work(self, run: Journal, around: Circumstances) -> None:
+        """Take the run to its end. Raises what ends a run badly: `ProviderError`, `ContextTooSmall`, storage errors."""
+        transcript = await open_transcript(self._settings, self._store, run.row, around, self._clock)
+        options: Mapping[str, Any] = transcript.request.extra.get("options", {})
+        level: int = options.get("level", self._settings.default_level)
+        services: list[str] | None = options.get("services")
+        await self._begin(run, level, services)
+        tools = RunTools(self._toolbox, services)
+        model = Model(
+            self._models.provider,
+            self._models.model_for(level),
+            {name: options[name] for name in SAMPLING if name in options},
+            self._models.max_retries,
+        )
+        asking = ModelAsking(model, transcript, tools, self._feed, self._clock)
+        await drive(run, asking, ToolRunner(tools, self._feed, self._clock))
+
+    async def _begin(self, run: Journal, level: int, services: list[str] | None) -> None:
+        if run.progress.state is RunState.QUEUED:
+            chosen = services if services is not None else [entry.name for entry in self._settings.services]
+            await run.record(happened.run_started(run.conversation_id, run_id=run.run_id, level=level, services=chosen))
+            return
+        unknown = unresolved(run)
+        await run.record(happened.run_resumed(run.conversation_id, run_id=run.run_id), *unknown)
+
+
+def unresolved(run: Journal) -> tuple[Event, ...]:
+    """One `tool.unresolved` for every intended call without a result, but those that only read (they are repeated)."""
+    found: list[Event] = []
+    for event in run.progress.events:
+        call_id = event.tool_call_id or ""
+        if event.type != EventType.TOOL_CALLED or call_id not in run.progress.intended:
+            continue
+        if not ToolClass(event.extra["class"]).reads_only:
+            found.append(unresolved_call(run, event))
+    return tuple(found)
+
+
+def unresolved_call(run: Journal, intent: Event) -> Event:
+    """The honest answer for a call that may have happened."""
+    service, tool = intent.extra["service"], intent.extra["tool"]
+    text = (
+        f"The call of '{service}.{tool}' at {intent.timestamp} was interrupted: it may have happened or not. "
+        "Tell the user so. Look with a tool that only reads before anything else; the call is not repeated."
+    )
+    return happened.tool_unresolved(
+        run.conversation_id,
+        text,
+        run_id=run.run_id,
+        turn=intent.turn,
+        call_id=intent.tool_call_id or "",
+        service=service,
+        tool=tool,
+    )
