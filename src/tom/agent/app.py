@@ -65,9 +65,8 @@ class AgentApp:
             return
         status = refused.http_status if refused is not None else 404
         await receive()
-        answer = {"type": "websocket.http.response.start", "status": status, "headers": []}
         if "websocket.http.response" in scope.get("extensions", {}):
-            await send(answer)
+            await send({"type": "websocket.http.response.start", "status": status, "headers": []})
             await send({"type": "websocket.http.response.body", "body": b""})
         else:
             await send({"type": "websocket.close", "code": 1008})

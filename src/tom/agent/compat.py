@@ -6,7 +6,7 @@ Their answers are HTTP 200 with ``status`` OK or ERROR once the caller is identi
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,12 +20,19 @@ from tom.agent.feed import Item, Stored
 from tom.agent.outcome import process_body
 from tom.agent.submission import Submission
 from tom.conversation.event import EventType
-from tom.errors import ConversationNotFound, InvalidJson, TomError
+from tom.errors import ConversationNotFound, InvalidJson, QueueFull, RequestIdReused, TomError
 from tom.store.eventstore import RunFilter, RunRow
 
 MAX_BODY = 1_048_576
 MAX_SMALL_BODY = 65_536
 
+OWN_STATUS = frozenset({413, 503, 507})
+"""Refusals that keep their HTTP status here; all others are 200 with ``status: ERROR``."""
+
+_TEXTS = {
+    RequestIdReused.code: "request_id was used for a different request",
+    QueueFull.code: "Too many requests are waiting in this conversation",
+}
 _ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 
 
@@ -57,12 +64,9 @@ class TomDoor:
         try:
             asked = read_process(await _body_of(request, MAX_BODY))
             accepted = await self._accept(asked)
-        except InvalidRequest as error:
-            return tom_error(error.message)
-        except InvalidJson as error:
-            return tom_error(error.message)
         except TomError as error:
-            return tom_error(error.message, error.http_status if error.http_status in {413, 503, 507} else 200)
+            message = _TEXTS.get(error.code, error.message)
+            return tom_error(message, error.http_status if error.http_status in OWN_STATUS else 200)
         run = await self._finished(accepted)
         body = await process_body(self._cell, run, sound=asked.sound_enabled)
         if accepted.repeated:
@@ -186,7 +190,7 @@ class TomDoor:
             return tom_error(error.message)
         except TomError as error:
             return tom_error(error.message, error.http_status)
-        if not isinstance(value, dict) or set(value) not in ({"read"}, {"delete"}):
+        if not isinstance(value, dict) or set(cast("dict[str, Any]", value)) not in ({"read"}, {"delete"}):
             return tom_error("Use one of: read, delete")
         return JsonAnswer({"status": "OK", "changed": 0, "unread": 0})
 

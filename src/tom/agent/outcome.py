@@ -61,7 +61,10 @@ def _answered(cell: Cell, events: tuple[Event, ...], end: Event, selected: list[
 
 
 def _selected(events: tuple[Event, ...]) -> list[str]:
-    return next((event.extra["services"] for event in events if event.type == EventType.RUN_STARTED), [])
+    for event in events:
+        if event.type == EventType.RUN_STARTED:
+            return event.extra["services"]
+    return []
 
 
 def _usage(end: Event) -> dict[str, int]:

@@ -5,11 +5,14 @@ must not be able to disagree about what was said.
 """
 
 import json
+import re
 from typing import Any, NoReturn
 
 MAX_DEPTH = 64
 MAX_KEYS = 10_000
 _LARGEST = 2**63
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = re.compile(r"[\[\]{}]")
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -35,27 +38,15 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _check_depth(text: str) -> None:
-    """Refuse deep nesting before anything recursive looks at it. Brackets inside strings only make it stricter."""
+    """Refuse deep nesting before anything recursive looks at it; brackets inside strings do not count."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
-    depth, in_string, escaped = 0, False, False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                message = f"nested more than {MAX_DEPTH} levels"
-                raise ValueError(message)
-        elif character in "]}":
-            depth -= 1
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            message = f"nested more than {MAX_DEPTH} levels"
+            raise ValueError(message)
 
 
 def _refuse_constant(name: str) -> NoReturn:

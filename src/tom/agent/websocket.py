@@ -96,7 +96,7 @@ async def _converse(cell: "Cell", socket: Socket, outbox: Outbox, receive: Recei
 
     writing = asyncio.ensure_future(write())
     try:
-        await _read(cell, socket, outbox, receive)
+        await _read(cell, socket, receive)
     except Abuse as abuse:
         await send({"type": "websocket.close", "code": abuse.code, "reason": str(abuse)})
     finally:
@@ -104,7 +104,7 @@ async def _converse(cell: "Cell", socket: Socket, outbox: Outbox, receive: Recei
         await asyncio.wait([writing])
 
 
-async def _read(cell: "Cell", socket: Socket, outbox: Outbox, receive: Receive) -> None:
+async def _read(cell: "Cell", socket: Socket, receive: Receive) -> None:
     rate = ActionRate(cell.settings.chat.actions_per_second)
     while True:
         message = await receive()

@@ -1,0 +1,90 @@
+"""Puts one agent together. The only place of this package that chooses implementations."""
+
+import os
+import socket
+
+from tom.agent.cell import Cell
+from tom.agent.conversations import Conversations
+from tom.agent.feed import Feed
+from tom.agent.identify import AtThisMachine, BehindGateway, Door
+from tom.agent.scheduler import Scheduler
+from tom.agent.serving import BusyMark, serve
+from tom.agent.worker import Worker
+from tom.clock import Clock, SystemClock
+from tom.config.agent import AgentSettings
+from tom.config.document import decode_agent
+from tom.llm.levels import open_models
+from tom.services.registry import ServiceRegistry
+from tom.services.toolbox import Toolbox
+from tom.store import open_store
+from tom.store.eventstore import EventStore
+from tom.telemetry import logs
+from tom.telemetry.health import Counters
+
+log = logs.get("agent")
+
+
+def serve_cell(listen_fd: int, document_fd: int, user: str) -> int:
+    """Serve ``user`` on an inherited listening socket; the settings come through the pipe ``document_fd``.
+
+    Blocks until the agent is told to stop; returns the exit status.
+    """
+    with os.fdopen(document_fd, "rb") as pipe:
+        settings = decode_agent(pipe.read())
+    if settings.user != user:
+        message = "the settings are another user's"
+        raise ValueError(message)
+    logs.configure(settings.log, user=settings.user)
+    door = BehindGateway(settings.user, settings.agent_secret)
+    return run_agent(settings, door, socket.socket(fileno=listen_fd))
+
+
+def serve_alone(settings: AgentSettings, listening: socket.socket) -> int:
+    """Serve without a gateway (``chat.auth: local``): whoever sits at this machine is the person."""
+    return run_agent(settings, AtThisMachine(frozenset(settings.chat.allow_origins)), listening)
+
+
+def run_agent(settings: AgentSettings, door: Door, listening: socket.socket) -> int:
+    """Run the event loop of one agent to its end."""
+    import uvloop  # noqa: PLC0415 - only a process that serves needs it
+
+    listening.setblocking(False)
+    return uvloop.run(_main(settings, door, listening))
+
+
+async def _main(settings: AgentSettings, door: Door, listening: socket.socket) -> int:
+    clock = SystemClock()
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = await open_store(settings.persistence, settings.home, clock=clock)
+    mark = BusyMark(settings.home / "busy")
+    cell = build_cell(settings, store, clock, mark=mark)
+    return await serve(cell, door, listening, mark)
+
+
+def build_cell(
+    settings: AgentSettings,
+    store: EventStore,
+    clock: Clock,
+    *,
+    toolbox: Toolbox | None = None,
+    mark: BusyMark | None = None,
+) -> Cell:
+    """Wire the parts of one agent; ``toolbox`` replaces the real services, for an agent that runs inside a test."""
+    feed = Feed()
+    services: Toolbox = toolbox or ServiceRegistry(settings.services, clock=clock, all_datadir=settings.all_datadir)
+    models = open_models(settings)
+    worker = Worker(settings, store, feed, services, models, clock)
+    chat = settings.chat
+    scheduler = Scheduler(
+        store,
+        feed,
+        worker,
+        clock,
+        parallel=chat.max_parallel_runs,
+        max_turns=chat.max_tool_hops,
+        deadline=chat.run_deadline_seconds,
+        tell_busy=mark or (lambda _: None),
+    )
+    durable = settings.persistence.enabled and settings.persistence.type == "sql"
+    conversations = Conversations(store, scheduler, feed, clock, max_queue=chat.max_queue, durable=durable)
+    return Cell(settings, store, feed, scheduler, conversations, services, models, clock, Counters(clock))

@@ -1,0 +1,139 @@
+"""The life of one agent process: open, recover, serve, drain, close.
+
+On SIGTERM: new messages are refused at once, running turns end within 20 seconds or are parked, calls in flight get 5
+more, the store is closed with a checkpoint, sockets are closed 1012, and the process ends. A second signal skips the
+waiting.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+import uvicorn
+
+from tom.agent.app import AgentApp
+from tom.agent.cell import Cell
+from tom.agent.identify import Door
+from tom.telemetry import logs
+
+GRACE = 20.0
+LAST = 5.0
+MARK_STAYS = 5.0
+
+log = logs.get("agent")
+
+
+class BusyMark:
+    """A file that stands while there are unfinished runs, so that whoever finds it after a crash wakes the agent.
+
+    It is removed a little late: a busy agent would otherwise write it once per message.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Stand at ``path``."""
+        self._path = path
+        self._stands = path.exists()
+        self._removing: asyncio.TimerHandle | None = None
+
+    def __call__(self, busy: bool) -> None:
+        """There is something unfinished now, or there is not."""
+        if self._removing is not None:
+            self._removing.cancel()
+            self._removing = None
+        if busy and not self._stands:
+            self._path.touch(mode=0o600)
+            self._stands = True
+        elif not busy and self._stands:
+            self._removing = asyncio.get_running_loop().call_later(MARK_STAYS, self.remove)
+
+    def remove(self) -> None:
+        """Nothing is unfinished."""
+        self._removing = None
+        self._path.unlink(missing_ok=True)
+        self._stands = False
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: this module decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def make_server(app: AgentApp, cell: Cell) -> uvicorn.Server:
+    """The HTTP and WebSocket server of an agent."""
+    chat = cell.settings.chat
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=chat.max_message_size,
+        ws_ping_interval=chat.ping_interval,
+        ws_ping_timeout=chat.ping_timeout,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
+    )
+    return _Server(config)
+
+
+async def serve(cell: Cell, door: Door, listening: socket.socket, mark: BusyMark) -> int:
+    """Serve until a signal says stop; returns the exit status."""
+    stopping = asyncio.Event()
+    stop_now = asyncio.Event()
+    _on_signals(stopping, stop_now)
+    ready, stopped = asyncio.Event(), asyncio.Event()
+    server = make_server(AgentApp(cell, door), cell)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(cell.scheduler.serve(ready, stopped))
+        await ready.wait()
+        cell.ready = True
+        serving = group.create_task(server.serve(sockets=[listening]))
+        log.info("🚀 Agent serves", event="agent_started")
+        await asyncio.wait([asyncio.ensure_future(stopping.wait()), serving], return_when=asyncio.FIRST_COMPLETED)
+        cell.ready = False
+        await _drain(cell, stop_now)
+        server.should_exit = True
+        await asyncio.wait([serving])
+        stopped.set()
+    unfinished = cell.scheduler.unfinished_runs
+    await cell.toolbox.close()
+    await cell.models.provider.close()
+    await cell.store.close()
+    if not unfinished:
+        mark.remove()
+    log.info("🛑 Agent stopped", event="agent_stopped", unfinished=unfinished)
+    return 0
+
+
+def _on_signals(stopping: asyncio.Event, stop_now: asyncio.Event) -> None:
+    def signalled() -> None:
+        if stopping.is_set():
+            stop_now.set()
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+
+
+async def _drain(cell: Cell, stop_now: asyncio.Event) -> None:
+    draining = asyncio.ensure_future(cell.scheduler.drain(GRACE, LAST))
+    hurry = asyncio.ensure_future(stop_now.wait())
+    await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+    if not draining.done():
+        draining.cancel()
+        await cell.scheduler.drain(0.0, LAST)
+    hurry.cancel()
+    await asyncio.wait([draining, hurry])
