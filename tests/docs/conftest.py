@@ -1,0 +1,75 @@
+"""Pages as their readers use them: the code blocks of a page, and a shell to run them in."""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FENCE = re.compile(
+    r"(?:^[ ]*<!-- (?P<note>[^\n]*) -->\n)?^(?P<indent>[ ]*)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```$",
+    re.DOTALL | re.MULTILINE,
+)
+SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block. ``note`` is the comment right before it, which says how a test runs it."""
+
+    page: str
+    language: str
+    text: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """Runs what a page says at the root of the checkout, with a data directory and a port of the test's own."""
+
+    data: Path
+    port: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The reader's environment: no key, no setting, a data directory and a port."""
+        kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+        return kept | {"TOM_DATA": str(self.data), "TOM_GLOBAL__LISTEN__PORT": str(self.port), "NO_COLOR": "1"}
+
+    def adapted(self, text: str) -> str:
+        """The text with the test's directory and port."""
+        return text.replace("./data", str(self.data)).replace("localhost:8443", f"localhost:{self.port}")
+
+    def run(self, text: str) -> str:
+        """Run a block to its end; its output. Fails the test when it fails."""
+        command = ["bash", "-euo", "pipefail", "-c", self.adapted(text)]
+        done = subprocess.run(
+            command, check=False, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=SECONDS
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+
+def read(page: str) -> list[Block]:
+    """The blocks of a page, in order."""
+    found = FENCE.finditer((ROOT / page).read_text(encoding="utf-8"))
+    return [Block(page, m["language"], dedented(m["text"], m["indent"]), m["note"] or "") for m in found]
+
+
+def dedented(text: str, indent: str) -> str:
+    return "".join(line.removeprefix(indent) for line in text.splitlines(keepends=True))
+
+
+@pytest.fixture(scope="session")
+def blocks():
+    """``blocks(page)``: the page's code blocks."""
+    return read
+
+
+@pytest.fixture
+def shell(tmp_path, free_port):
+    """A reader's shell."""
+    return Shell(tmp_path / "data", free_port)
