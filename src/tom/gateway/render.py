@@ -27,7 +27,7 @@ _TAGS: Final = {
     "p", "br", "hr", "h3", "h4", "h5", "h6", "strong", "em", "s", "code", "pre", "ul", "ol", "li", "blockquote",
     "div", "table", "thead", "tbody", "tr", "th", "td", "a", "span",
 }  # fmt: skip
-_DIRECTED: Final = ("p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "table", "th", "td")
+_DIRECTED: Final = ("p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "div", "table", "th", "td")
 _DIRECTIONS: Final = {"auto", "ltr", "rtl"}
 _SCHEMES: Final = {"http", "https", "mailto"}
 _SANITISER: Final = nh3.Cleaner(
@@ -46,6 +46,9 @@ _CONTAINERS: Final = {"bullet_list_open", "ordered_list_open", "list_item_open",
 _ENDS: Final = {name.replace("_open", "_close") for name in _CONTAINERS}
 _ALIGNMENTS: Final = {"text-align:center": "to-center", "text-align:right": "to-end"}
 _HIDDEN: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
+_NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
+_ADDRESS: Final = re.compile(r"(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}")
 _LANGUAGE: Final = re.compile(r"[A-Za-z0-9+#.\-]{1,32}")
 
 
@@ -59,7 +62,7 @@ def render_markdown(text: str) -> str:
         return render_plain(text)
     parser = _parser()
     tokens = parser.parse(text)
-    if not tokens or any(token.level >= _MAX_NESTING for token in tokens):
+    if not tokens or any(token.level >= _MAX_NESTING - 1 for token in tokens):
         return render_plain(text)
     for token in tokens:
         _shape(token)
@@ -89,7 +92,8 @@ def _parser() -> MarkdownIt:
 
 def _open_table(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: Any) -> str:
     """A wide table scrolls in a box of its own."""
-    return f'<div class="wide">{renderer.renderToken(tokens, index, options, env)}'
+    direction = tokens[index].attrGet("dir") or "auto"
+    return f'<div class="wide" dir="{direction}">{renderer.renderToken(tokens, index, options, env)}'
 
 
 def _close_table(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: Any) -> str:
@@ -165,16 +169,23 @@ def _raw(html: str) -> Token:
 
 
 def _host(href: str) -> str:
-    """Where a link leads, as shown to people; empty when it may not be followed."""
+    """Where a link leads, as shown to people; empty when it may not be followed.
+
+    Addresses that people and browsers may read differently (credentials in front of the host, numbers in disguise,
+    escaped characters) lead nowhere.
+    """
     try:
         parts = urlsplit(href)
-        host = parts.hostname or ""
-        port = parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         return ""
     if parts.scheme == "mailto":
         return parts.path
-    if parts.scheme not in _SCHEMES or not host:
+    if parts.scheme not in _SCHEMES or "@" in parts.netloc:
+        return ""
+    if ":" in host:
+        host = f"[{host}]"
+    elif not _HOST.fullmatch(host) or (_NUMBER.fullmatch(host.rpartition(".")[2]) and not _ADDRESS.fullmatch(host)):
         return ""
     return f"{host}:{port}" if port else host
 

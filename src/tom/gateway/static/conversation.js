@@ -180,6 +180,11 @@ export class Conversation {
   heardEvent(frame) {
     if (frame.conversation_id !== this.id) return;
     const { event } = frame;
+    if (event.type === "history.retired") {
+      this.firstSeq = event.extra.first_seq;
+      this.startAt(this.firstSeq - 1);
+      return;
+    }
     const outcome = this.story.take(event);
     if (outcome === "gap") this.resume();
     if (outcome !== "new") return;
