@@ -1,0 +1,264 @@
+"""The entries of the file's lists: language models, services, people. See `sections`."""
+
+import json
+import re
+from typing import Any, Literal, Self, cast
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tom.config.values import Language, Number, SecretText, ServiceName, ToolClass, Url, Username, Whole, Zone
+
+_FORBIDDEN_OPTIONS = frozenset(
+    [
+        "messages",
+        "model",
+        "models",
+        "tools",
+        "tool_choice",
+        "functions",
+        "function_call",
+        "stream",
+        "stream_options",
+        "url",
+        "base_url",
+        "api_base",
+        "api_key",
+        "key",
+        "headers",
+        "extra_headers",
+        "extra_body",
+        "authorization",
+    ]
+)
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FORBIDDEN_HEADERS = frozenset(
+    [
+        "host",
+        "content-length",
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    ]
+)
+
+
+class Section(BaseModel):
+    """A mapping of the file. A key without a value is as if it were not there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_blanks(cls, value: Any) -> Any:
+        if value is None:
+            return {}
+        if isinstance(value, dict):
+            return {key: item for key, item in cast("dict[Any, Any]", value).items() if item is not None}
+        return value
+
+
+# --- language models ---------------------------------------------------------------------------------------------
+
+
+class LlmSection(Section):
+    """One entry of `global.llms`. What is wrong with `api`, `env_var` or `models` skips the entry, with a warning."""
+
+    api: SecretText | None = Field(default=None, description="the key; `none` for an endpoint without one")
+    env_var: str | None = Field(
+        default=None, description="variable that holds the key; wins over `api` when it is not empty"
+    )
+    models: Any = Field(
+        default=None, description="three names `provider/model` for levels 0, 1 and 2; one text stands for all three"
+    )
+    base_url: Url | None = Field(
+        default=None, description="where it answers; needed for a provider that Tom does not know"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="sent with each request")
+    temperature: Number | None = Field(default=None, ge=0, le=2, description="sent with each request")
+    max_tokens: Whole | None = Field(default=None, ge=1, description="most tokens of one reply")
+    timeout: Number | None = Field(
+        default=None, gt=0, le=3600, description="seconds without a byte; else `PROVIDER_TIMEOUT_SECONDS`"
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _harmless(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for name in options:
+            if name.lower() in _FORBIDDEN_OPTIONS:
+                raise ValueError(f"must not set {name!r}")
+        try:
+            json.dumps(options, allow_nan=False)
+        except (ValueError, TypeError):
+            raise ValueError("must be JSON values") from None
+        return options
+
+
+class HttpClientSection(Section):
+    """`llm.providers.<name>.http_client`."""
+
+    connect_timeout: Number = Field(default=10, gt=0, le=300, description="seconds to connect")
+    read_timeout: Number | None = Field(
+        default=None, gt=0, le=3600, description="seconds without a byte; else `PROVIDER_TIMEOUT_SECONDS`"
+    )
+    max_retries: Whole = Field(default=2, ge=0, le=10, description="repetitions after a failure that may pass")
+
+
+class ProviderSection(Section):
+    """One entry of `llm.providers`."""
+
+    model: str = Field(min_length=1, description="the model's name, for all levels")
+    base_url: Url | None = Field(
+        default=None, description="where it answers; needed for a provider that Tom does not know"
+    )
+    api_key_env: str | None = Field(
+        default=None, description="variable that holds the key; else the provider's usual one"
+    )
+    temperature: Number = Field(default=0.7, ge=0, le=2, description="sent with each request")
+    max_tokens: Whole = Field(default=4096, ge=1, description="most tokens of one reply")
+    top_p: Number | None = Field(default=None, ge=0, le=1, description="sent with each request")
+    headers: dict[str, SecretText] = Field(default_factory=dict, description="sent with each request")
+    http_client: HttpClientSection = Field(default_factory=HttpClientSection, description="")
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, Any]) -> dict[str, Any]:
+        return check_headers(headers)
+
+
+class LlmTableSection(Section):
+    """`llm`: the other form of the same table."""
+
+    active: str | None = Field(default=None, min_length=1, description="the default LLM, as `global.llm`")
+    providers: dict[str, ProviderSection] = Field(default_factory=dict, description="")
+
+
+# --- services ----------------------------------------------------------------------------------------------------
+
+
+class ServiceConfigSection(Section):
+    """Second accepted place of three keys."""
+
+    description: str | None = Field(default=None, description="as `description`")
+    llm: str | None = Field(default=None, description="as `llm`")
+    complexity: Any = Field(default=None, description="as `complexity`")
+
+
+class ToolsSection(Section):
+    """Which tools of a service are offered, and what they can do."""
+
+    allow: list[str] = Field(default_factory=list, description="patterns of tool names; empty: all")
+    deny: list[str] = Field(default_factory=list, description="patterns of tool names; wins over `allow`")
+    classes: dict[str, ToolClass] = Field(default_factory=dict, description="tool → class")
+
+
+class ServiceSection(Section):
+    """One MCP service: `url` or `command`."""
+
+    url: str | None = Field(default=None, description="http or https URL of a streamable HTTP service")
+    headers: dict[str, SecretText] = Field(default_factory=dict, description="sent to that origin only")
+    command: str | None = Field(default=None, min_length=1, description="program of a stdio service")
+    args: list[str] = Field(default_factory=list, description="its arguments")
+    env: dict[str, SecretText] = Field(
+        default_factory=dict, description="its environment, besides PATH, HOME, LANG, TZ, TOM_ALL_DATADIR"
+    )
+    cwd: str | None = Field(default=None, description="its working directory")
+    enable: bool | None = Field(default=None, description="whether it is used; default true")
+    enabled: bool | None = Field(default=None, description="the same")
+    description: str | None = Field(default=None, description="instead of the service's own text")
+    llm: str | None = Field(default=None, description="LLM for questions about it")
+    complexity: Any = Field(default=None, description="level 0, 1 or 2 for questions about it; default 1")
+    config: ServiceConfigSection = Field(default_factory=ServiceConfigSection, description="")
+    timeout: Number = Field(default=60, ge=1, le=3600, description="seconds for one call")
+    tools: ToolsSection = Field(default_factory=ToolsSection, description="")
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, Any]) -> dict[str, Any]:
+        return check_headers(headers)
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Self:
+        if self.enable is not None and self.enabled is not None and self.enable != self.enabled:
+            raise ValueError("'enable' and 'enabled' have different values")
+        if self.url and self.command:
+            raise ValueError("has both 'url' and 'command'")
+        return self
+
+
+class SharedServiceSection(ServiceSection):
+    """One entry of the top-level `services`."""
+
+    users: list[Username] = Field(default_factory=list, description="only for these users; empty: for all")
+
+
+class McpServerSection(Section):
+    """One entry of `mcpServers`."""
+
+    enabled: bool = Field(default=True, description="whether it is used")
+    command: str | None = Field(default=None, min_length=1, description="program of a stdio service")
+    args: list[str] = Field(default_factory=list, description="its arguments")
+    env: dict[str, SecretText] = Field(default_factory=dict, description="its environment")
+    cwd: str | None = Field(default=None, description="its working directory")
+    url: str | None = Field(default=None, description="http or https URL of a streamable HTTP service")
+    headers: dict[str, SecretText] = Field(default_factory=dict, description="sent to that origin only")
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, Any]) -> dict[str, Any]:
+        return check_headers(headers)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.url) == bool(self.command):
+            raise ValueError("needs either 'command' or 'url'" + (", not both" if self.url else ""))
+        return self
+
+
+# --- people ------------------------------------------------------------------------------------------------------
+
+
+class UserSection(Section):
+    """One entry of `users`."""
+
+    username: Username = Field(description="their name")
+    password: SecretText | None = Field(default=None, description="hashed on first sight; better: `password_hash`")
+    password_hash: SecretText | None = Field(default=None, description="an argon2id string, instead of `password`")
+    role: Literal["user", "admin"] = Field(default="user", description="")
+    disabled: bool = Field(default=False, description="no login, no agent")
+    personal_context: Any = Field(
+        default=None, description="text or mapping about them, told to their model; at most 8 KiB"
+    )
+    timezone: Zone | None = Field(default=None, description="theirs; else `global.timezone`")
+    language: Language | None = Field(default=None, description="theirs; else `global.language`")
+    llm: str | None = Field(default=None, min_length=1, description="theirs; else `global.llm`")
+    services: dict[ServiceName, ServiceSection] = Field(
+        default_factory=dict, description="their own; wins over one of the same name for all"
+    )
+
+    @field_validator("personal_context")
+    @classmethod
+    def _context(cls, value: Any) -> str:
+        if not isinstance(value, str | dict):
+            raise ValueError("must be text or a mapping")  # noqa: TRY004 - pydantic collects ValueError
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if len(text.encode(errors="replace")) > 8192:
+            raise ValueError("must be at most 8 KiB")
+        return text
+
+
+def check_headers(headers: dict[str, Any]) -> dict[str, Any]:
+    """The same headers; ValueError when one may not be set or would split the request."""
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name):
+            raise ValueError("has a name that no header can have")
+        if name.lower() in _FORBIDDEN_HEADERS:
+            raise ValueError(f"must not set {name!r}")
+        if any(char in value.reveal() for char in "\r\n\0"):
+            raise ValueError(f"the value of {name!r} contains a line break")
+    return headers

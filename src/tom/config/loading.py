@@ -1,0 +1,257 @@
+"""One reading of the configuration: file, environment, checks, resolution. `Settings.load` is the door to it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from tom.config import schema
+from tom.config.agent import AgentSettings, ChatSettings, LogSettings, PersistenceSettings
+from tom.config.environment import Environment
+from tom.config.expand import Lookup
+from tom.config.faults import Faults
+from tom.config.invalid import ConfigInvalid, problem
+from tom.config.llms import Llms, resolve_llms
+from tom.config.mcp import resolve_services
+from tom.config.people import resolve_users
+from tom.config.sections import Root
+from tom.config.settings import STANDALONE_USER, ListenSettings, LoginSettings, Settings, SpawnerSettings, UserEntry
+from tom.config.values import file_name, time_zone
+from tom.config.yamltext import YamlInvalid, read_yaml
+
+
+class Loading:
+    """One reading of the configuration: file, environment, checks, resolution; errors are collected on the way."""
+
+    def __init__(
+        self, data_dir: Path, config_path: Path | None, env: Mapping[str, str], *, alone: bool = False
+    ) -> None:
+        self._data = data_dir.absolute()
+        self._env = Environment(env, Path.cwd(), self._data)
+        self._path = (
+            config_path or Path(self._env.values.get("TOM_CONFIG", "") or self._data / "config.yml")
+        ).absolute()
+        self._alone = alone
+        self._faults = Faults(self._path.name, self._env)
+
+    def run(self) -> Settings:
+        """The settings, or ConfigInvalid."""
+        tree = self._read()
+        self._faults.origins, errors = self._env.apply(tree)
+        self._faults.errors += errors
+        root, faults = schema.check(tree)
+        for path, sentence in faults:
+            self._faults.refuse(path, sentence)
+        if root is None and (rest := schema.without(tree, faults)) is not None:
+            # What can be looked up is looked up all the same, so that all errors are shown at once.
+            root, _ = schema.check(rest)
+        if root is None:
+            raise ConfigInvalid(self._faults.errors)
+        settings = self._resolve(root)
+        if self._faults.errors:
+            raise ConfigInvalid(list(dict.fromkeys(self._faults.errors)))
+        return settings
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            tree = read_yaml(self._path, mergeable=frozenset(("chat",)))
+        except FileNotFoundError:
+            if self._alone:
+                return {}
+            raise ConfigInvalid([f"❌ Configuration not found: {self._path}"]) from None
+        except YamlInvalid as error:
+            raise ConfigInvalid([f"❌ {error}"]) from None
+        self._lift_repository(tree)
+        return tree
+
+    def _lift_repository(self, tree: dict[str, Any]) -> None:
+        """``chat.service.repository`` is ``repository``."""
+        chat = tree.get("chat")
+        service = cast("dict[str, Any]", chat).get("service") if isinstance(chat, dict) else None
+        if not isinstance(service, dict) or "repository" not in service:
+            return
+        inner = cast("dict[str, Any]", service)
+        second = inner["repository"]
+        tree["chat"] = {
+            **cast("dict[str, Any]", chat),
+            "service": {key: value for key, value in inner.items() if key != "repository"},
+        }
+        if tree.setdefault("repository", second) != second:
+            self._faults.refuse(("chat", "service", "repository"), "repository has different values")
+
+    # --- resolution --------------------------------------------------------------------------------------------
+
+    def _resolve(self, root: Root) -> Settings:
+        lookup = Lookup(self._env.values, self._path.parent)
+        root = self._with_active(root)
+        llms = resolve_llms(root, lookup, self._env.values)
+        services = resolve_services(root, lookup, self._env.values, llms.usable)
+        for error in llms.errors:
+            source = "environment" if error.startswith(("DEFAULT_", "Unsupported")) else self._path.name
+            self._faults.errors.append(problem(source, error))
+        for path, sentence in services.errors:
+            self._faults.refuse(path, sentence)
+        zone = self._zone(root)
+        users = self._users(root, lookup, llms, zone)
+        log = self._log(root, zone)
+        return Settings(
+            data_dir=self._data,
+            path=self._path,
+            log=log,
+            listen=_listen(root),
+            public_hosts=tuple(root.global_.public_hosts),
+            trusted_proxies=tuple(root.global_.trusted_proxies),
+            proxy_timeout=root.global_.proxy_timeout,
+            sessions=self._sessions(root),
+            login=LoginSettings(idle_days=root.login.idle_days, max_days=root.login.max_days),
+            spawner=SpawnerSettings(**root.spawner.model_dump()),
+            users=tuple(users.values()),
+            llm=llms.default,
+            llms=llms.entries,
+            chat=_chat(root),
+            warnings=(*self._faults.warnings, *llms.warnings, *services.warnings),
+            notes=tuple(llms.notes),
+            services={name: services.of(name) for name in users},
+            template=self._agent_template(root, llms, zone, log),
+        )
+
+    def _with_active(self, root: Root) -> Root:
+        """``global.llm`` and ``llm.active`` are one setting."""
+        active = self._faults.either(("llm", "active"), root.llm.active, ("global", "llm"), root.global_.llm)
+        if active == root.llm.active:
+            return root
+        return root.model_copy(update={"llm": root.llm.model_copy(update={"active": None})})
+
+    def _users(self, root: Root, lookup: Lookup, llms: Llms, zone: str) -> dict[str, UserEntry]:
+        people = resolve_users(root, lookup, llms, zone, self._faults)
+        if self._alone:
+            alone = UserEntry(username=STANDALONE_USER, timezone=zone, language=root.global_.language)
+            people.setdefault(STANDALONE_USER, alone)
+        elif not people:
+            self._faults.warnings.append("⚠️ No users are configured: nobody can log in")
+        return people
+
+    def _zone(self, root: Root) -> str:
+        if root.global_.timezone:
+            return root.global_.timezone
+        try:
+            return time_zone(self._env.values.get("TZ", "UTC").removeprefix(":"))
+        except ValueError:
+            self._faults.warnings.append("⚠️ TZ is not the name of a time zone: UTC is used")
+            return "UTC"
+
+    def _log(self, root: Root, zone: str) -> LogSettings:
+        written, other = root.global_, root.logging
+        given = written.model_fields_set
+        level = self._faults.either(
+            ("logging", "level"),
+            other.level,
+            ("global", "log_level"),
+            written.log_level if "log_level" in given else None,
+        )
+        form = self._faults.either(
+            ("logging", "format"),
+            {"console": "text", "json": "json", None: None}[other.format],
+            ("global", "log_format"),
+            written.log_format if "log_format" in given else None,
+        )
+        file = written.log_file
+        return LogSettings(
+            level=level or "INFO",
+            format=form or ("json" if self._alone else "text"),
+            timestamps=written.log_timestamps,
+            timezone=zone,
+            file=str(self._data / file.path) if file else "",
+            max_mb=file.max_mb if file else 20,
+            keep=file.keep if file else 5,
+        )
+
+    def _sessions(self, root: Root) -> Path | None:
+        if root.global_.sessions is None:
+            return None
+        path = self._data / root.global_.sessions
+        where: schema.Path = ("global", "sessions")
+        if path.is_symlink():
+            self._faults.refuse(where, "must not be a symbolic link")
+        elif path.exists():
+            status = path.stat()
+            if not path.is_dir():
+                self._faults.refuse(where, "must be a directory")
+            elif status.st_uid != os.geteuid():
+                self._faults.refuse(where, "must belong to the user that runs Tom")
+            elif status.st_mode & 0o077:
+                self._faults.refuse(where, "must have mode 0700")
+        return path
+
+    def _agent_template(self, root: Root, llms: Llms, zone: str, log: LogSettings) -> AgentSettings:
+        """What is the same for all agents. Their log goes to stderr only: one process writes a file."""
+        return AgentSettings(
+            user="",
+            home=self._data / "users",
+            llm=llms.default,
+            default_level=root.global_.default_level,
+            chat=_chat(root),
+            persistence=self._persistence(root),
+            persona_name=root.global_.persona.name,
+            persona_instructions=root.global_.persona.instructions,
+            language=root.global_.language,
+            timezone=zone,
+            log=log if self._alone else replace(log, file=""),
+            all_datadir=self._all_datadir(root),
+        )
+
+    def _persistence(self, root: Root) -> PersistenceSettings:
+        section = root.repository
+        path = section.path or "history.db"
+        if self._alone and section.path:
+            path = str(self._data / section.path)
+        else:
+            try:
+                file_name(path)
+            except ValueError as error:
+                self._faults.refuse(("repository", "path"), str(error))
+        return PersistenceSettings(
+            type=section.type,
+            path=path,
+            enabled=section.persistence.enabled,
+            clear_on_startup=section.persistence.clear_on_startup,
+        )
+
+    def _all_datadir(self, root: Root) -> str:
+        path = self._data / (root.global_.all_datadir or "all")
+        if path.resolve().is_relative_to((self._data / "users").resolve()):
+            self._faults.refuse(("global", "all_datadir"), "must not be inside users/")
+        return str(path) if path.is_dir() else ""
+
+
+def _listen(root: Root) -> ListenSettings:
+    section = root.global_.listen
+    address, _, port = (section.loopback_http or "").rpartition(":")
+    loopback = (address.strip("[]"), int(port)) if port else None
+    return ListenSettings(host=section.host, port=section.port, loopback_http=loopback)
+
+
+def _chat(root: Root) -> ChatSettings:
+    service, socket = root.chat.service, root.chat.websocket
+    return ChatSettings(
+        max_tool_hops=service.max_tool_hops,
+        max_parallel_runs=service.max_parallel_runs,
+        run_deadline_seconds=service.run_deadline_seconds,
+        streaming=service.streaming.enabled,
+        show_thinking=service.show_thinking,
+        tool_notifications=service.tool_notifications.enabled,
+        context_max_tokens=service.context.max_tokens,
+        context_reserve_tokens=service.context.reserve_tokens,
+        host=socket.host,
+        port=socket.port,
+        endpoint=socket.endpoint,
+        max_message_size=socket.max_message_size,
+        ping_interval=socket.ping_interval,
+        ping_timeout=socket.ping_timeout,
+        max_connections=socket.concurrency.max_connections,
+        max_connections_per_user=socket.max_connections_per_user,
+        send_buffer=socket.send_buffer,
+        actions_per_second=socket.actions_per_second,
+        allow_origins=tuple(socket.allow_origins),
+    )

@@ -1,0 +1,213 @@
+"""What config.yml may contain. Everything else is refused: a key that did nothing would be a lie.
+
+The descriptions are those of docs/reference/configuration.md, which is generated from here.
+"""
+
+import re
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from tom.config.entries import LlmSection, LlmTableSection, McpServerSection, Section, SharedServiceSection, UserSection
+from tom.config.values import Host, Language, Level, Loopback, Network, Number, Prose, ServiceName, Url, Whole, Zone
+
+
+class LogFileSection(Section):
+    """`global.log_file`."""
+
+    path: str = Field(min_length=1, description="the file, relative to the data directory; mode 0600")
+    max_mb: Whole = Field(default=20, ge=1, le=10_000, description="size in MiB at which it starts anew")
+    keep: Whole = Field(default=5, ge=0, le=1000, description="how many old ones stay")
+
+
+class PersonaSection(Section):
+    """`global.persona`."""
+
+    name: str = Field(default="Tom", min_length=1, max_length=100, description="what the assistant is called")
+    instructions: Prose = Field(default="", description="how it behaves; at most 8 KiB")
+
+
+class ListenSection(Section):
+    """`global.listen`."""
+
+    host: Host = Field(default="0.0.0.0", description="address of the HTTPS listener")
+    port: Whole | None = Field(
+        default=None, ge=1, le=65_535, description="its port; default 443, or 8443 where the process may not bind 443"
+    )
+    loopback_http: Loopback | None = Field(
+        default=None, description="a second listener without TLS, `127.0.0.1:8081`; loopback addresses only"
+    )
+
+
+class GlobalSection(Section):
+    """`global`."""
+
+    log_level: Level = Field(default="INFO", description="what is logged at least")
+    log_format: Literal["text", "json"] = Field(default="text", description="default of an agent run alone: json")
+    log_timestamps: Literal["milliseconds", "seconds"] = Field(default="milliseconds", description="of the text form")
+    log_file: LogFileSection | None = Field(default=None, description="a file besides stderr")
+    sessions: str | None = Field(default=None, min_length=1, description="directory for the file of logins, 0700")
+    all_datadir: str | None = Field(
+        default=None, min_length=1, description="files for all users, read-only; default `<data>/all`"
+    )
+    llm: str | None = Field(
+        default=None, min_length=1, description="default LLM, or `scripted`; unset: the first usable of `llms`"
+    )
+    llms: dict[str, LlmSection] = Field(default_factory=dict, description="")
+    default_level: Whole = Field(default=1, ge=0, le=2, description="level of a message that names none")
+    timezone: Zone | None = Field(default=None, description="IANA name; default: the variable `TZ`, else UTC")
+    language: Language = Field(default="en", description="language tag of Tom's own texts")
+    persona: PersonaSection = Field(default_factory=PersonaSection, description="")
+    listen: ListenSection = Field(default_factory=ListenSection, description="")
+    public_hosts: list[Host] = Field(
+        default_factory=list, description="accepted `Host` names; default: the certificate's, localhost, own addresses"
+    )
+    trusted_proxies: list[Network] = Field(
+        default_factory=list, description="addresses or networks whose `X-Forwarded-*` count"
+    )
+    proxy_timeout: Number = Field(default=300, ge=1, le=3600, description="seconds without a byte from an agent")
+
+
+class LoginSection(Section):
+    """`login`."""
+
+    idle_days: Number = Field(default=7, ge=1, le=90, description="a login ends after so many days without use")
+    max_days: Number = Field(default=30, ge=1, le=365, description="a login ends after so many days")
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.idle_days > self.max_days:
+            raise ValueError("idle_days must not be greater than max_days")
+        return self
+
+
+class SpawnerSection(Section):
+    """`spawner`."""
+
+    kind: Literal["auto", "process"] = Field(default="auto", description="how agents run; `auto` is `process`")
+    start_timeout: Number = Field(default=30, ge=1, le=600, description="seconds a request waits for its agent's start")
+    idle_stop: Number = Field(default=900, ge=1, le=604_800, description="an idle agent stops after so many seconds")
+    max_agents: Whole = Field(default=50, ge=1, le=100_000, description="most agents at once")
+
+
+# --- chat --------------------------------------------------------------------------------------------------------
+
+
+class ConcurrencySection(Section):
+    """`chat.websocket.concurrency`."""
+
+    max_connections: Whole = Field(default=1000, ge=1, le=1_000_000, description="sockets of one process")
+
+
+class WebsocketSection(Section):
+    """`chat.websocket`."""
+
+    host: Host = Field(default="localhost", description="address of an agent run alone")
+    port: Whole = Field(default=8000, ge=1, le=65_535, description="its port")
+    endpoint: str = Field(
+        default="/ws/chat", pattern=r"^/[A-Za-z0-9/_.-]*$", max_length=200, description="path of the socket"
+    )
+    allow_origins: list[str] = Field(default_factory=list, description="other origins that may connect, exactly")
+    max_message_size: Whole = Field(default=16_777_216, ge=1024, le=268_435_456, description="bytes of one frame")
+    ping_interval: Number = Field(default=20, ge=1, le=3600, description="seconds between pings")
+    ping_timeout: Number = Field(default=10, ge=1, le=3600, description="seconds until a ping must be answered")
+    concurrency: ConcurrencySection = Field(default_factory=ConcurrencySection, description="")
+    max_connections_per_user: Whole = Field(default=32, ge=1, le=1_000_000, description="sockets of one user")
+    send_buffer: Whole = Field(default=1_048_576, ge=65_536, le=268_435_456, description="unsent bytes of one socket")
+    actions_per_second: Whole = Field(default=50, ge=1, le=100_000, description="actions of one socket")
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if origin not in {"*", "null"} and not re.fullmatch(r"https?://[^/\s@?#]+", origin):
+                raise ValueError("must be origins, such as https://chat.example")
+        return origins
+
+
+class SwitchSection(Section):
+    """Something that can be switched off."""
+
+    enabled: bool = Field(default=True, description="")
+
+
+class ContextSection(Section):
+    """`chat.service.context`."""
+
+    max_tokens: Whole = Field(default=4000, ge=1, description="size of a whole prompt")
+    reserve_tokens: Whole = Field(default=500, ge=0, description="part of it left free for the reply")
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        if self.reserve_tokens >= self.max_tokens:
+            raise ValueError("reserve_tokens must be less than max_tokens")
+        return self
+
+
+class PersistenceSection(Section):
+    """`repository.persistence`."""
+
+    enabled: bool = Field(default=True, description="false: conversations are kept in memory only")
+    clear_on_startup: bool = Field(default=False, description="true: everything stored is erased at each start")
+
+
+class RepositorySection(Section):
+    """`repository`."""
+
+    type: Literal["sql", "memory"] = Field(default="sql", description="where conversations are kept")
+    path: str | None = Field(
+        default=None, min_length=1, description="file name in the user's directory; default `history.db`"
+    )
+    persistence: PersistenceSection = Field(default_factory=PersistenceSection, description="")
+
+
+class ChatServiceSection(Section):
+    """`chat.service`."""
+
+    streaming: SwitchSection = Field(default_factory=SwitchSection, description="text is sent as it comes")
+    tool_notifications: SwitchSection = Field(
+        default_factory=SwitchSection, description="clients are told of tool calls"
+    )
+    show_thinking: bool = Field(default=False, description="clients are sent what a model thinks")
+    max_tool_hops: Whole = Field(default=8, ge=1, le=64, description="turns of one run")
+    max_parallel_runs: Whole = Field(default=4, ge=1, le=64, description="runs of one user at once")
+    run_deadline_seconds: Number = Field(default=900, ge=1, le=86_400, description="a run fails after so many seconds")
+    context: ContextSection = Field(default_factory=ContextSection, description="")
+
+
+class ChatSection(Section):
+    """`chat`."""
+
+    websocket: WebsocketSection = Field(default_factory=WebsocketSection, description="")
+    service: ChatServiceSection = Field(default_factory=ChatServiceSection, description="")
+
+
+class LoggingSection(Section):
+    """`logging`: the other form of two keys of `global`."""
+
+    level: Level | None = Field(default=None, description="as `global.log_level`")
+    format: Literal["json", "console"] | None = Field(
+        default=None, description="`console` is `global.log_format: text`"
+    )
+
+
+class Root(Section):
+    """The whole file."""
+
+    global_: GlobalSection = Field(default_factory=GlobalSection, alias="global", description="")
+    login: LoginSection = Field(default_factory=LoginSection, description="")
+    spawner: SpawnerSection = Field(default_factory=SpawnerSection, description="")
+    users: list[UserSection] = Field(default_factory=list[UserSection], description="")
+    services: dict[ServiceName, SharedServiceSection] = Field(default_factory=dict, description="")
+    mcp_servers: dict[ServiceName, McpServerSection] = Field(default_factory=dict, alias="mcpServers", description="")
+    llm: LlmTableSection = Field(default_factory=LlmTableSection, description="")
+    chat: ChatSection = Field(default_factory=ChatSection, description="")
+    repository: RepositorySection = Field(default_factory=RepositorySection, description="")
+    logging: LoggingSection = Field(default_factory=LoggingSection, description="")
+    default_provider: str = Field(default="mcp-agent", description="`mcp-agent`, or a provider's name, which then wins")
+    mcp_agent_llm: str | None = Field(default=None, description="provider used; wins over `llm.active`")
+    mcp_agent_model: str | None = Field(default=None, description="model of the provider used, for all levels")
+    openrouter_base_url: Url = Field(default="https://openrouter.ai/api/v1", description="where OpenRouter answers")
+    openrouter_model: str = Field(default="openrouter/auto", description="model of an OpenRouter that names none")
+    provider_timeout_seconds: Number = Field(default=30, gt=0, description="seconds without a byte from a model")
+    mcp_server_url: Url | None = Field(default=None, description="one HTTP service `legacy`; deprecated")
