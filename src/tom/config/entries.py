@@ -74,12 +74,14 @@ class LlmSection(Section):
         default=None, description="variable that holds the key; wins over `api` when it is not empty"
     )
     models: Any = Field(
-        default=None, description="three names `provider/model` for levels 0, 1 and 2; one text stands for all three"
+        default=None,
+        title="text, or list of three",
+        description="three names `provider/model` for levels 0, 1 and 2; one text stands for all three",
     )
     base_url: Url | None = Field(
         default=None, description="where it answers; needed for a provider that Tom does not know"
     )
-    options: dict[str, Any] = Field(default_factory=dict, description="sent with each request")
+    options: dict[str, Any] = Field(default_factory=dict, title="mapping", description="sent with each request")
     temperature: Number | None = Field(default=None, ge=0, le=2, description="sent with each request")
     max_tokens: Whole | None = Field(default=None, ge=1, description="most tokens of one reply")
     timeout: Number | None = Field(
@@ -146,7 +148,7 @@ class ServiceConfigSection(Section):
 
     description: str | None = Field(default=None, description="as `description`")
     llm: str | None = Field(default=None, description="as `llm`")
-    complexity: Any = Field(default=None, description="as `complexity`")
+    complexity: Any = Field(default=None, title="`0`, `1`, `2`", description="as `complexity`")
 
 
 class ToolsSection(Section):
@@ -172,7 +174,9 @@ class ServiceSection(Section):
     enabled: bool | None = Field(default=None, description="the same")
     description: str | None = Field(default=None, description="instead of the service's own text")
     llm: str | None = Field(default=None, description="LLM for questions about it")
-    complexity: Any = Field(default=None, description="level 0, 1 or 2 for questions about it; default 1")
+    complexity: Any = Field(
+        default=None, title="`0`, `1`, `2`", description="level 0, 1 or 2 for questions about it; default 1"
+    )
     config: ServiceConfigSection = Field(default_factory=ServiceConfigSection, description="")
     timeout: Number = Field(default=60, ge=1, le=3600, description="seconds for one call")
     tools: ToolsSection = Field(default_factory=ToolsSection, description="")
@@ -229,10 +233,14 @@ class UserSection(Section):
     username: Username = Field(description="their name")
     password: SecretText | None = Field(default=None, description="hashed on first sight; better: `password_hash`")
     password_hash: SecretText | None = Field(default=None, description="an argon2id string, instead of `password`")
-    role: Literal["user", "admin"] = Field(default="user", description="")
+    role: Literal["user", "admin"] = Field(
+        default="user", description="admins look after Tom; the first user of `tom up` is one"
+    )
     disabled: bool = Field(default=False, description="no login, no agent")
     personal_context: Any = Field(
-        default=None, description="text or mapping about them, told to their model; at most 8 KiB"
+        default=None,
+        title="text or mapping",
+        description="text or mapping about them, told to their model; at most 8 KiB",
     )
     timezone: Zone | None = Field(default=None, description="theirs; else `global.timezone`")
     language: Language | None = Field(default=None, description="theirs; else `global.language`")

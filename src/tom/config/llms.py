@@ -65,6 +65,7 @@ class _Resolution:
         first, second = (self._variables.get(name) for name in KNOWN["openrouter"].key_variables)
         if first and second and first != second:
             found.warnings.append("⚠️ OPENROUTER_KEY and OPENROUTER_API_KEY differ: OPENROUTER_KEY is used")
+        found.warnings += self._unused_keys()
         found.default = self._choose()
         model = self._root.mcp_agent_model
         if model and found.default in found.entries:
@@ -240,6 +241,21 @@ class _Resolution:
         )
         self._found.notes.append(f"✅ Configured LLM {name!r} with models: {[f'{name}/{model}' for model in models]}")
         return True
+
+    def _unused_keys(self) -> list[str]:
+        """Keys that came after config.yml was written."""
+        root = self._root
+        if not (root.global_.llm or root.global_.llms or root.llm.providers):
+            return []
+        used = {entry.provider for entry in self._found.entries.values()}
+        named = {*root.global_.llms, *root.llm.providers, root.global_.llm, root.llm.active, root.mcp_agent_llm}
+        return [
+            f"⚠️ {variable} is set, but no LLM uses it; run 'tom config adopt {name}'"
+            for name, known in KNOWN.items()
+            if known.key_variables and name not in used and name not in named
+            for variable in (key_variable(known, self._variables),)
+            if usable_key(self._variables.get(variable, ""))
+        ]
 
     def _base_url(self, provider: str) -> str:
         if provider == "openrouter":

@@ -54,6 +54,11 @@ def told(path: Path, sentence: str) -> str:
     return f"{dotted(path)}{' ' if sentence.startswith(_READS_ON) else ': '}{sentence}"
 
 
+def number(value: float) -> str:
+    """A bound as people write it."""
+    return str(int(value)) if value == int(value) else str(value)
+
+
 def dotted(path: Path) -> str:
     """``users[1].username``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
@@ -75,7 +80,7 @@ def spelled(names: list[str], tree: Mapping[str, Any]) -> Path:
     node: Any = tree
     path: list[str | int] = []
     for name in names:
-        kind = _inner(annotation)
+        kind = inner(annotation)
         part: str | int = name.lower()
         if get_origin(kind) is list and name.isdigit():
             part = int(name)
@@ -97,12 +102,12 @@ def holds(path: Path) -> Any:
     annotation: Any = Root
     for part in path:
         annotation = below(annotation, part)
-    return _inner(annotation)
+    return inner(annotation)
 
 
 def below(annotation: Any, part: str | int) -> Any:
     """The type of a key, list place or named entry inside a type; None when there is none."""
-    kind = _inner(annotation)
+    kind = inner(annotation)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         for name, field in kind.model_fields.items():
             if (field.alias or name) == part:
@@ -116,13 +121,14 @@ def below(annotation: Any, part: str | int) -> Any:
 
 def known_keys(annotation: Any) -> list[str]:
     """The keys of a section; empty for everything else."""
-    kind = _inner(annotation)
+    kind = inner(annotation)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return [field.alias or name for name, field in kind.model_fields.items()]
     return []
 
 
-def _inner(annotation: Any) -> Any:
+def inner(annotation: Any) -> Any:
+    """The type without what surrounds it: annotations and None."""
     while True:
         origin = get_origin(annotation)
         if origin is Annotated:
@@ -146,7 +152,7 @@ def _sentence(fault: Any) -> str:
     context: dict[str, Any] = fault.get("ctx", {})
     if kind in _BOUNDS:
         words, name = _BOUNDS[kind]
-        return f"must be {words} {context[name]:g}"
+        return f"must be {words} {number(context[name])}"
     sentence = _SENTENCES.get(kind, "is not valid")
     match kind:
         case "value_error":

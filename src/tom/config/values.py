@@ -100,7 +100,8 @@ def file_name(text: str) -> str:
     return text
 
 
-def _language(text: str) -> str:
+def language(text: str) -> str:
+    """A language tag; ValueError otherwise."""
     if not _LANGUAGE.fullmatch(text):
         raise ValueError("must be a language tag, such as en or de-AT")
     return text
@@ -139,7 +140,7 @@ Zone = Annotated[str, AfterValidator(time_zone)]
 Network = Annotated[str, AfterValidator(network)]
 Host = Annotated[str, AfterValidator(host_name)]
 Loopback = Annotated[str, AfterValidator(loopback)]
-Language = Annotated[str, AfterValidator(_language)]
+Language = Annotated[str, AfterValidator(language)]
 Username = Annotated[str, AfterValidator(username)]
 Prose = Annotated[str, AfterValidator(_prose)]
 ServiceName = Annotated[str, AfterValidator(service_name)]

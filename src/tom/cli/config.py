@@ -1,0 +1,80 @@
+"""`tom config`: check the settings, write the first ones, enter a language model."""
+
+import json
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from tom.config.invalid import ConfigInvalid
+from tom.config.settings import Settings, data_directory
+
+app = typer.Typer(help="Check and write settings.", no_args_is_help=True)
+
+DataOption = Annotated[Path | None, typer.Option("--data", help="The data directory; else TOM_DATA, else ./data.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="Another config.yml; else TOM_CONFIG.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")]
+
+
+@app.command()
+def check(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Say all that is wrong with the settings; exit status 1 when Tom would not start with them."""
+    errors: list[str] = []
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    try:
+        settings = Settings.load(data_directory(given=data), config)
+        notes, warnings = settings.notes, settings.warnings
+    except ConfigInvalid as error:
+        errors = error.errors
+    if as_json:
+        print(
+            json.dumps({"ok": not errors, "errors": errors, "warnings": warnings, "notes": notes}, ensure_ascii=False)
+        )
+    else:
+        for line in (*notes, *warnings):
+            print(line)
+        for line in errors:
+            typer.echo(line, err=True)
+        if not errors:
+            print("✅ The configuration is valid")
+    raise typer.Exit(bool(errors))
+
+
+@app.command()
+def init(
+    data: DataOption = None,
+    user: Annotated[str, typer.Option("--user", help="The first user; else your login name.")] = "",
+) -> None:
+    """Write a first config.yml; an existing one is never touched."""
+    from tom.config.init import write_first_config
+
+    try:
+        written = write_first_config(data_directory(given=data), user=user)
+    except FileExistsError as error:
+        fail(f"❌ {error.args[0]} is there already; nothing was changed")
+    except (ValueError, OSError) as error:
+        fail(f"❌ {error}")
+    print(f"✅ {written.path} written: LLM {written.llm}, admin {written.user}")
+
+
+@app.command()
+def adopt(
+    provider: Annotated[str, typer.Argument(help="openai, groq, openrouter, anthropic, gemini, mistral, …")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Enter a language model whose key is in the environment or .env, and make it the default."""
+    from tom.config.init import adopt as enter
+
+    try:
+        models = enter(config or data_directory(given=data) / "config.yml", provider)
+    except ConfigInvalid as error:
+        fail(error.message)
+    print(f"✅ LLM {provider!r} entered with models: {list(models)}")
+
+
+def fail(message: str) -> NoReturn:
+    """Print a sentence on stderr and end with exit status 1."""
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
