@@ -1,0 +1,40 @@
+"""Text that a service says about itself, made harmless before a model or a person reads it.
+
+Characters that cannot be seen can carry orders that only the model reads, or make a line read backwards.
+"""
+
+import unicodedata
+
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+"""Control, format (bidi, zero-width, tags), surrogate, private use, unassigned."""
+
+_INVISIBLE_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+"""Fillers and joiners that count as letters or marks and show nothing."""
+
+_KEPT = frozenset("\n\t")
+
+
+def clean(text: str) -> str:
+    """Strip control, bidi, zero-width and tag characters; newlines and tabs stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(character for character in text if not _hidden(character))
+
+
+def clean_within(text: str, size: int) -> str:
+    """Clean, trim, and cut to ``size`` bytes of UTF-8, ending with ``…`` where something was cut."""
+    cleaned = clean(text).strip()
+    encoded = cleaned.encode()
+    if len(encoded) <= size:
+        return cleaned
+    return encoded[: max(0, size - len("…".encode()))].decode(errors="ignore") + "…"
+
+
+def _hidden(character: str) -> bool:
+    if character in _KEPT:
+        return False
+    return (
+        unicodedata.category(character) in _INVISIBLE_CATEGORIES
+        or character in _INVISIBLE_LETTERS
+        or 0xE0100 <= ord(character) <= 0xE01EF  # variation selectors beyond those of emoji: a channel for bytes
+    )
