@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from servers import PASSWORD, USER, Server
+from servers import USER, Server
+from tom.testing.house import PASSWORD
 
 ANSWER_SECONDS = 120.0
 QUESTION = "Tell me something about the sea, in a few sentences."
