@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import tom
+from tom.config.reference import page as configuration
 from tom.conversation import event
 from tom.errors import CallerError, OperatorError, RemoteError, TomError
 
@@ -79,7 +80,7 @@ def page(title: str, opening: str, lines: list[str]) -> str:
     return "\n".join([f"# {title}", "", NOTE, "", opening, "", *lines, ""])
 
 
-PAGES: dict[str, Callable[[], str]] = {"errors.md": errors, "events.md": events}
+PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "errors.md": errors, "events.md": events}
 
 
 def main() -> int:
