@@ -1,0 +1,91 @@
+"""``<data>/gateway/control.sock``: the command line's way into a running gateway. The file's mode is its lock.
+
+| request | body | answer |
+|---|---|---|
+| ``GET /health`` | | what ``/health/ready`` says, the addresses, the certificate's fingerprint |
+| ``GET /agents`` | | ``{"agents": [{"user", "pid"}]}`` |
+| ``GET /users`` | | ``{"users": [{"user", "role", "logins"}]}`` |
+| ``POST /users/{user}/password`` | ``{"password"}`` | 200; the user's logins have ended |
+| ``POST /reload`` | | 200 when config.yml was read again and is in force, else 409 with what is wrong |
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, cast
+from urllib.parse import unquote
+
+import msgspec
+
+from tom.accounts.accounts import Accounts
+from tom.errors import TomError
+from tom.gateway.pool import Pool
+from tom.gateway.refusals import BadRequest, NotFound
+from tom.gateway.request import Receive, Request, Scope, Send, join_headers, json_reply
+from tom.telemetry import logs
+
+log = logs.get("gateway")
+
+SOCKET: Final = "control.sock"
+_LIMIT: Final = 65_536
+
+type Answer = Mapping[str, Any]
+
+
+class Control:
+    """An ASGI application for one Unix socket."""
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        pool: Pool,
+        *,
+        describe: Callable[[], Answer],
+        reload: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``describe`` tells how the gateway is; ``reload`` reads config.yml again, or raises `TomError`."""
+        self._accounts = accounts
+        self._pool = pool
+        self._describe = describe
+        self._reload = reload
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive, send, join_headers(scope["headers"]))
+        try:
+            reply = json_reply(await self._answer(request))
+        except TomError as error:
+            body = {"status": "ERROR", "code": error.code, "message": error.message}
+            reply = json_reply(body, error.http_status)
+        except Exception as error:  # noqa: BLE001 - the command line is told that it failed
+            log.error("❌ A control request failed", event="request_failed", error=error)
+            reply = json_reply({"status": "ERROR", "code": "internal_error", "message": "Internal error"}, 500)
+        await request.answer(reply)
+
+    async def _answer(self, request: Request) -> Answer:
+        match request.method, request.path.strip("/").split("/"):
+            case "GET", ["health"]:
+                return self._describe()
+            case "GET", ["agents"]:
+                return {"agents": [{"user": agent.user, "pid": agent.pid} for agent in self._pool.agents()]}
+            case "GET", ["users"]:
+                return {"users": self._accounts.overview()}
+            case "POST", ["users", user, "password"]:
+                await self._accounts.set_password(unquote(user), await _password(request))
+                return {"status": "OK"}
+            case "POST", ["reload"]:
+                await self._reload()
+                return {"status": "OK"}
+            case _:
+                raise NotFound
+
+
+async def _password(request: Request) -> str:
+    try:
+        body = msgspec.json.decode(await request.body(_LIMIT))
+    except msgspec.DecodeError as error:
+        raise BadRequest from error
+    password = cast("dict[str, Any]", body).get("password") if isinstance(body, dict) else None
+    if not isinstance(password, str):
+        raise BadRequest("Missing 'password'")
+    return password

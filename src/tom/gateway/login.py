@@ -1,0 +1,174 @@
+"""Logging in and out: ``/auth``, ``/login``, ``/logout``."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, Protocol, cast
+from urllib.parse import parse_qsl
+
+from tom.accounts.accounts import Accounts
+from tom.accounts.refusals import InvalidCredentials, TooBusy, TooManyAttempts
+from tom.errors import TomError
+from tom.gateway.identify import cleared_cookie, login_cookie
+from tom.gateway.problems import Dialect, document, error_headers, problem, text_of
+from tom.gateway.refusals import BadRequest, UnsupportedMediaType
+from tom.gateway.request import Reply, Request, json_reply, page_reply, redirect
+
+LIMIT: Final = 8192
+_FORM: Final = b"application/x-www-form-urlencoded"
+_NO: Final = frozenset({"", "0", "false", "no", "off"})
+
+
+class LoginPage(Protocol):
+    """Renders the login form; `tom.gateway.page.login_page` does."""
+
+    def __call__(self, *, next_path: str, error: str | None = None, retry_after: float | None = None) -> str:
+        """The form, with what went wrong; ``retry_after`` in seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What was typed in."""
+
+    username: str
+    password: str
+    remember: bool
+    next_path: str
+    form: bool
+
+
+class LoginDoor:
+    """The endpoints of logging in and out."""
+
+    def __init__(self, accounts: Accounts, login_page: LoginPage) -> None:
+        """``login_page`` renders the form."""
+        self._accounts = accounts
+        self._login_page = login_page
+
+    async def show(self, request: Request) -> Reply:
+        """``GET /auth``."""
+        target = safe_next(request.query("next"))
+        if request.identity.principal:
+            return redirect(target)
+        return page_reply(self._login_page(next_path=target))
+
+    async def go_to_form(self, _request: Request) -> Reply:
+        """``GET /login``: only shows the way; credentials in its query log nobody in."""
+        return redirect("/auth")
+
+    async def log_in(self, request: Request) -> Reply:
+        """``POST /login``, ``POST /auth``."""
+        given = await _credentials(request)
+        if not given.username or not given.password:
+            missing = "password" if given.username else "username"
+            return self._refused(request, given, BadRequest(f"Missing '{missing}'"))
+        try:
+            token, login = await self._accounts.log_in(
+                given.username,
+                given.password,
+                address=request.address,
+                agent=request.headers.get(b"user-agent", b"").decode("latin-1"),
+                remember=given.remember,
+            )
+        except (InvalidCredentials, TooManyAttempts, TooBusy) as error:
+            return self._refused(request, given, error)
+        if request.identity.principal:
+            await self._accounts.log_out(request.identity.principal.login)
+        cookie = login_cookie(token, secure=request.secure, max_age=self._accounts.max_age(login))
+        headers = [(b"set-cookie", cookie)]
+        if given.form:
+            return redirect(given.next_path, headers)
+        answer = {"status": "OK", "username": login.user, "expires_at": self._accounts.expires(login)}
+        return json_reply(answer, headers=headers)
+
+    async def log_out(self, request: Request) -> Reply:
+        """``POST /logout``: the same answer with and without a login."""
+        if request.identity.principal:
+            await self._accounts.log_out(request.identity.principal.login)
+        headers = [(b"set-cookie", cleared_cookie(secure=request.secure))]
+        if _speaks_json(request):
+            return json_reply({"status": "OK"}, headers=headers)
+        return redirect("/auth", headers)
+
+    async def log_out_by_link(self, request: Request) -> Reply:
+        """``GET /logout``: a link on a foreign page, or a look with HEAD, logs nobody out."""
+        foreign = request.headers.get(b"sec-fetch-site", b"none") not in {b"none", b"same-origin"}
+        if not foreign and request.method != "HEAD":
+            return await self.log_out(request)
+        button = (
+            '<h1>Log out?</h1><form method="post" action="/logout"><button type="submit">Log out</button></form>'
+            '<p><a href="/">Stay</a></p>'
+        )
+        return page_reply(document("Log out", button))
+
+    def _refused(self, request: Request, given: Credentials, error: TomError) -> Reply:
+        if not given.form:
+            return problem(request, error, Dialect.TOM)
+        wait = error.retry_after if isinstance(error, TooManyAttempts) else None
+        page = self._login_page(next_path=given.next_path, error=text_of(error), retry_after=wait)
+        return page_reply(page, error.http_status, error_headers(error))
+
+
+def safe_next(target: str | None) -> str:
+    """A path on this host to go on with; anything that could lead elsewhere becomes ``/``."""
+    if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
+        return "/"
+    if any(ord(character) <= 32 or ord(character) == 127 for character in target):
+        return "/"
+    return target if target.isascii() else "/"
+
+
+async def _credentials(request: Request) -> Credentials:
+    kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    body = await request.body(LIMIT)
+    if kind == _FORM:
+        fields = _form(body)
+    elif request.is_json:
+        fields = _json(body)
+    else:
+        raise UnsupportedMediaType
+    username, password, remember = fields.get("username"), fields.get("password"), fields.get("remember", True)
+    if isinstance(remember, str):
+        remember = remember.lower() not in _NO
+    texts = [value if isinstance(value, str) else "" for value in (username, password)]
+    target = safe_next(fields.get("next") if kind == _FORM else None)
+    return Credentials(texts[0], texts[1], remember is not False, target, kind == _FORM)
+
+
+def _form(body: bytes) -> dict[str, Any]:
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20, errors="strict")
+    except ValueError as error:
+        raise BadRequest("The form cannot be read") from error
+    return dict(pairs)
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    """A flat object. Two parsers must not be able to disagree about it, so no key stands twice."""
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(items)
+        if len(fields) != len(items):
+            raise ValueError("a key stands twice")
+        return fields
+
+    def refuse(_: str) -> NoReturn:
+        raise ValueError("not a number")
+
+    try:
+        fields = json.loads(body, object_pairs_hook=pairs, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("Request body is not valid JSON") from error
+    if not isinstance(fields, dict):
+        raise BadRequest("Request body is not a JSON object")
+    known = cast("dict[str, Any]", fields)
+    if any(isinstance(value, dict | list) for value in known.values()):
+        raise BadRequest("Request body is not a flat JSON object")
+    return known
+
+
+def _speaks_json(request: Request) -> bool:
+    kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if kind:
+        return kind != _FORM
+    return b"text/html" not in request.headers.get(b"accept", b"")

@@ -1,0 +1,138 @@
+"""What each route does. The proxied ones are one list: a further one costs a line."""
+
+import importlib
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any, Final
+
+from tom.errors import CallerError
+from tom.gateway.login import LoginDoor
+from tom.gateway.pool import Pool
+from tom.gateway.problems import Dialect
+from tom.gateway.proxy import Door, Proxy
+from tom.gateway.refusals import UnsupportedMediaType
+from tom.gateway.request import Reply, Request, json_reply, page_reply
+from tom.gateway.table import Access, Origin, Route
+from tom.telemetry.health import Counters
+
+_MIB: Final = 1_048_576
+_TOM: Final = Door(Dialect.TOM)
+_PROCESS: Final = Door(Dialect.TOM, limit=_MIB, process=True)
+_CHAT: Final = Door(Dialect.CHAT, limit=_MIB)
+
+PROXIED: Final[tuple[tuple[str, str, Door], ...]] = (
+    ("POST", "/process", _PROCESS),
+    ("GET", "/process/{request_id}", _TOM),
+    ("POST", "/reset", _TOM),
+    ("GET", "/tasks", _TOM),
+    ("GET", "/status", _TOM),
+    ("GET", "/notifications", _TOM),
+    ("POST", "/notifications", _TOM),
+    ("GET", "/sessions", _CHAT),
+    ("GET", "/sessions/{id}", _CHAT),
+    ("DELETE", "/sessions/{id}", _CHAT),
+    ("GET", "/sessions/{id}/events", _CHAT),
+)
+_COUNTED: Final = {("POST", "/process")}
+
+
+class UpgradeRequired(CallerError):
+    """This path is a WebSocket."""
+
+    code = "upgrade_required"
+    http_status = 426
+
+
+class Health:
+    """``/health`` and ``/health/ready``."""
+
+    def __init__(self, counters: Counters, pool: Pool, tls_state: Callable[[], str]) -> None:
+        """``tls_state``: a word for the certificate's condition."""
+        self._counters = counters
+        self._pool = pool
+        self._tls_state = tls_state
+        self.ready = False
+
+    async def live(self, _request: Request) -> Reply:
+        """``GET /health``: no user names, no versions."""
+        return json_reply({**self._counters.body(), **self._parts()})
+
+    async def readiness(self, _request: Request) -> Reply:
+        """``GET /health/ready``."""
+        return json_reply({"ready": self.ready, **self._parts()}, 200 if self.ready else 503)
+
+    def _parts(self) -> dict[str, Any]:
+        return {"tls": self._tls_state(), "agents": self._pool.counts()}
+
+
+def own_routes(door: LoginDoor, health: Health, endpoint: str) -> list[Route]:
+    """The routes that the gateway answers itself; ``endpoint`` is the socket's path."""
+    return [
+        Route("GET", "/", Access.LOGIN, _index),
+        Route("GET", "/index", Access.LOGIN, _index),
+        Route("GET", "/auth", Access.OPEN, door.show),
+        Route("POST", "/auth", Access.OPEN, door.log_in, origin=Origin.ALWAYS),
+        Route("GET", "/login", Access.OPEN, door.go_to_form),
+        Route("POST", "/login", Access.OPEN, door.log_in, origin=Origin.ALWAYS),
+        Route("GET", "/logout", Access.OPEN, door.log_out_by_link),
+        Route("POST", "/logout", Access.OPEN, door.log_out),
+        Route("GET", "/health", Access.OPEN, health.live, quiet=True),
+        Route("GET", "/health/ready", Access.OPEN, health.readiness, quiet=True),
+        Route("GET", "/static/{path:path}", Access.OPEN, _page_route, quiet=True),
+        Route("POST", "/page/render", Access.LOGIN, _page_route, quiet=True),
+        Route("GET", endpoint, Access.LOGIN, _not_a_socket, dialect=Dialect.CHAT),
+    ]
+
+
+def proxied_routes(proxy: Proxy) -> Iterable[Route]:
+    """The routes that the caller's own agent answers."""
+    for method, path, door in PROXIED:
+        counted = (method, path) in _COUNTED
+        yield Route(method, path, Access.LOGIN, _passing_on(proxy, door), dialect=door.dialect, counted=counted)
+
+
+def login_page(*, next_path: str, error: str | None = None, retry_after: float | None = None) -> str:
+    """The login form, from the page's own package, which is imported when it is first needed."""
+    return page().login_page(next_path=next_path, error=error, retry_after=retry_after)
+
+
+@cache
+def page() -> Any:
+    """`tom.gateway.page`: it costs more to import than the rest of the gateway."""
+    return importlib.import_module("tom.gateway.page")
+
+
+@cache
+def _page_endpoints() -> dict[str, Any]:
+    return {route.path: route for route in page().page_routes()}
+
+
+async def _index(request: Request) -> Reply:
+    principal = request.identity.principal
+    return page_reply(page().index_page(user=principal.user if principal else ""))
+
+
+async def _page_route(request: Request) -> None:
+    """Let one of the page's own endpoints answer."""
+    path = "/page/render" if request.path == "/page/render" else "/static/{path:path}"
+    headers = [header for header in request.scope["headers"] if header[0] != b"x-request-id"]
+    headers.append((b"x-request-id", request.request_id.encode()))
+    scope = {**request.scope, "headers": headers, "path_params": dict(request.params)}
+    await _page_endpoints()[path].app(scope, request.receive, request.send)
+
+
+async def _not_a_socket(_request: Request) -> Reply:
+    raise UpgradeRequired
+
+
+def _passing_on(proxy: Proxy, door: Door) -> Callable[[Request], Any]:
+    async def pass_on(request: Request) -> None:
+        if request.method in {"POST", "PUT", "PATCH"} and _has_body(request) and not request.is_json:
+            raise UnsupportedMediaType
+        await proxy.serve(request, door)
+
+    return pass_on
+
+
+def _has_body(request: Request) -> bool:
+    return request.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in request.headers

@@ -1,0 +1,103 @@
+"""The routes of the gateway: each with its access, its dialect and its endpoint. What is not here does not exist."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from tom.gateway.problems import Dialect
+from tom.gateway.refusals import MethodNotAllowed, NotFound
+from tom.gateway.request import Reply, Request
+
+type Endpoint = Callable[[Request], Awaitable[Reply | None]]
+
+_CHAT_PREFIXES: Final = ("/sessions", "/ws", "/v1")
+_PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
+
+
+class Access(Enum):
+    """Who may use a route."""
+
+    OPEN = "open"
+    LOGIN = "login"
+
+
+class Origin(Enum):
+    """How a route that changes something is guarded against foreign pages."""
+
+    COOKIE = "cookie"
+    """whenever a login cookie is used"""
+    ALWAYS = "always"
+    """as a login form is, whether or not there is a cookie"""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path. An endpoint that returns None has answered by itself."""
+
+    method: str
+    path: str
+    access: Access
+    endpoint: Endpoint
+    dialect: Dialect = Dialect.TOM
+    origin: Origin = Origin.COOKIE
+    counted: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    regex: re.Pattern[str]
+    methods: dict[str, Route]
+
+
+class Table:
+    """Finds the route of a request by its path as the server decoded it, never by a rebuilt URL."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """Exact paths are looked up first, then those with ``{parameters}`` in their order."""
+        self.routes = list(routes)
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._patterns: dict[str, _Pattern] = {}
+        for route in self.routes:
+            if "{" in route.path:
+                pattern = self._patterns.setdefault(route.path, _Pattern(_compile(route.path), {}))
+                methods = pattern.methods
+            else:
+                methods = self._exact.setdefault(route.path, {})
+            methods[route.method] = route
+
+    def find(self, request: Request) -> Route:
+        """The route; its parameters are put into the request. Raises `NotFound`, `MethodNotAllowed`."""
+        methods: Mapping[str, Route] | None = self._exact.get(request.path)
+        if methods is None:
+            methods = self._match(request)
+        method = "GET" if request.method == "HEAD" else request.method
+        route = methods.get(method)
+        if route is None:
+            raise MethodNotAllowed(", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])})))
+        return route
+
+    def _match(self, request: Request) -> Mapping[str, Route]:
+        for pattern in self._patterns.values():
+            match = pattern.regex.fullmatch(request.path)
+            if match:
+                request.params = match.groupdict()
+                return pattern.methods
+        raise NotFound
+
+
+def dialect_of(path: str) -> Dialect:
+    """How errors are worded where no route was found."""
+    return Dialect.CHAT if path.startswith(_CHAT_PREFIXES) else Dialect.TOM
+
+
+def _compile(path: str) -> re.Pattern[str]:
+    parts: list[str] = []
+    end = 0
+    for match in _PARAMETER.finditer(path):
+        parts.append(re.escape(path[end : match.start()]))
+        parts.append(f"(?P<{match[1]}>{'.+' if match[2] else '[^/]+'})")
+        end = match.end()
+    return re.compile("".join([*parts, re.escape(path[end:])]), re.DOTALL)

@@ -1,0 +1,112 @@
+"""The way of a WebSocket to its person's agent: checked once as an HTTP request, then connected (`relay`)."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from tom.accounts.logins import Login
+from tom.errors import AuthenticationRequired, ShuttingDown, TomError
+from tom.gateway.agentlink import Broken, LinkError, NotReachable, link_headers, render_head
+from tom.gateway.gate import Gate
+from tom.gateway.headers import handshake, inwards
+from tom.gateway.pool import Lease, Pool
+from tom.gateway.problems import Dialect, InternalError, problem
+from tom.gateway.proxy import target_of
+from tom.gateway.refusals import AgentBroken, AgentUnavailable, NotFound
+from tom.gateway.relay import AgentSide, ClientSide
+from tom.gateway.request import Header, Request
+from tom.spawner.unixpath import reachable
+from tom.telemetry import logs
+
+log = logs.get("proxy")
+
+_HANDSHAKE_SECONDS: Final = 30.0
+
+
+class SocketDoor:
+    """Decides about upgrade requests and connects the accepted ones."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        pool: Pool,
+        *,
+        secret_of: Callable[[str], str],
+        endpoint: str,
+        standard_headers: Callable[[str], list[Header]],
+    ) -> None:
+        """``endpoint``: the one path that is a socket; ``standard_headers`` (by request id) are on every answer."""
+        self._gate = gate
+        self._pool = pool
+        self._secret_of = secret_of
+        self._endpoint = endpoint
+        self._standard_headers = standard_headers
+        self.stopping = False
+
+    def protocol(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> ClientSide:
+        """What the HTTP server hands an upgrade request to."""
+        del config, app_state
+        return ClientSide(self.open, server_state)
+
+    async def open(self, client: ClientSide, request: Request) -> None:
+        """Check, connect, relay; or refuse by HTTP. Returns when the relay runs or the refusal is written."""
+        try:
+            who = self._check(request)
+            with logs.bind(user=who.user, request_id=request.request_id):
+                await self._connect(client, request, who)
+        except TomError as error:
+            client.refuse(problem(request, error, Dialect.CHAT), self._standard_headers(request.request_id))
+        except Exception as error:  # noqa: BLE001 - the last resort of this connection
+            log.error("❌ A socket could not be opened", event="request_failed", error=error)
+            client.refuse(problem(request, InternalError(), Dialect.CHAT), [])
+
+    def _check(self, request: Request) -> Login:
+        self._gate.receive(request)
+        if request.path != self._endpoint:
+            raise NotFound
+        self._gate.check_socket(request)
+        principal = self._gate.identify(request).principal
+        if principal is None:
+            raise AuthenticationRequired
+        self._gate.check_origin(request)
+        if self.stopping:
+            raise ShuttingDown
+        return principal.login
+
+    async def _connect(self, client: ClientSide, request: Request, login: Login) -> None:
+        lease = await self._pool.take(login.user)
+        try:
+            agent = await self._shake_hands(request, login.user, lease)
+            if agent.switched:
+                client.relay(agent, lease, login, self._standard_headers(request.request_id))
+                lease = None
+                return
+            reply = await agent.refusal()
+        except LinkError as error:
+            await self._pool.look(login.user)
+            log.warning(f"⚠️ Agent of '{login.user}' did not open a socket: {error}", event="agent_failed")
+            raise (AgentUnavailable if isinstance(error, NotReachable) else AgentBroken)(login.user) from error
+        finally:
+            if lease:
+                lease.release()
+        client.refuse(reply, self._standard_headers(request.request_id))
+
+    async def _shake_hands(self, request: Request, user: str, lease: Lease) -> AgentSide:
+        headers = inwards(request.scope["headers"], request.headers) + handshake(request.scope["headers"])
+        headers += link_headers(user, self._secret_of(user), request.request_id)
+        loop = asyncio.get_running_loop()
+        try:
+            with reachable(lease.handle.socket) as address:
+                transport, agent = await loop.create_unix_connection(AgentSide, address)
+        except OSError as error:
+            raise NotReachable(str(error)) from error
+        transport.write(render_head("GET", target_of(request), headers, length=None))
+        try:
+            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+                await agent.answered
+        except BaseException as error:
+            transport.abort()
+            if isinstance(error, TimeoutError):
+                raise Broken("no answer to the handshake") from error
+            raise
+        return agent
