@@ -1,0 +1,224 @@
+"""The one thread that writes a file, in groups.
+
+What the event loop asks for in one turn is handed over at once; the thread takes whatever has gathered while it was
+committing (at most `GROUP_ROWS` rows) and commits it in one transaction. It never waits for company: alone, a write
+is committed alone. One FULL write makes its group FULL; ``synchronous`` changes between transactions only.
+
+A group that fails is rolled back and each write is tried in a transaction of its own, so that only the faulty one
+fails. What happens when the file itself fails is said in `recovery.py`.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import apsw
+
+from tom.errors import StorageUnavailable
+from tom.sqlite.connection import CHECKPOINT_PAGES, FULL, NORMAL
+from tom.sqlite.faults import is_everybodys
+from tom.sqlite.recovery import Recovery
+from tom.telemetry import logs
+
+log = logs.get("storage")
+
+GROUP_ROWS = 256
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One unit of work: ``work`` runs inside a transaction, and perhaps a second time in another."""
+
+    work: Callable[[apsw.Connection], Any]
+    full: bool
+    rows: int
+    answer: asyncio.Future[Any]
+
+
+@dataclass(slots=True, eq=False)
+class Alone:
+    """Work that runs between transactions: a checkpoint, or the end. The thread ends after ``last``."""
+
+    work: Callable[[apsw.Connection], Any]
+    answer: asyncio.Future[Any]
+    last: bool = False
+
+
+class Writer:
+    """Queue, thread and connection of one file."""
+
+    def __init__(self, recovery: Recovery, connection: apsw.Connection, loop: asyncio.AbstractEventLoop) -> None:
+        """Write through ``connection``, answering on ``loop``. Starts the thread."""
+        self._recovery = recovery
+        self._connection = connection
+        self._loop = loop
+        self._gathered: list[Write | Alone] = []
+        self._queue: SimpleQueue[list[Write | Alone]] = SimpleQueue()
+        self._synchronous = FULL
+        self._pages = 0
+        self._rollback_watchers: list[Callable[[], None]] = []
+        self._watch(connection)
+        self._thread = threading.Thread(target=self._run, name=f"writer {recovery.name}", daemon=True)
+        self._thread.start()
+
+    # --- on the event loop ----------------------------------------------------------------------------------------
+
+    def write(self, work: Callable[[apsw.Connection], Any], *, full: bool, rows: int) -> asyncio.Future[Any]:
+        """Ask for a write; the answer comes after the commit that covers it."""
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._gather(Write(work, full, rows, answer))
+        return answer
+
+    def alone(self, work: Callable[[apsw.Connection], Any], *, last: bool = False) -> asyncio.Future[Any]:
+        """Ask for work between transactions, after everything that was asked for before."""
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._gather(Alone(work, answer, last))
+        return answer
+
+    def after_rollback(self, watcher: Callable[[], None]) -> None:
+        """Call ``watcher`` in the writer's thread whenever work has run and its rows are not in the file."""
+        self._rollback_watchers.append(watcher)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether an fsync has failed: nothing is written any more."""
+        return self._recovery.given_up
+
+    def _gather(self, asked: Write | Alone) -> None:
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(asked)
+
+    def _hand_over(self) -> None:
+        self._queue.put(self._gathered)
+        self._gathered = []
+
+    # --- in the thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        backlog: deque[Write | Alone] = deque()
+        while True:
+            if not backlog:
+                backlog.extend(self._queue.get())
+            while not self._queue.empty():
+                backlog.extend(self._queue.get())
+            first = backlog[0]
+            if isinstance(first, Alone):
+                backlog.popleft()
+                self._run_alone(first)
+                if first.last:
+                    return
+            else:
+                self._commit(_take_group(backlog))
+                if self._pages >= CHECKPOINT_PAGES:
+                    self._checkpoint()
+
+    def _run_alone(self, asked: Alone) -> None:
+        try:
+            result = asked.work(self._connection)
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            self._answer([(asked.answer, None, self._recovery.explain(error))])
+        else:
+            self._answer([(asked.answer, result, None)])
+
+    def _commit(self, group: list[Write]) -> None:
+        if self._recovery.given_up:
+            self._refuse(group, StorageUnavailable())
+            return
+        try:
+            results = self._transaction(group)
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            self._failed(group, error)
+        else:
+            self._answer([(write.answer, result, None) for write, result in zip(group, results, strict=True)])
+
+    def _transaction(self, group: list[Write]) -> list[Any]:
+        connection = self._connection
+        wanted = FULL if any(write.full for write in group) else NORMAL
+        if wanted != self._synchronous:
+            connection.pragma("synchronous", wanted)
+            self._synchronous = wanted
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [write.work(connection) for write in group]
+            connection.execute("COMMIT")
+        except Exception:
+            self._rolled_back()
+            raise
+        return results
+
+    def _rolled_back(self) -> None:
+        if self._connection.in_transaction:
+            with contextlib.suppress(apsw.Error):  # the first error is the one that counts
+                self._connection.execute("ROLLBACK")
+        for watcher in self._rollback_watchers:
+            watcher()
+
+    def _failed(self, group: list[Write], error: Exception) -> None:
+        if not is_everybodys(error) and len(group) > 1:
+            for write in group:
+                self._commit([write])
+            return
+        recovered = self._recovery.again(error, self._reopen, lambda: self._transaction(group))
+        if recovered.error is None:
+            self._answer([(write.answer, result, None) for write, result in zip(group, recovered.results, strict=True)])
+        else:
+            self._refuse(group, recovered.error)
+
+    def _reopen(self) -> None:
+        with contextlib.suppress(apsw.Error):
+            self._connection.close(force=True)
+        self._connection = self._recovery.connect()
+        self._synchronous = FULL
+        self._watch(self._connection)
+
+    def _refuse(self, group: list[Write], error: Exception) -> None:
+        self._answer([(write.answer, None, error) for write in group])
+
+    def _answer(self, answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_settle, answers)
+
+    # --- checkpoints ----------------------------------------------------------------------------------------------
+
+    def _watch(self, connection: apsw.Connection) -> None:
+        """Make our own automatic checkpoints: SQLite's hide a failed fsync, and would be made before the answers."""
+
+        def count(_connection: apsw.Connection, _name: str, pages: int) -> int:
+            self._pages = pages
+            return apsw.SQLITE_OK
+
+        connection.set_wal_hook(count)
+
+    def _checkpoint(self) -> None:
+        self._pages = 0
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            self._recovery.explain(error)
+            log.warning("⚠️ The write-ahead log could not be checkpointed", event="checkpoint_failed", error=error)
+
+
+def _take_group(backlog: deque[Write | Alone]) -> list[Write]:
+    group: list[Write] = []
+    rows = 0
+    while backlog and isinstance(first := backlog[0], Write) and (not group or rows + first.rows <= GROUP_ROWS):
+        group.append(first)
+        rows += first.rows
+        backlog.popleft()
+    return group
+
+
+def _settle(answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
+    for answer, result, error in answers:
+        if answer.done():  # whoever waited was cancelled
+            continue
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error)
