@@ -150,13 +150,7 @@ class Gateway:
     async def _build(self, watch: CertificateWatch, stack: contextlib.AsyncExitStack) -> _Parts:
         settings = self._settings
         directory = settings.data_dir / "gateway"
-        accounts = await Accounts.open(
-            directory / "gateway.db",
-            _entries(settings),
-            limits=LoginLimits(settings.login.idle_days, settings.login.max_days),
-            clock=self._clock,
-            logins_path=_logins_path(settings),
-        )
+        accounts = await open_accounts(settings, self._clock)
         stack.push_async_callback(accounts.close)
         limits = settings.spawner
         pool = Pool(
@@ -263,6 +257,22 @@ def build(
 ) -> Gateway:
     """Make a gateway of these settings; nothing is opened before `Gateway.serve`."""
     return Gateway(settings, spawner, clock=clock or SystemClock(), env=env)
+
+
+async def open_accounts(settings: Settings, clock: Clock) -> Accounts:
+    """The accounts of an installation; for the gateway, or for a command while no gateway runs.
+
+    Raises `StoreInUse`, `StoreTooNew`.
+    """
+    directory = settings.data_dir / "gateway"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return await Accounts.open(
+        directory / "gateway.db",
+        _entries(settings),
+        limits=LoginLimits(settings.login.idle_days, settings.login.max_days),
+        clock=clock,
+        logins_path=_logins_path(settings),
+    )
 
 
 def _standard_headers(watch: CertificateWatch) -> Callable[[str], list[Header]]:
