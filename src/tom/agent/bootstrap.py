@@ -8,7 +8,7 @@ from tom.agent.conversations import Conversations
 from tom.agent.feed import Feed
 from tom.agent.identify import AtThisMachine, BehindGateway, Door
 from tom.agent.scheduler import Scheduler
-from tom.agent.serving import BusyMark, serve
+from tom.agent.serving import serve
 from tom.agent.worker import Worker
 from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings
@@ -56,9 +56,7 @@ async def _main(settings: AgentSettings, door: Door, listening: socket.socket) -
     clock = SystemClock()
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = await open_store(settings.persistence, settings.home, clock=clock)
-    mark = BusyMark(settings.home / "busy")
-    cell = build_cell(settings, store, clock, mark=mark)
-    return await serve(cell, door, listening, mark)
+    return await serve(build_cell(settings, store, clock), door, listening)
 
 
 def build_cell(
@@ -67,7 +65,6 @@ def build_cell(
     clock: Clock,
     *,
     toolbox: Toolbox | None = None,
-    mark: BusyMark | None = None,
 ) -> Cell:
     """Wire the parts of one agent; ``toolbox`` replaces the real services, for an agent that runs inside a test."""
     feed = Feed()
@@ -83,7 +80,6 @@ def build_cell(
         parallel=chat.max_parallel_runs,
         max_turns=chat.max_tool_hops,
         deadline=chat.run_deadline_seconds,
-        tell_busy=mark or (lambda _: None),
     )
     durable = settings.persistence.enabled and settings.persistence.type == "sql"
     conversations = Conversations(store, scheduler, feed, clock, max_queue=chat.max_queue, durable=durable)

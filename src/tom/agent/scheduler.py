@@ -6,7 +6,6 @@ and resumed by `recover` at the next start.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tom.agent.ending import end_badly, end_cancelled
@@ -53,12 +52,8 @@ class Scheduler:
         parallel: int,
         max_turns: int,
         deadline: float,
-        tell_busy: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """At most ``parallel`` runs at once; each at most ``deadline`` seconds.
-
-        ``tell_busy`` hears True before the first unfinished run is acknowledged and False when none is left.
-        """
+        """At most ``parallel`` runs at once; each at most ``deadline`` seconds."""
         self._store = store
         self._feed = feed
         self._worker = worker
@@ -66,7 +61,6 @@ class Scheduler:
         self._parallel = parallel
         self._max_turns = max_turns
         self._deadline = deadline
-        self._tell_busy = tell_busy
         self._queues: defaultdict[str, deque[PendingRun]] = defaultdict(deque)
         self._active: dict[str, PendingRun] = {}
         self._ready: deque[str] = deque()
@@ -116,8 +110,6 @@ class Scheduler:
         """Give the run its place; returns how many are ahead of it. It begins in a later turn of the event loop."""
         conversation_id = pending.row.conversation_id
         before = self.ahead(conversation_id)
-        if not self.unfinished_runs:
-            self._tell_busy(True)
         self._queues[conversation_id].append(pending)
         if before == 0:
             self._ready.append(conversation_id)
@@ -140,8 +132,6 @@ class Scheduler:
         self._feed.end(pending.row.id)
         if conversation_id in self._queues:
             self._ready.append(conversation_id)
-        if not self.unfinished_runs:
-            self._tell_busy(False)
         self._fill()
 
     # --- one run -----------------------------------------------------------------------------------------------

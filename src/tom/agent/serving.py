@@ -10,7 +10,6 @@ import contextlib
 import signal
 import socket
 from collections.abc import Generator
-from pathlib import Path
 
 import uvicorn
 
@@ -21,39 +20,8 @@ from tom.telemetry import logs
 
 GRACE = 20.0
 LAST = 5.0
-MARK_STAYS = 5.0
 
 log = logs.get("agent")
-
-
-class BusyMark:
-    """A file that stands while there are unfinished runs, so that whoever finds it after a crash wakes the agent.
-
-    It is removed a little late: a busy agent would otherwise write it once per message.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Stand at ``path``."""
-        self._path = path
-        self._stands = path.exists()
-        self._removing: asyncio.TimerHandle | None = None
-
-    def __call__(self, busy: bool) -> None:
-        """There is something unfinished now, or there is not."""
-        if self._removing is not None:
-            self._removing.cancel()
-            self._removing = None
-        if busy and not self._stands:
-            self._path.touch(mode=0o600)
-            self._stands = True
-        elif not busy and self._stands:
-            self._removing = asyncio.get_running_loop().call_later(MARK_STAYS, self.remove)
-
-    def remove(self) -> None:
-        """Nothing is unfinished."""
-        self._removing = None
-        self._path.unlink(missing_ok=True)
-        self._stands = False
 
 
 class _Server(uvicorn.Server):
@@ -88,7 +56,7 @@ def make_server(app: AgentApp, cell: Cell) -> uvicorn.Server:
     return _Server(config)
 
 
-async def serve(cell: Cell, door: Door, listening: socket.socket, mark: BusyMark) -> int:
+async def serve(cell: Cell, door: Door, listening: socket.socket) -> int:
     """Serve until a signal says stop; returns the exit status."""
     stopping = asyncio.Event()
     stop_now = asyncio.Event()
@@ -111,8 +79,6 @@ async def serve(cell: Cell, door: Door, listening: socket.socket, mark: BusyMark
     await cell.toolbox.close()
     await cell.models.provider.close()
     await cell.store.close()
-    if not unfinished:
-        mark.remove()
     log.info("🛑 Agent stopped", event="agent_stopped", unfinished=unfinished)
     return 0
 
