@@ -10,6 +10,7 @@ BANNED = {
 }
 ALLOWED = {
     "UnknownAction": "the WebSocket's envelope has a field of that name",
+    "ActionRate": "the WebSocket's envelope has a field of that name",
     "actions": "the WebSocket's envelope has a field of that name",
 }
 """Names that a door's contract gives. The list may only shrink."""
