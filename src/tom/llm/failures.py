@@ -62,8 +62,8 @@ class Veil:
     __slots__ = ("_names", "_secrets")
 
     def __init__(self, secrets: Iterable[str], names: Iterable[str]) -> None:
-        """``secrets`` are taken out wherever they stand, ``names`` as whole words in any case."""
-        self._secrets = tuple(sorted((secret for secret in secrets if secret), key=len, reverse=True))
+        """``secrets`` of six characters and more are taken out wherever they stand, ``names`` as whole words in any case."""
+        self._secrets = tuple(sorted((secret for secret in secrets if len(secret) >= 6), key=len, reverse=True))
         words = "|".join(re.escape(name) for name in sorted({*names, *_VENDORS}, key=len, reverse=True) if name)
         self._names = re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])", re.IGNORECASE)
 

@@ -80,6 +80,8 @@ def find(text: str) -> Findings:
         taken[kind] = [next((group for group in match.groups() if group), match[0]) for match in pattern.finditer(rest)]
         if kind == "clocks":
             taken[kind] = [f"{int(match[1]):02d}:{match[2]}" for match in pattern.finditer(rest)]
+        if kind in {"paths", "urls"}:
+            taken[kind] = [place.rstrip(",.;:!?)") or place for place in taken[kind]]
         rest = pattern.sub(" ", rest)
     return Findings(text, zones=zones_in(text), **taken)
 
@@ -91,7 +93,7 @@ def fill(schema: Mapping[str, Any], found: Findings, *, remainder: str, timezone
     when the tool wants one zone and the sentence names none.
     """
     properties: Mapping[str, Any] = schema.get("properties") or {}
-    required = [name for name in schema.get("required", ()) if name in properties]
+    required = [name for name in (schema.get("required") or ()) if name in properties]
     zones = len(found.zones)
     arguments: dict[str, Any] = {}
     for name in (*required, *(name for name in properties if name not in required)):
@@ -107,7 +109,9 @@ def fill(schema: Mapping[str, Any], found: Findings, *, remainder: str, timezone
             arguments[name] = timezone
         elif kind == "quotes" and wanted.get("type") == "string" and remainder:
             arguments[name] = remainder
-    missing = [name for name in missing if name not in arguments and "default" not in properties[name]]
+    missing = [
+        name for name in missing if name not in arguments and "default" not in _resolve(properties[name], schema)
+    ]
     return Filling(arguments, tuple(missing), used_zone=len(found.zones) < zones)
 
 
@@ -115,7 +119,7 @@ def example(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that show what a tool wants."""
     properties: Mapping[str, Any] = schema.get("properties") or {}
     shown: dict[str, Any] = {}
-    for name in schema.get("required", ()):
+    for name in (schema.get("required") or ()):
         wanted = _resolve(properties.get(name, {}), schema)
         default = "Europe/Paris" if _kind(name, wanted) == "zones" else "…"
         choices: list[Any] = wanted.get("enum") or [_EXAMPLES.get(str(wanted.get("type")), default)]

@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         """Take part, unless the next script resets connections."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._peers.add(self)
+        self._desk.count(connections=1)
         script = self._desk.connection_fault()
         if script is not None and script.trouble is Fault.RESET:
             self._desk.use_up(script)
@@ -94,6 +95,8 @@ class Connection(asyncio.Protocol):
         """Read one request, if it is all there, and answer it."""
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
+            if not self._received[:1].isupper():  # no request line: a TLS greeting, say
+                self.close()
             return
         head = bytes(self._received[:end])
         length = _LENGTH.search(head)

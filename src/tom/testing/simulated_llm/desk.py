@@ -21,6 +21,7 @@ class Desk:
         self.lock = threading.Condition()
         self.calls = 0
         self.aborted = 0
+        self.connections = 0
         self.streams = 0
         self.requests: deque[ReceivedRequest] = deque(maxlen=KEPT)
         self._first = otherwise
@@ -74,9 +75,10 @@ class Desk:
             self._queue.popleft()
         return script
 
-    def count(self, *, streams: int = 0, aborted: int = 0) -> None:
-        """Note that an answer has begun, ended or been given up by the client."""
+    def count(self, *, connections: int = 0, streams: int = 0, aborted: int = 0) -> None:
+        """Note that a client has come, or that an answer has begun, ended or been given up by the client."""
         with self.lock:
+            self.connections += connections
             self.streams += streams
             self.aborted += aborted
             self.lock.notify_all()

@@ -138,6 +138,11 @@ class SimulatedLLM:
         return list(self._desk.requests)
 
     @property
+    def connections(self) -> int:
+        """How many connections were accepted."""
+        return self._desk.connections
+
+    @property
     def aborted(self) -> int:
         """How many answers the client did not wait for."""
         return self._desk.aborted

@@ -1,0 +1,46 @@
+"""A simulated endpoint and a provider that talks to it."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from tom.config.agent import LlmEntry
+from tom.config.secret import Secret
+from tom.llm.openai import OpenAIChat
+from tom.testing.simulated_llm import SimulatedLLM
+
+KEY = "sk-canary-9f8e7d6c5b4a"
+
+
+@pytest.fixture
+def endpoint() -> Iterator[SimulatedLLM]:
+    with SimulatedLLM() as simulated:
+        yield simulated
+
+
+@pytest.fixture
+async def connect(endpoint: SimulatedLLM) -> AsyncIterator[Callable[..., OpenAIChat]]:
+    """``connect(**fields)``: a provider for the endpoint, its entry changed by ``fields``; closed at the end."""
+    opened: list[OpenAIChat] = []
+
+    def make(**fields) -> OpenAIChat:
+        entry = {
+            "name": "housellm",
+            "provider": "compatible",
+            "base_url": endpoint.url,
+            "key": Secret(KEY),
+            "models": ("simulated",) * 3,
+            "timeout": 5.0,
+            "connect_timeout": 5.0,
+        }
+        opened.append(OpenAIChat(LlmEntry(**(entry | fields))))
+        return opened[-1]
+
+    yield make
+    for provider in opened:
+        await provider.close()
+
+
+@pytest.fixture
+def provider(connect) -> OpenAIChat:
+    return connect()
