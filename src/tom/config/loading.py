@@ -43,9 +43,8 @@ class Loading:
         root, faults = schema.check(tree)
         for path, sentence in faults:
             self._faults.refuse(path, sentence)
-        if root is None and (rest := schema.without(tree, faults)) is not None:
-            # What can be looked up is looked up all the same, so that all errors are shown at once.
-            root, _ = schema.check(rest)
+        # What can be looked up is looked up all the same, so that all errors are shown at once.
+        root = root or schema.remains(tree, faults)
         if root is None:
             raise ConfigInvalid(self._faults.errors)
         settings = self._resolve(root)

@@ -115,7 +115,8 @@ def _type(field: FieldInfo) -> str:
     least = bounds.get("ge", bounds.get("gt"))
     if least is None:
         return next(
-            (_KINDS[item.func] for item in field.metadata if getattr(item, "func", None) in _KINDS), _word(kind)
+            (_KINDS[item.func] for item in field.metadata if getattr(item, "func", None) in _KINDS),
+            _word(field.annotation),
         )
     word = "above" if "gt" in bounds else "from"
     upper = f" to {schema.number(bounds['le'])}" if "le" in bounds else ""

@@ -11,6 +11,7 @@ from tom.config.sections import Root
 
 type Path = tuple[str | int, ...]
 
+_ROUNDS = 3
 _READS_ON = ("must ", "is ", "has ", "needs ", "cannot ")
 _SENTENCES = {
     "missing": "is required",
@@ -65,13 +66,16 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def without(tree: Mapping[str, Any], faults: list[tuple[Path, str]]) -> dict[str, Any] | None:
-    """A copy of the tree without what is faulty, so that the rest can be looked at too.
-
-    None when a place of a list would have to go: the later ones would then be called by a wrong number.
-    """
+def remains(tree: Mapping[str, Any], faults: list[tuple[Path, str]]) -> Root | None:
+    """What is left when all that is faulty is taken out, so that the rest can be looked at too; for that only."""
     copied = _copy(tree)
-    return copied if all(_drop(copied, path) for path, _ in faults) else None
+    for _ in range(_ROUNDS):
+        for path, _sentence in faults:
+            _drop(copied, path)
+        root, faults = check(copied)
+        if root is not None:
+            return root
+    return None
 
 
 def spelled(names: list[str], tree: Mapping[str, Any]) -> Path:
@@ -191,16 +195,16 @@ def _child(node: Any, part: str | int) -> Any:
         return None
 
 
-def _drop(tree: Any, path: Path) -> bool:
+def _drop(tree: Any, path: Path) -> None:
     node = tree
     for part in path[:-1]:
         node = _child(node, part)
         if node is None:
-            return True
-    if isinstance(node, list):
-        return False
-    if _child(node, path[-1]) is not None:
-        del node[path[-1]]
-        return True
-    # A required key is missing: that makes the mapping around it faulty.
-    return len(path) <= 1 or _drop(tree, path[:-1])
+            return
+    last = path[-1]
+    if isinstance(node, list) and isinstance(last, int) and path[0] == "users" and len(path) == 2:
+        node[last] = {"username": f"nobody-{last}"}  # keeps the place, and with it the number of those behind
+    elif isinstance(node, dict) and last in node:
+        del node[last]
+    elif len(path) > 1:  # a required key is missing, or a list is wrong: it is the whole that is faulty
+        _drop(tree, path[:-1])
