@@ -1,0 +1,85 @@
+"""What the operator has set: config.yml, people and passwords, certificate, port."""
+
+import os
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tom.cli.checks.finding import Finding, House, fail, ok, warn
+from tom.cli.ports import who_listens
+from tom.config.invalid import ConfigInvalid
+from tom.config.settings import Settings
+
+
+async def check_settings(house: House) -> AsyncGenerator[Finding]:
+    """Settings, people, certificate and port."""
+    if house.settings is None:
+        for line in _errors(house.directory):
+            yield fail("settings", line, "correct config.yml, then run: tom config check")
+        return
+    settings = house.settings
+    yield ok("settings", f"{settings.path} is valid")
+    for line in settings.warnings:
+        if not line.endswith("password_hash"):
+            yield warn("settings", line.removeprefix("⚠️ "), f"edit {settings.path}")
+    yield _mode(settings.path)
+    yield _people(settings)
+    for name in (user.username for user in settings.users if user.password is not None):
+        yield warn(
+            "passwords",
+            f"the password of '{name}' stands in clear text in {settings.path.name}",
+            f"remove its line, then run: tom user passwd {name}",
+        )
+    for finding in _certificate(house.directory / "tls"):
+        yield finding
+    yield await _port(house, settings)
+
+
+def _errors(directory: Path) -> list[str]:
+    try:
+        Settings.load(directory)
+    except ConfigInvalid as error:
+        return error.errors
+    return []
+
+
+def _mode(path: Path) -> Finding:
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        return warn("settings", f"{path} can be read by others (mode {mode:04o})", f"run: chmod 600 {path}")
+    return ok("settings", f"{path.name} can be read by its owner only")
+
+
+def _people(settings: Settings) -> Finding:
+    active = [user.username for user in settings.users if not user.disabled]
+    if not active:
+        return warn("people", "nobody may log in", "run: tom user add NAME")
+    return ok("people", f"{len(active)} may log in")
+
+
+def _certificate(directory: Path) -> list[Finding]:
+    from tom.gateway.tls import inspect
+
+    found = inspect(directory, passphrase=os.environ.get("TOM_TLS_PASSPHRASE") or None, now=datetime.now(UTC))
+    cure = f"put cert.pem and key.pem into {directory}, or remove both and run: tom up"
+    findings: list[Finding] = []
+    for line in found.messages:
+        icon, _, text = line.partition(" ")
+        make = {"✅": ok("certificate", text), "❌": fail("certificate", text, cure)}
+        findings.append(make.get(icon, warn("certificate", text, cure)))
+    return findings
+
+
+async def _port(house: House, settings: Settings) -> Finding:
+    ports = [settings.listen.port] if settings.listen.port is not None else [443, 8443]
+    holders = {port: who_listens(port) for port in ports}
+    if house.gateway is not None:
+        mine = [port for port, who in holders.items() if who.endswith(f"(pid {house.gateway})")]
+        if mine:
+            return ok("port", f"{mine[0]} is served by the running gateway (pid {house.gateway})")
+        return ok("port", f"the gateway runs (pid {house.gateway}) on a port of its command line")
+    taken = {port: who for port, who in holders.items() if who}
+    if len(taken) == len(ports):
+        port, who = next(iter(taken.items()))
+        return fail("port", f"{port} is held by {who}", "stop that program or set global.listen.port")
+    return ok("port", f"{next(port for port in ports if port not in taken)} is free")

@@ -1,0 +1,105 @@
+"""What `tom up` and `tom gateway` share: one gateway, one spawner, the signals, the end.
+
+On SIGTERM or SIGINT the gateway refuses what is new and lets answers be finished, then the agents drain; a second
+signal takes the waiting away.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+from tom.cli.output import Refused
+from tom.config.settings import Settings
+from tom.gateway.bootstrap import Gateway, build
+from tom.spawner.process import ProcessSpawner
+from tom.telemetry import logs
+
+log = logs.get("config")
+
+
+def load(directory: Path, host: str | None, port: int | None) -> Settings:
+    """The settings, with where to listen as the command line says. Raises `ConfigInvalid`."""
+    settings = Settings.load(directory)
+    listen = settings.listen
+    return replace(
+        settings, listen=replace(listen, host=host or listen.host, port=listen.port if port is None else port)
+    )
+
+
+def serve(settings: Settings, spawner: ProcessSpawner, announce: Callable[[Gateway], None]) -> int:
+    """Serve until a signal says stop; ``announce`` is called when the gateway answers. Returns the exit status.
+
+    Raises `Refused` when it cannot start.
+    """
+    import uvloop
+
+    logs.configure(settings.log)
+    for line in settings.notes:
+        log.info(line, event="configuration")
+    for line in settings.warnings:
+        log.warning(line, event="configuration")
+    try:
+        failure = uvloop.run(_serve(settings, spawner, announce))
+    finally:
+        logs.flush()
+    if failure is not None:
+        raise failure
+    return 0
+
+
+async def _serve(settings: Settings, spawner: ProcessSpawner, announce: Callable[[Gateway], None]) -> Exception | None:
+    gateway = build(settings, spawner)
+    _on_signals(gateway, spawner)
+    failure: Exception | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(_tell(gateway.started.wait(), announce, gateway))
+            try:
+                await gateway.serve()
+            except Exception as error:  # noqa: BLE001 - it is raised again when everything is closed
+                failure = _innermost(error)
+            telling.cancel()
+    finally:
+        await spawner.close()
+    return failure
+
+
+async def _tell(started: Awaitable[object], announce: Callable[[Gateway], None], gateway: Gateway) -> None:
+    await started
+    announce(gateway)
+
+
+def _on_signals(gateway: Gateway, spawner: ProcessSpawner) -> None:
+    asked: list[int] = []
+
+    def signalled() -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            log.info("🛑 Stopping", event="stopping")
+            gateway.stop()
+        else:
+            spawner.hurry()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+
+
+def _innermost(error: Exception) -> Exception:
+    """The error itself, when it came out of task groups alone."""
+    inside: tuple[Exception, ...] = getattr(error, "exceptions", ())
+    return _innermost(inside[0]) if len(inside) == 1 else error
+
+
+def explained(error: Exception, port: int | None) -> Exception:
+    """A refusal to start with what to do about it."""
+    message = getattr(error, "message", "")
+    if "already in use" not in message or "Port" not in message:
+        return error
+    from tom.cli.ports import who_listens
+
+    who = who_listens(port if port is not None else 443)
+    by = f"{who} holds it; " if who else ""
+    return Refused(message, hint=f"{by}choose another with --port", code="port_in_use")
