@@ -5,6 +5,7 @@ readable by debuggers, no new privileges, limits on open files; it ends with its
 child with status 78: an agent never runs with less than all of them.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import gc
@@ -16,6 +17,8 @@ import sys
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
+
+from tom.telemetry import logs
 
 DOCUMENT_DESCRIPTOR = 3
 LISTEN_DESCRIPTOR = 4
@@ -49,9 +52,15 @@ def enter(user: str, entry: str, listener: int, document: int, parent: int) -> N
     except BaseException:  # noqa: BLE001 - whatever it was, this process must not run on as a second zygote
         traceback.print_exc()
     finally:
+        _say_last_words()
+        os._exit(status & 0xFF)
+
+
+def _say_last_words() -> None:
+    with contextlib.suppress(Exception):
+        logs.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status & 0xFF)
 
 
 def _resolve(entry: str) -> Callable[[int, int, str], int]:

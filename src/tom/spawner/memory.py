@@ -36,6 +36,7 @@ class MemorySpawner:
         self._running: dict[AgentHandle, _Running] = {}
         self._ended: dict[AgentHandle, int] = {}
         self._closing = False
+        self._group: asyncio.TaskGroup | None = None
 
     async def start(self, spec: AgentSpec) -> AgentHandle:
         """See `Spawner.start`."""
@@ -48,7 +49,9 @@ class MemorySpawner:
         except OSError as error:
             raise AgentFailed(f"The agent's socket {path} cannot be made: {error.strerror or error}") from error
         server = make_server(self._factory(spec))
-        task = asyncio.get_running_loop().create_task(_serve(server, listener), name=f"agent {spec.user}")
+        if self._group is None:
+            self._group = await asyncio.TaskGroup().__aenter__()
+        task = self._group.create_task(_serve(server, listener), name=f"agent {spec.user}")
         handle = AgentHandle(spec.user, next(self._numbers), directory.address(path.name))
         self._running[handle] = _Running(server, task, directory, path)
         task.add_done_callback(lambda _: self._note_end(handle))
@@ -83,6 +86,9 @@ class MemorySpawner:
         async with asyncio.TaskGroup() as group:
             for handle in list(self._running):
                 group.create_task(self.stop(handle))
+        if self._group is not None:
+            group, self._group = self._group, None
+            await group.__aexit__(None, None, None)
 
     async def _after_end(self, handle: AgentHandle, running: _Running) -> int:
         await running.ended.wait()
