@@ -1,0 +1,188 @@
+"""A conversation over a `Line`: says things once, follows what happens, and misses nothing across reconnections."""
+
+import json
+import signal
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from tom.cli.client import Line
+from tom.cli.follow import CaughtUp, Ended, Follower, Happening, Missing, Refused
+from tom.cli.terminal import Show
+
+_TICK: Final = 0.25
+
+
+class Interrupted(Exception):
+    """The person wants to leave while something is going on."""
+
+
+class Talk:
+    """One conversation at a time."""
+
+    def __init__(self, line: Line, show: Show) -> None:
+        """Speak over ``line``, which is open; tell ``show`` what happens. ``exists``: the conversation is stored."""
+        self._line = line
+        self._show = show
+        self._opened = line.opened
+        self._unstored: dict[str, str] = {}
+        self._resuming = ""
+        self._following = False
+        self.exists = False
+        self.follower = Follower(str(uuid.uuid4()))
+
+    def turn_to(self, conversation_id: str | None, after: int | None = None) -> None:
+        """Follow a conversation from seq ``after`` on; with None it is yet to be begun by its first message."""
+        exists = after is not None
+        if self._following:
+            self._line.send("unsubscribe", {"conversation_id": self.follower.conversation_id})
+        self._resuming, self._following, self.exists = "", False, exists
+        self.follower = Follower(conversation_id or str(uuid.uuid4()), after or 0)
+        if exists:
+            self._resume()
+
+    def say(self, text: str) -> str:
+        """Send a message; returns its request id, under which it is sent again until it is stored."""
+        request_id = str(uuid.uuid4())
+        self.follower.own.add(request_id)
+        self._unstored[request_id] = text
+        self._post(request_id)
+        return request_id
+
+    def stop(self) -> None:
+        """Ask for the end of the active run."""
+        if self.follower.active:
+            payload = {"conversation_id": self.follower.conversation_id, "run_id": self.follower.active}
+            self._line.send("stop", payload)
+
+    def retry(self, run_id: str) -> str:
+        """Ask for a failed run again; returns the request id."""
+        payload = {"conversation_id": self.follower.conversation_id, "run_id": run_id}
+        return self._line.send("retry", payload)
+
+    # --- hearing -----------------------------------------------------------------------------------------------
+
+    def hear(self, seconds: float = _TICK) -> list[Happening]:
+        """Wait at most ``seconds`` for a frame; returns, and has shown, what happened."""
+        text = self._line.receive(seconds)
+        if self._line.opened != self._opened:
+            self._opened = self._line.opened
+            self._reconnected()
+        if text is None:
+            return []
+        self._show.frame(text)
+        frame = json.loads(text)
+        if frame.get("status") == "accepted":
+            self._unstored.pop(frame["request_id"], None)
+            self.exists = True
+            if not self._following:
+                self._resume()
+        happenings = [happening for happening in self.follower.hear(frame) if self._mine(happening)]
+        for happening in happenings:
+            self._show.happened(happening)
+        return happenings
+
+    def follow(self, ended: Callable[[Happening], bool]) -> Happening:
+        """Hear until something ends the wait. Ctrl+C stops the run; the second one raises `Interrupted`."""
+        with _interrupts() as pressed:
+            stopped = False
+            while True:
+                for happening in self.hear():
+                    if ended(happening):
+                        return happening
+                if pressed() > 1:
+                    raise Interrupted
+                if pressed() and not stopped:
+                    stopped = True
+                    self.stop()
+
+    def answer(self, request_id: str) -> Ended | Refused:
+        """Follow until the run of a message has ended, or the message is refused. Raises `Interrupted`."""
+
+        def over(happening: Happening) -> bool:
+            if isinstance(happening, Refused):
+                return happening.request_id == request_id
+            return isinstance(happening, Ended) and happening.run_id == self.follower.run_of.get(request_id)
+
+        end = self.follow(over)
+        self._unstored.pop(request_id, None)
+        return end if isinstance(end, Ended | Refused) else Refused(request_id, "internal_error", "")
+
+    def catch_up(self) -> None:
+        """Follow until everything stored has been shown. Raises `Interrupted`."""
+        if self._resuming:
+            self.follow(lambda happening: not self._resuming and isinstance(happening, CaughtUp | Refused))
+
+    def quiet(self) -> None:
+        """Show what has arrived in the meantime."""
+        while self.hear(0.0):
+            pass
+
+    # --- mending -----------------------------------------------------------------------------------------------
+
+    def _mine(self, happening: Happening) -> bool:
+        """Act on what concerns the connection; False for what nobody needs to see."""
+        match happening:
+            case Missing():
+                self._resume()
+                return False
+            case CaughtUp(reload=reload):
+                self._resuming, self._following = "", True
+                if reload:
+                    self._resume()
+            case Refused(request_id=request_id, code=code) if request_id == self._resuming:
+                self._resuming = ""
+                return self._resume_refused(code)
+            case _:
+                pass
+        return True
+
+    def _resume_refused(self, code: str) -> bool:
+        if code == "after_out_of_range":
+            self.follower = Follower(self.follower.conversation_id)
+            self._resume()
+            return False
+        # A conversation that does not exist yet: its first message is still on its way.
+        return not (code == "conversation_not_found" and self._unstored)
+
+    def _resume(self) -> None:
+        if self._resuming:
+            return
+        payload = {"conversation_id": self.follower.conversation_id, "after": self.follower.last, "live": True}
+        if self.follower.epoch is not None:
+            payload["epoch"] = self.follower.epoch
+        self._resuming = self._line.send("resume", payload)
+
+    def _reconnected(self) -> None:
+        self._show.notice("Connected again.")
+        self._resuming = ""
+        for request_id in self._unstored:
+            self._post(request_id)
+        if self.exists:
+            self._resume()
+
+    def _post(self, request_id: str) -> None:
+        payload = {
+            "text": self._unstored[request_id],
+            "conversation_id": self.follower.conversation_id,
+            "streaming": True,
+        }
+        self._line.send("chat", payload, request_id)
+
+
+@contextmanager
+def _interrupts() -> Generator[Callable[[], int]]:
+    """Count Ctrl+C instead of being thrown out of whatever is going on."""
+    count = 0
+
+    def press(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: count
+    finally:
+        signal.signal(signal.SIGINT, before)
