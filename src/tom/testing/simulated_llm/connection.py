@@ -122,11 +122,12 @@ class Connection(asyncio.Protocol):
             return
         try:
             wish = request.wish
-        except msgspec.DecodeError as error:
-            self._write(answer(400, msgspec.json.encode({"error": {"message": str(error)}})))
+            script = self._desk.choose(request)
+        except Exception as error:  # noqa: BLE001 - a body may be anything, and an author is a test's own code
+            status = 400 if isinstance(error, msgspec.DecodeError) else 500
+            self._write(answer(status, msgspec.json.encode({"error": {"message": repr(error)}})))
             self._finish()
             return
-        script = self._desk.choose(request)
         complete = refusal(script)
         if complete is not None:
             self._send_raw(script, complete)

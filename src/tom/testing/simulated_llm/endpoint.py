@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import signal
 import threading
 import time
@@ -254,15 +255,15 @@ class SimulatedLLM:
         try:
             told = request.json
             queue = [Script.from_json(value) for value in told.get("queue", ())]
-            rules = [(rule["match"], Script.from_json(rule["script"])) for rule in told.get("when", ())]
+            rules = [(re.compile(rule["match"]), Script.from_json(rule["script"])) for rule in told.get("when", ())]
             otherwise = Script.from_json(told["otherwise"]) if "otherwise" in told else None
-        except (msgspec.DecodeError, ValueError, TypeError, KeyError) as error:
+        except (msgspec.DecodeError, re.PatternError, ValueError, TypeError, KeyError) as error:
             return _json(422, {"error": {"message": f"The script is not understood: {error!r}"}})
         if told.get("clear"):
             self._desk.clear()
         self._desk.reply(*queue)
         for pattern, script in rules:
-            self._desk.when(pattern, script)
+            self._desk.when(pattern.pattern, script)
         if otherwise is not None:
             self._desk.otherwise(otherwise)
         self._tell(self._follow_script())

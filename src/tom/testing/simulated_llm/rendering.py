@@ -112,9 +112,11 @@ def _spoil(
             return first * 2, [twin for piece in pieces for twin in (piece, piece)], [end * 2 for end in ends]
         case Fault.DOUBLED:
             return first, pieces * 2, ends
-        case Fault.BAD_JSON:
-            spoilt = pieces[at][: len(pieces[at]) // 2] + (b"\n\n" if streamed else b"")
+        case Fault.BAD_JSON if streamed:
+            spoilt = pieces[at][: len(pieces[at]) // 2] + b"\n\n"
             return first, [*pieces[:at], spoilt, *pieces[at + 1 :]], ends
+        case Fault.BAD_JSON:
+            return first, pieces[:-1], ends
         case Fault.ERROR_EVENT:
             error = {
                 "error": {"message": "Overloaded at https://api.openai.com/v1", "type": "server_error", "code": 502}
