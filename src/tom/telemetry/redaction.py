@@ -9,7 +9,7 @@ MASK = "***"
 _TELLING = frozenset(
     ("password", "passwd", "passphrase", "token", "secret", "key", "authorization", "cookie", "api", "credential"),
 )
-_WORD = re.compile(r"[A-Za-z][a-z]*|[A-Z]+")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _KEY_SHAPES = re.compile(
     r"""
       \b(?:sk|pk|rk)-[A-Za-z0-9_-]{6,}                      # OpenAI, OpenRouter, Anthropic and their like

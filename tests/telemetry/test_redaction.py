@@ -1,0 +1,69 @@
+"""What is secret is not in a log, whichever way it comes."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tom.config.secret import Secret
+from tom.config.yamltext import parse_value
+from tom.telemetry import logs
+from tom.telemetry.redaction import redact, telling
+
+CASES = parse_value((Path(__file__).parent / "cases.yml").read_text(), name="cases")
+log = logs.get("tools")
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["text"][:30] for case in CASES])
+def test_texts(case):
+    assert redact(case["text"]) == case["seen"]
+
+
+@pytest.mark.parametrize("name", ["password", "user_token", "clientSecret", "api", "API_KEY", "x-api-key", "Cookie"])
+def test_telling_names(name):
+    assert telling(name)
+
+
+@pytest.mark.parametrize("name", ["prompt_tokens", "keyboard", "username", "duration_ms", "capital"])
+def test_names_that_tell_nothing(name):
+    assert not telling(name)
+
+
+@pytest.mark.promise("P13")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_canary_of_any_class_is_written(configured, form):
+    arrived = configured(format=form, level="DEBUG")
+    canary = "canary0123456789"
+    with logs.bind(request_id="r", session_token=canary):
+        log.info(f"message sk-{canary}", event="x", secret=Secret(canary), nested={"password": canary, "a": [1]})
+        log.debug(
+            "x", api_key=canary, headers={"Authorization": f"Bearer {canary}"}, url=f"http://u:{canary}@h/?k={canary}"
+        )
+        log.warning("x", error=ValueError(f"password={canary}"), listed=[Secret(canary), f"tom_ab_{canary}"])
+    assert len(arrived.lines()) == 3
+    assert canary not in arrived.getvalue()
+
+
+def test_a_secret_that_the_cut_would_halve_is_hidden_first(configured):
+    arrived = configured()
+    log.info("x" * 8180 + " sk-" + "canary" * 10)
+    assert "canary" not in arrived.getvalue() + "".join(arrived.lines())
+
+
+def test_numbers_stay_numbers(configured):
+    arrived = configured(format="json")
+    log.info("x", keys=3, ok=True, share=0.5, nothing=None)
+    record = json.loads(arrived.lines()[0])
+    assert (record["keys"], record["ok"], record["share"], record["nothing"]) == (3, True, 0.5, None)
+
+
+@pytest.mark.parametrize("text", ["a=" * 20_000, "sk-" * 20_000, "://" * 20_000, "eyJ." * 15_000, "tom_a" * 12_000])
+def test_redacting_takes_time_in_proportion(text):
+    def seconds(sample):
+        started = time.perf_counter()
+        redact(sample)
+        return time.perf_counter() - started
+
+    short = max(min(seconds(text[: len(text) // 10]) for _ in range(3)), 0.0002)
+    assert min(seconds(text) for _ in range(3)) < 30 * short
