@@ -1,0 +1,309 @@
+"""One service of one person: opened when first needed, kept warm, stopped when idle, reached for again when lost.
+
+One task per service (`Service.run`) opens and closes its connections; calls are made by whoever calls. A service that
+fails says so at once to whoever asks, and is tried again in the background.
+"""
+
+import asyncio
+import importlib
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tom.clock import Clock
+from tom.config.agent import ServiceEntry
+from tom.conversation.tool import ToolDefinition, ToolOutcome
+from tom.services import results
+from tom.services.cleaning import clean_within
+from tom.services.listing import MOST_TOOLS, Listing, listing_of
+from tom.services.unreachable import Forgotten, Unreachable, reason_of
+from tom.telemetry import logs
+
+if TYPE_CHECKING:
+    from tom.services.connection import Connection
+
+log = logs.get("services")
+
+DESCRIPTION_BYTES = 2000
+REASON_BYTES = 300
+ENOUGH = 30.0
+"""Seconds after which a connection that was never used counts as a good one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When a service is tried again, and when it is stopped; seconds."""
+
+    first_delay: float = 1.0
+    longest_delay: float = 30.0
+    attempts: int = 5
+    rest: float = 300.0
+    idle: float = 600.0
+
+    def delay(self, failures: int) -> float:
+        """How long to wait after this many failures in a row."""
+        if failures > self.attempts:
+            return self.rest
+        return min(self.first_delay * 2 ** max(0, failures - 1), self.longest_delay)
+
+
+class Service:
+    """A configured, enabled service."""
+
+    def __init__(
+        self, entry: ServiceEntry, *, clock: Clock, own: Mapping[str, str], pace: Pace, on_change: Callable[[], None]
+    ) -> None:
+        """``own`` is the agent's environment; ``on_change`` is called when the tools have changed."""
+        self.entry = entry
+        self.listing: Listing | None = None
+        self.error: str | None = None
+        self._clock = clock
+        self._own = own
+        self._pace = pace
+        self._on_change = on_change
+        self._connection: Connection | None = None
+        self._instructions = ""
+        self._failures = 0
+        self._quick_losses = 0
+        self._due: float | None = None
+        self._needed = False
+        self._calls = 0
+        self._answered = False
+        self._opened = self._used = 0.0
+        self._opening = False
+        self._closing = False
+        self._task: asyncio.Task[Any] | None = None
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
+
+    # --- what the toolbox asks -----------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """As `ServiceStatus` has it. A service that was stopped because nobody needed it is a connected one."""
+        if self.error is not None:
+            return "error"
+        return "connected" if self._connection is not None or self._is_resting else "connecting"
+
+    @property
+    def description(self) -> str:
+        """The admin's word, else the service's own, else what its tools are for."""
+        own = self._instructions or (self.listing.first_lines if self.listing else "")
+        return clean_within(self.entry.description or own, DESCRIPTION_BYTES)
+
+    @property
+    def _is_resting(self) -> bool:
+        return self.listing is not None and self._due is None and not self._needed
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it can be said at once which tools there are, or why there are none."""
+        return self._connection is not None or self._is_resting or self.error is not None
+
+    async def ready(self) -> None:
+        """Wait until the tools are known or the service has failed; not at all when it failed lately."""
+        if not self.is_settled:
+            await self._reach()
+
+    async def call(self, tool: ToolDefinition, arguments: Mapping[str, Any], key: str, limit: float) -> ToolOutcome:
+        """Call a tool within ``limit`` seconds, opening included."""
+        self._calls += 1
+        try:
+            async with asyncio.timeout(limit):
+                return await self._call(tool, arguments, key)
+        except TimeoutError:
+            return results.failure(
+                f"Service '{self.entry.name}' did not answer within {limit:g} s. "
+                "The call was cancelled; it is not known whether it took effect."
+            )
+        finally:
+            self._calls -= 1
+            self._used = self._clock.monotonic()
+
+    async def _call(self, tool: ToolDefinition, arguments: Mapping[str, Any], key: str) -> ToolOutcome:
+        for _ in range(2):
+            connection = await self._reach()
+            if connection is None:
+                break
+            try:
+                outcome = await connection.call(tool.tool, arguments, key)
+            except Forgotten:
+                self._lose(connection)
+                continue
+            self._answered = self._answered or connection.ended is None
+            return outcome
+        return results.failure(f"Service '{self.entry.name}' is not reachable: {self.error or 'it is being stopped'}")
+
+    async def _reach(self) -> "Connection | None":
+        """The open connection, opened when it has to be; None when the service has failed."""
+        connection = self._connection
+        if connection is not None and connection.ended is not None:
+            self._lose(connection)
+        if self._connection is None and self._failures == 0 and not self._closing:
+            self._needed = True
+            self._settled.clear()
+            self._wake.set()
+        await self._settled.wait()
+        return self._connection
+
+    # --- the service's own task ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Open, serve and close connections until `stop`."""
+        self._task = asyncio.current_task()
+        try:
+            while not self._closing:
+                await self._until_due()
+                if not self._closing:
+                    await self._live()
+        finally:
+            self._connection = None
+            self._settled.set()
+
+    def stop(self) -> None:
+        """End `run` soon, whatever it is waiting for, but for the child's own ending."""
+        self._closing = True
+        self._wake.set()
+        if self._opening and self._task is not None:
+            self._task.cancel()
+
+    async def _until_due(self) -> None:
+        while not (self._closing or self._needed):
+            rest = None if self._due is None else self._due - self._clock.monotonic()
+            if rest is not None and rest <= 0:
+                return
+            self._wake.clear()
+            await self._woken(rest)
+
+    async def _live(self) -> None:
+        """One connection, from opening to closing."""
+        self._needed = False
+        connection: Connection | None = None
+        failed = False
+        try:
+            async with AsyncExitStack() as stack:
+                try:
+                    connection = await self._open(stack)
+                except (TimeoutError, Unreachable) as error:
+                    failed = True
+                    self._fail(error)  # told before the child has been ended, which may take seconds
+                    return
+                try:
+                    await self._serve(connection)
+                finally:
+                    self._lose(connection)
+        except Exception as error:  # noqa: BLE001 - a connection may end in whatever the transport raises
+            if connection is None and not failed:
+                self._fail(error)
+
+    async def _open(self, stack: AsyncExitStack) -> "Connection":
+        self._opening = True
+        try:
+            async with asyncio.timeout(self.entry.connect_timeout):
+                opening = await asyncio.to_thread(importlib.import_module, "tom.services.connection")
+                connection: Connection = await opening.open_connection(self.entry, stack, self._own, self._wake.set)
+                await self._list_first(connection)
+        finally:
+            self._opening = False
+        self._connection = connection
+        self._instructions = connection.instructions
+        self._failures, self._due, self.error = 0, None, None
+        self._answered = False
+        self._opened = self._used = self._clock.monotonic()
+        count = len(self.listing.tools) if self.listing else 0
+        text = f"✅ Service '{self.entry.name}' connected: {count} tools"
+        log.info(text, event="service_connected", service=self.entry.name, tools=count)
+        self._settled.set()
+        return connection
+
+    async def _serve(self, connection: "Connection") -> None:
+        """Until the connection ends, is no longer needed, or `stop`."""
+        while not self._closing and connection.ended is None and connection is self._connection:
+            self._wake.clear()
+            if connection.tools_changed:
+                await self._list_again(connection)
+                continue
+            rest = self._pace.idle if self._calls else self._used + self._pace.idle - self._clock.monotonic()
+            if rest <= 0:
+                self._connection = None  # what is needed from here on opens a new one
+                return
+            await self._woken(rest)
+
+    async def _list(self, connection: "Connection") -> None:
+        listing = listing_of(self.entry, await connection.list_tools())
+        for tool, reason in listing.skipped.items():
+            text = f"⚠️ Tool '{tool}' of service '{self.entry.name}' skipped: {reason}"
+            log.warning(text, event="tool_skipped", service=self.entry.name, tool=tool)
+        if listing.beyond:
+            more = f"⚠️ Service '{self.entry.name}' has {listing.beyond} tools more than the {MOST_TOOLS} on offer"
+            text = f"{more}: choose with tools.allow"
+            log.warning(text, event="tools_beyond", service=self.entry.name)
+        self.listing = listing
+        self._on_change()
+
+    async def _list_first(self, connection: "Connection") -> None:
+        try:
+            await self._list(connection)
+        except Exception as error:  # noqa: BLE001 - without its tools a service is of no use
+            raise Unreachable(connection.explain(error)) from None
+
+    async def _list_again(self, connection: "Connection") -> None:
+        try:
+            async with asyncio.timeout(self.entry.timeout):
+                await self._list(connection)
+        except Exception as error:  # noqa: BLE001 - the list that was known stays
+            text = f"⚠️ Service '{self.entry.name}' did not say which tools it has now: {self._line(error)}"
+            log.warning(text, event="service_list_failed", service=self.entry.name)
+
+    # --- how it went ---------------------------------------------------------------------------------------------
+
+    def _lose(self, connection: "Connection") -> None:
+        """The open connection is gone. The first time it is tried again at once when needed, else in a second."""
+        if connection is not self._connection:
+            return
+        self._connection = None
+        self._wake.set()
+        if self._closing:
+            return
+        was_good = self._answered or self._clock.monotonic() - self._opened >= ENOUGH
+        self._quick_losses = 0 if was_good else self._quick_losses + 1
+        reason = clean_within(connection.why, REASON_BYTES)
+        if self._quick_losses > 1:
+            self._failures = self._quick_losses - 1
+            self._retry(reason)
+            return
+        self._settled.clear()
+        self._due = self._clock.monotonic() + self._pace.first_delay
+        text = f"⚠️ Service '{self.entry.name}' lost, next try in {self._pace.first_delay:g} s: {reason}"
+        log.warning(text, event="service_lost", service=self.entry.name)
+
+    def _fail(self, error: BaseException) -> None:
+        self._connection = None
+        if self._closing:
+            return
+        self._failures += 1
+        self._retry(self._line(error))
+
+    def _retry(self, reason: str) -> None:
+        delay = self._pace.delay(self._failures)
+        self._due = self._clock.monotonic() + delay
+        self.error = reason
+        self._needed = False
+        text = f"⚠️ Service '{self.entry.name}' not reachable, next try in {delay:g} s: {reason}"
+        log.warning(text, event="service_unreachable", service=self.entry.name)
+        self._settled.set()
+
+    def _line(self, error: BaseException) -> str:
+        return clean_within(reason_of(error), REASON_BYTES)
+
+    async def _woken(self, seconds: float | None) -> None:
+        """Until something happens, or ``seconds`` have passed on the injected clock."""
+        if seconds is None:
+            await self._wake.wait()
+            return
+        async with asyncio.TaskGroup() as group:
+            waiters = [group.create_task(self._wake.wait()), group.create_task(self._clock.sleep(seconds))]
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+            for waiter in waiters:
+                waiter.cancel()
