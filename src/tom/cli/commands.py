@@ -76,7 +76,9 @@ def agent(given: typer.Context) -> None:
 def health(
     program: Annotated[str, typer.Argument(help="gateway or agent")] = "gateway",
     data: DataOption = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port of the agent (default: 8080).")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Port it listens on (default: as config.yml says; agent: 8080).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask a program on this machine whether it lives: status 0 or 1, and the reason."""

@@ -18,7 +18,7 @@ def show(program: str, data: str | None, port: int | None, *, as_json: bool) -> 
     try:
         match program:
             case "gateway":
-                answer = ask_gateway(existing(locate(data), status=Status.FAILED))
+                answer = ask_gateway(existing(locate(data), status=Status.FAILED), port)
             case "agent":
                 answer = _get(http.client.HTTPConnection("127.0.0.1", port or 8080, timeout=SECONDS), "/health")
             case _:
@@ -32,19 +32,23 @@ def show(program: str, data: str | None, port: int | None, *, as_json: bool) -> 
     return Status.DONE
 
 
-def ask_gateway(directory: Path) -> dict[str, Any]:
-    """``GET /health`` over HTTPS, trusting exactly the certificate in the data directory. Raises OSError, ValueError."""
+def ask_gateway(directory: Path, port: int | None = None) -> dict[str, Any]:
+    """``GET /health`` over HTTPS, trusting exactly the certificate in the data directory. Raises OSError, ValueError.
+
+    ``port``: where it was started on another one than config.yml says.
+    """
     from tom.config.settings import Settings
 
     settings = Settings.load(directory)
     host = settings.listen.host
     address = "127.0.0.1" if host in {"0.0.0.0", "::", "localhost"} else host
     context, name = trust(directory / "tls" / "cert.pem")
-    ports = [settings.listen.port] if settings.listen.port is not None else [443, 8443]
+    port = settings.listen.port if port is None else port
+    ports = [443, 8443] if port is None else [port]
     problem: Exception = ConnectionRefusedError("nothing listens")
-    for port in ports:
+    for candidate in ports:
         try:
-            return _get(_Pinned(address, port, name, context), "/health")
+            return _get(_Pinned(address, candidate, name, context), "/health")
         except (OSError, ValueError, http.client.HTTPException) as error:
             problem = error
     raise problem
