@@ -69,6 +69,14 @@ def test_a_file_that_cannot_be_read_is_not_written(write, text):
     assert path.read_text() == text
 
 
+def test_an_edit_that_would_change_something_else_is_not_made(write):
+    text = "users:\n  - username: alice\n    personal_context: {born: 2001-12-14t21:59:43.10-05:00}\n"
+    path = write(text) / "config.yml"
+    with pytest.raises(ConfigInvalid, match="cannot be edited without loss"):
+        add_user(path, "bob")
+    assert path.read_text() == text
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigInvalid, match="Configuration not found"):
         add_user(tmp_path / "config.yml", "bob")
