@@ -32,7 +32,7 @@ def wait_for(page, condition):
 
 def listening(page, door):
     """The page follows the conversation."""
-    wait_for(page, lambda: any(C in topics for topics in door.sockets.values()))
+    wait_for(page, lambda: door.listens(C))
 
 
 # --- logging in --------------------------------------------------------------------------------------------------
@@ -158,6 +158,22 @@ def test_a_message_is_not_sent_before_it_is_stored_and_is_sent_again_under_its_i
     assert [event.type for event in door.events[cid]] == ["conversation.opened", "message.received"]
 
 
+def test_what_one_person_wrote_is_not_sent_by_the_next_one_at_the_same_tab(door, open_page):
+    page = open_page("/")
+    door.silent = True
+    page.get_by_label("Your message").fill("for alice's eyes")
+    page.keyboard.press("Enter")
+    wait_for(page, lambda: door.actions("chat"))
+    page.get_by_label("Your message").fill("a draft of alice")
+    door.silent = False
+    door.user = "bob"
+    page.reload()
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    expect(page.get_by_label("Your message")).to_have_value("")
+    expect(page.locator(".words")).to_have_count(0)
+    assert len(door.actions("chat")) == 1
+
+
 def test_an_unstored_message_survives_a_reload(door, open_page):
     page = open_page("/")
     door.silent = True
@@ -175,12 +191,12 @@ def test_a_refused_message_keeps_its_text_and_may_be_tried_again(door, open_page
     door.answered(C, "before", "ok")
     page = open_page(f"/#/c/{C}")
     listening(page, door)
-    door.retired = "keep me"
+    door.refused_text = "keep me"
     page.get_by_label("Your message").fill("keep me")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_have_text("The disk is full.")
     expect(page.locator(".words").last).to_have_text("keep me")
-    door.retired = None
+    door.refused_text = None
     page.get_by_role("button", name="Try again").click()
     expect(page.locator(".pending")).to_have_count(0)
     expect(page.locator(".words").last).to_have_text("keep me")

@@ -52,7 +52,7 @@ export class Conversation {
 
   async begin() {
     if (!this.located && !(await this.locate())) return;
-    this.resume();
+    if (!this.following) this.resume();
   }
 
   /** Find out where the newest part begins. A conversation that is only in the outbox does not exist yet. */

@@ -50,21 +50,30 @@ export function logIn() {
   location.assign(`/auth?next=${encodeURIComponent("/")}`);
 }
 
-/** Read or write a value kept for this tab; works without storage, and then forgets on reload. */
+const person = document.body.dataset.user;
+
+/** Values of this person, kept for this tab; works without storage, and then forgets on reload. */
 export const kept = {
   read(key) {
     try {
-      return JSON.parse(sessionStorage.getItem(key) ?? "null");
+      return JSON.parse(sessionStorage.getItem(`${person} ${key}`) ?? "null");
     } catch {
       return null;
     }
   },
   write(key, value) {
     try {
-      if (value === null || value === "") sessionStorage.removeItem(key);
-      else sessionStorage.setItem(key, JSON.stringify(value));
+      if (value === null || value === "") sessionStorage.removeItem(`${person} ${key}`);
+      else sessionStorage.setItem(`${person} ${key}`, JSON.stringify(value));
     } catch {
       // Storage is full or switched off: the page goes on from memory.
+    }
+  },
+  clear() {
+    try {
+      sessionStorage.clear();
+    } catch {
+      // There is none.
     }
   },
 };

@@ -2,7 +2,7 @@
 
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
-import { byId, say } from "./dom.js";
+import { byId, kept, say } from "./dom.js";
 import { Outbox } from "./outbox.js";
 import { Press } from "./prose.js";
 import { Shelf } from "./shelf.js";
@@ -135,6 +135,11 @@ byId("shelf").addEventListener("keydown", (event) => {
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId("composer").focus();
+});
+document.querySelector(".person form").addEventListener("submit", () => kept.clear());
+window.addEventListener("pageshow", (event) => {
+  // A page from the browser's own store may belong to a login that has ended.
+  if (event.persisted) location.reload();
 });
 byId("reconnect").addEventListener("click", () => wire.retryNow());
 byId("earlier").addEventListener("click", () => conversation.showEarlier());
