@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Self
@@ -98,15 +99,18 @@ class Database:
         """Call ``watcher`` in the writer's thread whenever rows that ``work`` wrote did not stay."""
         self._writer.after_rollback(watcher)
 
-    async def close(self) -> None:
-        """Finish what was asked for, mark a clean close, checkpoint, release the lock. Idempotent."""
+    async def close(self, *, erase: bool = False) -> None:
+        """Finish what was asked for, mark a clean close, checkpoint, release the lock. Idempotent.
+
+        ``erase``: remove the file and what lies beside it, under the lock.
+        """
         if self._ended is None:
-            self._ended = self._writer.alone(self._finish, last=True)
+            self._ended = self._writer.alone(partial(self._finish, erase=erase), last=True)
         await asyncio.shield(self._ended)
 
-    def _finish(self, connection: apsw.Connection) -> None:
+    def _finish(self, connection: apsw.Connection, *, erase: bool) -> None:
         self._readers.close()
-        self._source.close(connection, self._opened, trusted=not self._writer.given_up)
+        self._source.close(connection, self._opened, trusted=not self._writer.given_up, erase=erase)
 
     def _check_open(self) -> None:
         if self._ended is not None:

@@ -35,7 +35,7 @@ def machine_boot_id(source: Path = _BOOT_ID) -> str:
 
 
 def record_opening(connection: apsw.Connection, path: Path, boot_id: str) -> Opening:
-    """Count this opening and decide about the epoch, within the caller's transaction.
+    """Count this opening and decide about the epoch; one statement, so wholly or not at all.
 
     Where the boot has no name, every unclean close is taken for a stop of the machine: readers start over.
     """

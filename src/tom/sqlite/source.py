@@ -63,10 +63,10 @@ class Source:
         set_up_writer(connection)
         return connection
 
-    def close(self, connection: apsw.Connection, opened: Opened, *, trusted: bool) -> None:
+    def close(self, connection: apsw.Connection, opened: Opened, *, trusted: bool, erase: bool = False) -> None:
         """Mark a clean close, move the log into the file and close it. Where that fails the log stays, unmarked.
 
-        Not ``trusted``: after a failed fsync nothing is written any more.
+        Not ``trusted``: after a failed fsync nothing is written any more. ``erase``: remove the files.
         """
         try:
             if trusted:
@@ -78,6 +78,9 @@ class Source:
             log.warning("⚠️ The file was not closed cleanly", event="unclean_close", file=self.path.name, error=error)
         finally:
             connection.close(force=True)
+            if erase:
+                for suffix in ("", "-wal", "-shm", ".bak"):
+                    self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             opened.lock.release()
 
     def _prepare(self) -> tuple[apsw.Connection, Opening]:
@@ -96,8 +99,7 @@ class Source:
                 keep_copy=lambda: copy_database(connection, copy),
             )
             boot_id = machine_boot_id() if self.boot_id is None else self.boot_id
-            with connection:
-                opening = record_opening(connection, self.path, boot_id)
+            opening = record_opening(connection, self.path, boot_id)
         except BaseException:
             connection.close(force=True)
             raise

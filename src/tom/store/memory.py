@@ -1,0 +1,214 @@
+"""Conversations in this process's memory: the twin of `sqlite.py`, for tests and for ``repository.enabled: false``.
+
+It keeps the same promises but the one about the disk.
+"""
+
+import secrets
+from collections import ChainMap
+from collections.abc import Collection, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tom.clock import Clock, SystemClock, timestamp
+from tom.conversation.event import Event
+from tom.conversation.run import RunState
+from tom.conversation.usage import NOTHING
+from tom.errors import StorageUnavailable, Superseded
+from tom.ids import ulid
+from tom.store.eventstore import ConversationRow, DuplicateRequest, RunFilter, RunRow
+from tom.store.projection import (
+    ConversationChanged,
+    RunChanged,
+    RunMade,
+    conversation_changed,
+    conversation_state,
+    opened_with,
+    run_changed,
+    run_made,
+)
+
+
+@dataclass(slots=True)
+class _Conversation:
+    row: ConversationRow
+    events: list[Event] = field(default_factory=list[Event])
+
+
+class MemoryEventStore:
+    """An `EventStore` that is gone when the process is. ``boot_epoch`` stands for the number of an opening."""
+
+    durable = False
+
+    def __init__(self, clock: Clock | None = None, *, boot_epoch: int = 1) -> None:
+        """Begin empty."""
+        self._clock = clock or SystemClock()
+        self._lease = boot_epoch
+        self._epoch = secrets.token_hex(16)
+        self._conversations: dict[str, _Conversation] = {}
+        self._runs: dict[str, RunRow] = {}
+        self._requests: dict[tuple[str, str], str] = {}
+        self._closed = False
+
+    @property
+    def epoch(self) -> str:
+        """Random: nothing of another process is in here."""
+        return self._epoch
+
+    @property
+    def lease(self) -> int:
+        """The number of this opening."""
+        return self._lease
+
+    async def append(self, events: Sequence[Event]) -> tuple[Event, ...]:
+        """Store the events, all or none; see the seam."""
+        self._check_open()
+        stored = self._numbered(events)
+        runs = ChainMap[str, RunRow]({}, self._runs)
+        requests = ChainMap[tuple[str, str], str]({}, self._requests)
+        for event in stored:
+            if made := run_made(event):
+                _make_run(runs, requests, made)
+            elif change := run_changed(event):
+                self._change_run(runs, change)
+        self._runs |= runs.maps[0]
+        self._requests |= requests.maps[0]
+        groups: dict[str, list[Event]] = {}
+        for event in stored:
+            groups.setdefault(event.conversation_id, []).append(event)
+        for group in groups.values():
+            self._extend(conversation_changed(group), group)
+        return stored
+
+    async def read(self, conversation_id: str, *, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
+        """The events after seq ``after``, oldest first."""
+        self._check_open()
+        start = max(after, 0)
+        return tuple(self._events(conversation_id)[start : start + limit])
+
+    async def tail(self, conversation_id: str, *, tokens: int, limit: int = 2000) -> tuple[Event, ...]:
+        """The newest events: backwards, to the one with which their token counts exceed ``tokens``."""
+        self._check_open()
+        newest: list[Event] = []
+        for event in reversed(self._events(conversation_id)):
+            if len(newest) == limit or tokens < 0:
+                break
+            newest.append(event)
+            tokens -= event.token_count
+        return tuple(reversed(newest))
+
+    async def conversations(
+        self,
+        *,
+        ids: Collection[str] | None = None,
+        surface: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> tuple[ConversationRow, ...]:
+        """Conversations, newest use first."""
+        self._check_open()
+        before_time, _, before_id = (before or "~").partition("/")
+        rows = [
+            row
+            for row in (conversation.row for conversation in self._conversations.values())
+            if (ids is None or row.id in ids)
+            and (surface is None or row.surface == surface)
+            and (row.updated_at, row.id) < (before_time, before_id)
+        ]
+        rows.sort(key=lambda row: (row.updated_at, row.id), reverse=True)
+        return tuple(rows[:limit])
+
+    async def runs(self, which: RunFilter, *, limit: int = 1000) -> tuple[RunRow, ...]:
+        """Runs that match, oldest first."""
+        self._check_open()
+        return tuple([row for row in self._runs.values() if _matches(row, which)][:limit])
+
+    async def erase(self, conversation_id: str) -> bool:
+        """Remove a conversation."""
+        self._check_open()
+        self._runs = {run_id: row for run_id, row in self._runs.items() if row.conversation_id != conversation_id}
+        self._requests = {key: run_id for key, run_id in self._requests.items() if key[0] != conversation_id}
+        return self._conversations.pop(conversation_id, None) is not None
+
+    async def close(self) -> None:
+        """Answer nothing any more."""
+        self._closed = True
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageUnavailable("The database is closed.")
+
+    def _events(self, conversation_id: str) -> list[Event]:
+        conversation = self._conversations.get(conversation_id)
+        return conversation.events if conversation else []
+
+    def _numbered(self, events: Sequence[Event]) -> tuple[Event, ...]:
+        now = timestamp(self._clock.now())
+        last: dict[str, int] = {}
+        stored: list[Event] = []
+        for event in events:
+            before = last.get(event.conversation_id) or len(self._events(event.conversation_id))
+            last[event.conversation_id] = before + 1
+            stored.append(event.stored(event_id=ulid(), seq=before + 1, timestamp=now))
+        return tuple(stored)
+
+    def _change_run(self, runs: MutableMapping[str, RunRow], change: RunChanged) -> None:
+        row = runs.get(change.run_id)
+        if row is None or not change.allowed(row.state, row.lease, self._lease):
+            raise Superseded
+        runs[change.run_id] = replace(
+            row,
+            state=change.state or row.state,
+            lease=self._lease if change.takes_lease else row.lease,
+            usage=row.usage + change.usage,
+        )
+
+    def _extend(self, change: ConversationChanged, events: list[Event]) -> None:
+        conversation = self._conversations.get(change.conversation_id)
+        if conversation is None:
+            conversation = self._conversations[change.conversation_id] = _Conversation(_begun(change))
+        conversation.events += events
+        row = conversation.row
+        state = change.state or row.state
+        if change.recount:
+            runs = (run for run in self._runs.values() if run.conversation_id == row.id)
+            state = conversation_state(run.state for run in runs)
+        conversation.row = replace(
+            row,
+            title=row.title or change.title or "",
+            state=state,
+            last_seq=change.last_seq,
+            usage=row.usage + change.usage,
+            updated_at=change.used_at or row.updated_at,
+        )
+
+
+def _make_run(runs: MutableMapping[str, RunRow], requests: MutableMapping[tuple[str, str], str], made: RunMade) -> None:
+    key = (made.conversation_id, made.request_id)
+    if key in requests:
+        raise DuplicateRequest(runs[requests[key]])
+    payload_digest = made.payload_digest
+    if made.retry_of:
+        origin = runs.get(made.retry_of)
+        payload_digest = origin.payload_digest if origin and origin.conversation_id == made.conversation_id else ""
+    place = (made.first_seq, made.created_at)
+    runs[made.run_id] = RunRow(made.run_id, *key, payload_digest, RunState.QUEUED, 0, *place)
+    requests[key] = made.run_id
+
+
+def _begun(change: ConversationChanged) -> ConversationRow:
+    kind, surface, memory_limit, metadata = opened_with(change)
+    times = (change.at, change.at)
+    return ConversationRow(
+        change.conversation_id, "", kind, surface, "idle", memory_limit, metadata, 1, 0, NOTHING, *times
+    )
+
+
+def _matches(row: RunRow, which: RunFilter) -> bool:
+    return (
+        which.run_id in {None, row.id}
+        and which.conversation_id in {None, row.conversation_id}
+        and which.request_id in {None, row.request_id}
+        and (which.since is None or row.created_at >= which.since)
+        and (not which.states or row.state in which.states)
+    )

@@ -1,0 +1,233 @@
+"""Which row changes follow from events. Pure; every `EventStore` applies what it says, in the events' transaction.
+
+A run is made by `message.received` and `run.retried`. `run.started` and `run.resumed` give it to the present opening
+(its lease); everything else that happens in a run is written only by the opening that has it, and never after its
+end. The one exception is the end of a run that is still queued: nobody has it yet.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tom.conversation.event import Event, EventType
+from tom.conversation.run import BEGINNINGS, RunState
+from tom.conversation.usage import NOTHING, Usage
+
+TITLE_LENGTH = 80
+
+UNFINISHED = frozenset({RunState.QUEUED, RunState.RUNNING, RunState.WAITING})
+
+_STATE_AFTER = {
+    EventType.RUN_STARTED: RunState.RUNNING,
+    EventType.RUN_RESUMED: RunState.RUNNING,
+    EventType.RUN_WAITING: RunState.WAITING,
+    EventType.RUN_COMPLETED: RunState.COMPLETED,
+    EventType.RUN_FAILED: RunState.FAILED,
+    EventType.RUN_CANCELLED: RunState.CANCELLED,
+}
+_TAKES_LEASE = frozenset({EventType.RUN_STARTED, EventType.RUN_RESUMED})
+_ENDS_QUEUED = frozenset({EventType.RUN_FAILED, EventType.RUN_CANCELLED})
+_USED = frozenset({EventType.CONVERSATION_OPENED, EventType.MESSAGE_RECEIVED, EventType.RUN_RETRIED})
+_COSTS = frozenset({EventType.MODEL_REPLIED, EventType.MODEL_FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class RunMade:
+    """A row for a new run, queued and without a lease. A retry has the payload of the run it repeats."""
+
+    run_id: str
+    conversation_id: str
+    request_id: str
+    payload_digest: str
+    retry_of: str
+    first_seq: int
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunChanged:
+    """A change of an unfinished run's row; None: the state stays. ``usage`` is added.
+
+    Allowed to the opening that has the run's lease; with ``takes_lease`` to any that is not earlier, which has it from
+    then on; with ``ends_queued`` also while the run is queued.
+    """
+
+    run_id: str
+    state: RunState | None
+    takes_lease: bool
+    ends_queued: bool
+    recovered: bool
+    usage: Usage
+
+    def allowed(self, state: RunState, leased_to: int, lease: int) -> bool:
+        """Whether the opening ``lease`` may change a run that stands at ``state`` and belongs to ``leased_to``."""
+        if state.ended:
+            return False
+        if self.takes_lease:
+            return leased_to <= lease
+        return leased_to == lease or (self.ends_queued and state is RunState.QUEUED)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectIntended:
+    """A row for a tool call that is about to be made; the same call made again replaces its row."""
+
+    run_id: str
+    turn: int
+    call_id: str
+    service: str
+    tool: str
+    digest: str
+    key: str | None
+    tool_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class EffectEnded:
+    """What became of an intended call: ``done``, ``failed`` or ``unknown``; ``result`` is the seq that tells it."""
+
+    run_id: str
+    turn: int
+    call_id: str
+    state: str
+    result: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationChanged:
+    """What one append at the time ``at`` does to a conversation's row; None: stays as it is.
+
+    ``tokens`` and ``usage`` are added; ``used_at`` is set where its person used it.
+
+    ``recount``: runs were taken up or ended, so the state is what `conversation_state` says of its unfinished runs.
+    """
+
+    conversation_id: str
+    first_seq: int
+    last_seq: int
+    at: str
+    tokens: int
+    usage: Usage
+    used_at: str | None
+    title: str | None
+    opened: Event | None
+    system_prompt: str | None
+    state: str | None
+    recount: bool
+
+
+def run_made(event: Event) -> RunMade | None:
+    """The run that an event makes, if it makes one."""
+    if event.type not in BEGINNINGS or not event.run_id:
+        return None
+    return RunMade(
+        event.run_id,
+        event.conversation_id,
+        event.request_id or event.run_id,
+        event.extra.get("payload_digest", ""),
+        event.extra.get("retry_of", ""),
+        event.seq,
+        event.timestamp,
+    )
+
+
+def run_changed(event: Event) -> RunChanged | None:
+    """How an event changes its run, if it belongs to one that is there already."""
+    if event.type in BEGINNINGS or not event.run_id:
+        return None
+    return RunChanged(
+        event.run_id,
+        _STATE_AFTER.get(event.type),  # pyright: ignore[reportArgumentType] - a StrEnum's member and its text are one key
+        takes_lease=event.type in _TAKES_LEASE,
+        ends_queued=event.type in _ENDS_QUEUED,
+        recovered=event.type == EventType.RUN_RESUMED,
+        usage=_spent(event),
+    )
+
+
+def effect_changed(event: Event) -> EffectIntended | EffectEnded | None:
+    """What an event says about a tool call."""
+    if event.type == EventType.TOOL_CALLED:
+        return EffectIntended(
+            event.run_id,
+            event.turn,
+            event.tool_call_id or "",
+            event.extra.get("service", ""),
+            event.extra.get("tool", ""),
+            event.extra.get("digest", ""),
+            event.extra.get("key"),
+            event.extra.get("class", ""),
+        )
+    if event.type == EventType.TOOL_RETURNED:
+        state = "failed" if event.extra.get("is_error") else "done"
+    elif event.type == EventType.TOOL_UNRESOLVED:
+        state = "unknown"
+    else:
+        return None
+    return EffectEnded(event.run_id, event.turn, event.tool_call_id or "", state, event.seq)
+
+
+def conversation_changed(events: Sequence[Event]) -> ConversationChanged:
+    """What the stored events of one conversation, in order, do to its row."""
+    tokens, usage = 0, NOTHING
+    used_at = title = opened = system_prompt = state = None
+    recount = False
+    for event in events:
+        tokens += event.token_count
+        if event.type in _COSTS:
+            usage += _spent(event)
+        if event.type in _USED:
+            used_at = event.timestamp
+        if event.type in BEGINNINGS and event.run_id:
+            state = "running"
+        recount = recount or (event.type in _STATE_AFTER and bool(event.run_id))
+        if event.type == EventType.MESSAGE_RECEIVED and event.role == "user":
+            title = title or title_of(event.content or "")
+        elif event.type == EventType.CONVERSATION_OPENED:
+            opened = event
+        elif event.type == EventType.PROMPT_SET:
+            system_prompt = event.content
+    return ConversationChanged(
+        events[0].conversation_id,
+        events[0].seq,
+        events[-1].seq,
+        events[-1].timestamp,
+        tokens,
+        usage,
+        used_at,
+        title,
+        opened,
+        system_prompt,
+        state,
+        recount,
+    )
+
+
+def opened_with(change: ConversationChanged) -> tuple[str, str, int | None, Any]:
+    """Kind, surface, memory limit and metadata of a conversation that begins with ``change``."""
+    extra: Mapping[str, Any] = change.opened.extra if change.opened else {}
+    return (
+        extra.get("kind", "chat"),
+        extra.get("surface", ""),
+        extra.get("memory_limit"),
+        extra.get("metadata") or {},
+    )
+
+
+def title_of(text: str) -> str:
+    """The first line of a message, cut to 80 characters."""
+    lines = text.strip().splitlines()
+    return lines[0].rstrip()[:TITLE_LENGTH] if lines else ""
+
+
+def conversation_state(runs: Iterable[RunState]) -> str:
+    """``running`` while one of the runs is queued or running, else ``waiting`` while one waits, else ``idle``."""
+    states = set(runs)
+    if states & {RunState.QUEUED, RunState.RUNNING}:
+        return "running"
+    return "waiting" if RunState.WAITING in states else "idle"
+
+
+def _spent(event: Event) -> Usage:
+    counted = event.type in _COSTS and event.usage is not None
+    return event.usage if counted and event.usage else NOTHING

@@ -1,0 +1,165 @@
+"""Conversations in one SQLite file."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import apsw
+
+from tom.clock import Clock, SystemClock
+from tom.conversation.codec import decode_row
+from tom.conversation.event import Event
+from tom.sqlite import Database
+from tom.sqlite.recovery import end_process
+from tom.store.appending import Appender
+from tom.store.durability import needs_fsync
+from tom.store.eventstore import ConversationRow, RunFilter, RunRow
+from tom.store.projection import UNFINISHED
+from tom.store.queries import load_queries
+from tom.store.rows import read_conversation, read_run
+
+_AFTER_EVERY_TIME = "~"
+
+
+class SqliteEventStore:
+    """An `EventStore` on one file, which this process alone writes."""
+
+    durable = True
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Use `open`."""
+        self._database = database
+        self._sql = load_queries()
+        self._appender = Appender(self._sql, clock, database.boot_epoch)
+        database.after_rollback(self._appender.forget)
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        clock: Clock | None = None,
+        on_fatal: Callable[[], None] = end_process,
+        boot_id: str | None = None,
+        vfs: str | None = None,
+    ) -> Self:
+        """Open or create the file ``path``. Parameters and errors are those of `Database.open`."""
+        clock = clock or SystemClock()
+        migrations = resources.files("tom.store").joinpath("migrations")
+        database = await Database.open(
+            path, migrations=migrations, clock=clock, on_fatal=on_fatal, boot_id=boot_id, vfs=vfs
+        )
+        return cls(database, clock)
+
+    @property
+    def epoch(self) -> str:
+        """Changes when numbers handed out earlier may mean something else."""
+        return self._database.epoch
+
+    @property
+    def lease(self) -> int:
+        """The number of this opening."""
+        return self._database.boot_epoch
+
+    async def append(self, events: Sequence[Event]) -> tuple[Event, ...]:
+        """Store the events in one transaction; see the seam."""
+        if not events:
+            return ()
+        work = partial(self._appender.append, events=events)
+        stored = await self._database.write(work, full=needs_fsync(events), rows=len(events))
+        if isinstance(stored, Exception):
+            raise stored
+        return stored
+
+    async def read(self, conversation_id: str, *, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
+        """The events after seq ``after``, oldest first."""
+        return await self._database.read(partial(self._read, row=(conversation_id, after, limit)))
+
+    async def tail(self, conversation_id: str, *, tokens: int, limit: int = 2000) -> tuple[Event, ...]:
+        """The newest events: backwards, to the one with which their token counts exceed ``tokens``."""
+        return await self._database.read(partial(self._tail, row=(conversation_id, limit), tokens=tokens))
+
+    async def conversations(
+        self,
+        *,
+        ids: Collection[str] | None = None,
+        surface: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> tuple[ConversationRow, ...]:
+        """Conversations, newest use first."""
+        before_time, _, before_id = (before or _AFTER_EVERY_TIME).partition("/")
+        row: dict[str, Any] = {"before_time": before_time, "before_id": before_id, "surface": surface, "limit": limit}
+        query = "conversations"
+        if ids is not None:
+            query = "conversations_by_id"
+            row["ids"] = json.dumps(list(ids))
+        return await self._database.read(partial(self._list, query=query, row=row, read=read_conversation))
+
+    async def runs(self, which: RunFilter, *, limit: int = 1000) -> tuple[RunRow, ...]:
+        """Runs that match, oldest first."""
+        row = {
+            "run_id": which.run_id,
+            "conversation_id": which.conversation_id,
+            "request_id": which.request_id,
+            "since": which.since,
+            "states": json.dumps(list(which.states)) if which.states else None,
+            "limit": limit,
+        }
+        return await self._database.read(partial(self._list, query=_query_for(which), row=row, read=read_run))
+
+    async def erase(self, conversation_id: str) -> bool:
+        """Remove a conversation for good."""
+        erased = await self._database.write(partial(self._erase, conversation_id=conversation_id))
+        if erased:
+            await self._database.truncate()
+        return erased
+
+    async def count(self) -> tuple[int, int]:
+        """How many conversations and events there are."""
+        return await self._database.read(lambda connection: connection.execute(self._sql["count_everything"]).get)
+
+    async def close(self, *, erase: bool = False) -> None:
+        """Finish what is queued, checkpoint, mark a clean close, release the lock; ``erase``: remove the file."""
+        await self._database.close(erase=erase)
+
+    # --- in the database's threads --------------------------------------------------------------------------------
+
+    def _read(self, connection: apsw.Connection, row: tuple[Any, ...]) -> tuple[Event, ...]:
+        return tuple(map(decode_row, connection.execute(self._sql["events_after"], row)))
+
+    def _tail(self, connection: apsw.Connection, row: tuple[Any, ...], tokens: int) -> tuple[Event, ...]:
+        newest: list[Event] = []
+        for found in connection.execute(self._sql["events_backwards"], row):
+            event = decode_row(found)
+            newest.append(event)
+            tokens -= event.token_count
+            if tokens < 0:
+                break
+        newest.reverse()
+        return tuple(newest)
+
+    def _list[T](
+        self, connection: apsw.Connection, query: str, row: Mapping[str, Any], read: Callable[[tuple[Any, ...]], T]
+    ) -> tuple[T, ...]:
+        return tuple(map(read, connection.execute(self._sql[query], row)))
+
+    def _erase(self, connection: apsw.Connection, conversation_id: str) -> bool:
+        self._appender.forget()
+        for query in ("erase_effects", "erase_runs", "erase_events", "erase_conversation"):
+            connection.execute(self._sql[query], (conversation_id,))
+        return bool(connection.changes())
+
+
+def _query_for(which: RunFilter) -> str:
+    """The query whose index narrows the filter most."""
+    if which.run_id is not None:
+        return "runs_by_id"
+    if which.request_id is not None:
+        return "runs_by_request"
+    if which.conversation_id is not None:
+        return "runs_of_conversation"
+    return "runs_unfinished" if which.states and UNFINISHED.issuperset(which.states) else "runs"
