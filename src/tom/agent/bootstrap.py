@@ -68,7 +68,7 @@ def build_cell(
 ) -> Cell:
     """Wire the parts of one agent; ``toolbox`` replaces the real services, for an agent that runs inside a test."""
     feed = Feed()
-    services: Toolbox = toolbox or ServiceRegistry(settings.services, clock=clock, all_datadir=settings.all_datadir)
+    services: Toolbox = toolbox or ServiceRegistry(settings.services, clock=clock, environment=_environment(settings))
     models = open_models(settings)
     worker = Worker(settings, store, feed, services, models, clock)
     chat = settings.chat
@@ -84,3 +84,9 @@ def build_cell(
     durable = settings.persistence.enabled and settings.persistence.type == "sql"
     conversations = Conversations(store, scheduler, feed, clock, max_queue=chat.max_queue, durable=durable)
     return Cell(settings, store, feed, scheduler, conversations, services, models, clock, Counters(clock))
+
+
+def _environment(settings: AgentSettings) -> dict[str, str]:
+    """Where the services' PATH, HOME, LANG and TZ come from."""
+    shared = {"TOM_ALL_DATADIR": settings.all_datadir} if settings.all_datadir else {}
+    return {**os.environ, **shared}

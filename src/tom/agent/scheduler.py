@@ -81,12 +81,14 @@ class Scheduler:
 
     def ahead(self, conversation_id: str) -> int:
         """How many runs a new one in this conversation would wait for."""
-        return len(self._queues.get(conversation_id, ())) + (conversation_id in self._active)
+        return len(self._queues.get(conversation_id, ())) + (self.active_run(conversation_id) is not None)
 
     def active_run(self, conversation_id: str) -> str | None:
-        """The id of the run being worked on in a conversation."""
+        """The id of the run being worked on in a conversation; one whose end is recorded is not any more."""
         pending = self._active.get(conversation_id)
-        return pending.row.id if pending else None
+        if pending is None or (pending.journal is not None and pending.journal.progress.state.ended):
+            return None
+        return pending.row.id
 
     # --- coming and going --------------------------------------------------------------------------------------
 
@@ -110,8 +112,9 @@ class Scheduler:
         """Give the run its place; returns how many are ahead of it. It begins in a later turn of the event loop."""
         conversation_id = pending.row.conversation_id
         before = self.ahead(conversation_id)
+        free = conversation_id not in self._active and conversation_id not in self._queues
         self._queues[conversation_id].append(pending)
-        if before == 0:
+        if free:
             self._ready.append(conversation_id)
             self._fill()
         return before

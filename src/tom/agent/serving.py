@@ -63,6 +63,7 @@ async def serve(cell: Cell, door: Door, listening: socket.socket) -> int:
     _on_signals(stopping, stop_now)
     ready, stopped = asyncio.Event(), asyncio.Event()
     server = make_server(AgentApp(cell, door), cell)
+    await cell.toolbox.start()
     async with asyncio.TaskGroup() as group:
         group.create_task(cell.scheduler.serve(ready, stopped))
         await ready.wait()

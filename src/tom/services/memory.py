@@ -122,6 +122,9 @@ class MemoryToolbox:
         names = sorted({service for service, _ in self._tools} | set(self._unavailable))
         return tuple(self._status(name) for name in names)
 
+    async def start(self) -> None:
+        """Nothing to begin."""
+
     async def close(self) -> None:
         """Call nothing any more."""
         self._closed = True

@@ -38,6 +38,10 @@ class ToolList:
 class Toolbox(Protocol):
     """The services of one person."""
 
+    async def start(self) -> None:
+        """Begin to look after the services, connecting to none. To be closed by the same task."""
+        ...
+
     async def tools(self, services: Collection[str] | None = None) -> ToolList:
         """The tools of the named services (default: all enabled), opening connections as needed, in parallel.
 
