@@ -13,7 +13,7 @@ case "${1:-}" in
   *) fail "'$1' is not known: ./run.sh starts everything, ./run.sh chat one agent alone; other commands are .venv/bin/tom $1." ;;
 esac
 
-# --inexact: what run_tests.sh has installed besides stays.
-set_up --no-default-groups --inexact
+# The services are two small MCP servers that a first config.yml offers. --inexact: what run_tests.sh installed stays.
+set_up --no-default-groups --group services --inexact
 say "🚀 tom ${what[*]} ($other)"
 exec "$VENV/bin/tom" "${what[@]}" --data "${TOM_DATA:-$ROOT/data}" "$@"

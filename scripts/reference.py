@@ -42,7 +42,7 @@ def fault(kind: type[TomError]) -> str:
 
 def sentence(thing: object) -> str:
     """The first paragraph of a docstring, on one line, fit for a table cell."""
-    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split()).replace("|", "\\|")
+    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split()).replace("``", "`").replace("|", "\\|")
 
 
 def errors() -> str:
@@ -66,7 +66,7 @@ def errors() -> str:
 
 def events() -> str:
     """The page of event types."""
-    makers = {kind: getattr(event, kind.name.lower()) for kind in event.EventType}
+    makers = {kind: maker for kind in event.EventType if (maker := getattr(event, kind.name.lower(), None))}
     table = [f"| `{kind}` | {sentence(maker)} |" for kind, maker in makers.items()]
     return page(
         "Events",

@@ -32,12 +32,21 @@ class Shell:
 
     data: Path
     port: int
+    root: Path = ROOT
 
     @property
     def environment(self) -> dict[str, str]:
         """The reader's environment: no key, no setting, a data directory and a port."""
         kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-        return kept | {"TOM_DATA": str(self.data), "TOM_GLOBAL__LISTEN__PORT": str(self.port), "NO_COLOR": "1"}
+        return kept | {
+            "USER": "alice",
+            "LOGNAME": "alice",
+            "XDG_CONFIG_HOME": str(self.data.parent / "settings"),
+            "TOM_DATA": str(self.data),
+            "TOM_URL": f"https://localhost:{self.port}",
+            "TOM_GLOBAL__LISTEN__PORT": str(self.port),
+            "NO_COLOR": "1",
+        }
 
     def adapted(self, text: str) -> str:
         """The text with the test's directory and port."""
