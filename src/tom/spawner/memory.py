@@ -115,6 +115,9 @@ async def _serve(server: Any, listener: Any) -> int:
     except SystemExit as end:  # uvicorn's answer to an application that fails to start
         return end.code if isinstance(end.code, int) else 1
     finally:
+        # A killed server has not closed its own listeners: the loop would go on watching a descriptor that is reused.
+        for open_listener in getattr(server, "servers", ()):
+            open_listener.close()
         listener.close()
     return 0
 
