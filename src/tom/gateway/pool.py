@@ -113,11 +113,12 @@ class Pool:
             await self._wait_for(place, deadline)
         raise ShuttingDown
 
-    async def look(self, user: str) -> None:
-        """See at once whether the user's agent still runs: a request has just failed."""
+    async def look(self, user: str) -> bool:
+        """See at once whether the user's agent has ended: a request has just failed."""
         place = self._places.get(user)
         if place:
             await self._look(place)
+        return place is None or place.handle is None
 
     async def drop(self, user: str) -> None:
         """Stop the agent of a user who is gone or disabled."""

@@ -14,13 +14,15 @@ from urllib.parse import quote
 import msgspec
 
 from tom.errors import AuthenticationRequired, TomError
-from tom.gateway.agentlink import Broken, Exchange, LinkError, NotReachable, TimedOut, ask, exchange, link_headers
+from tom.gateway.agentlink import Broken, Exchange, LinkError, TimedOut, ask, exchange, link_headers
 from tom.gateway.headers import inwards, outwards
 from tom.gateway.identify import Principal
 from tom.gateway.pool import Lease, Pool
 from tom.gateway.problems import Dialect, error_body
-from tom.gateway.refusals import AgentBroken, AgentTimedOut, AgentUnavailable
+from tom.gateway.reach import reach
+from tom.gateway.refusals import AgentBroken, AgentTimedOut
 from tom.gateway.request import ClientGone, Request
+from tom.spawner.spawner import AgentHandle
 from tom.telemetry import logs
 
 log = logs.get("proxy")
@@ -53,32 +55,26 @@ class Proxy:
         if principal is None:
             raise AuthenticationRequired
         body = await request.body(door.limit)
-        lease = await self._pool.take(principal.user)
-        try:
-            await self._until_gone(request, principal, self._pass_on(request, principal, door, lease, body), door)
-        finally:
-            lease.release()
+        await self._until_gone(request, principal, self._pass_on(request, principal, door, body), door)
 
-    async def _pass_on(self, request: Request, who: Principal, door: Door, lease: Lease, body: bytes) -> None:
-        link = await self._send(request, who, lease, body)
-        with contextlib.closing(link):
-            try:
-                await link.head(self._timeout)
-            except TimedOut as error:
-                raise await self._timed_out(who, lease, door, body) from error
-            except Broken as error:
-                raise await self._broken(who, error) from error
-            await self._stream(request, who, link, door)
-
-    async def _send(self, request: Request, who: Principal, lease: Lease, body: bytes) -> Exchange:
+    async def _pass_on(self, request: Request, who: Principal, door: Door, body: bytes) -> None:
         headers = inwards(request.scope["headers"], request.headers)
         headers += link_headers(who.user, self._secret_of(who.user), request.request_id, who.door)
+
+        def connect(handle: AgentHandle) -> Awaitable[Exchange]:
+            return exchange(handle.socket, request.method, target_of(request), headers, body)
+
+        lease, link = await reach(self._pool, who.user, connect)
         try:
-            return await exchange(lease.handle.socket, request.method, target_of(request), headers, body)
-        except NotReachable as error:
-            await self._pool.look(who.user)
-            log.warning(f"⚠️ Agent of '{who.user}' cannot be reached: {error}", event="agent_unreachable")
-            raise AgentUnavailable(who.user) from error
+            await link.head(self._timeout)
+            await self._stream(request, who, link, door)
+        except TimedOut as error:
+            raise await self._timed_out(who, lease, door, body) from error
+        except Broken as error:
+            raise await self._broken(who, error) from error
+        finally:
+            link.close()
+            lease.release()
 
     async def _stream(self, request: Request, who: Principal, link: Exchange, door: Door) -> None:
         headers = outwards(link.headers)

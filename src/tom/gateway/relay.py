@@ -121,7 +121,8 @@ class ClientSide(asyncio.Protocol):
         self._connections: set[Any] = server_state.connections
         self._tasks: set[asyncio.Task[None]] = server_state.tasks
         self._opening: asyncio.Task[None] | None = None
-        self._agent: AgentSide | None = None
+        self.agent: AgentSide | None = None
+        """The other side, once they are connected."""
         self._track = FrameTrack()
         self._lease: Lease | None = None
         self._release: Callable[[], None] | None = None
@@ -131,12 +132,13 @@ class ClientSide(asyncio.Protocol):
     # --- opening --------------------------------------------------------------------------------------------------
 
     def relay(self, agent: AgentSide, lease: Lease, login: Login, headers: list[Header]) -> None:
-        """The agent has accepted: tell the client and connect the two."""
+        """The agent has accepted: tell the client and connect the two. Takes over ``agent`` and ``lease``.
+
+        When the client is gone already nothing happens, and `agent` stays None.
+        """
         if self.transport.is_closing():
-            agent.transport.abort()
-            lease.release()
             return
-        self._agent, self._lease = agent, lease
+        self.agent, self._lease = agent, lease
         answer = [line for line in agent.head.split(b"\r\n")[1:] if _belongs_to_handshake(line)]
         extra = [b"%s: %s" % header for header in headers]
         self.transport.write(b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *answer, *extra, b"", b""]))
@@ -156,7 +158,7 @@ class ClientSide(asyncio.Protocol):
 
     def agent_gone(self) -> None:
         """The agent's side has ended: by a close frame that the client has got, or by its death."""
-        agent = self._agent
+        agent = self.agent
         if self.ending or agent is None:
             return
         if agent.track.closed:
@@ -168,7 +170,7 @@ class ClientSide(asyncio.Protocol):
         """Close the socket with a code, between two frames if that is possible, and leave the agent."""
         if self.ending:
             return
-        agent = self._agent
+        agent = self.agent
         if agent is None:
             self.transport.close()
             return
@@ -210,7 +212,7 @@ class ClientSide(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Frames for the agent; the very first time the head of the request."""
-        agent = self._agent
+        agent = self.agent
         if agent is None:
             if self._opening is None:
                 self._open(data)
@@ -230,20 +232,20 @@ class ClientSide(asyncio.Protocol):
             self._timer.cancel()
         if self._release:
             self._release()
-        if self._agent:
-            self._agent.transport.close()
+        if self.agent:
+            self.agent.transport.close()
         if self._lease:
             self._lease.release()
 
     def pause_writing(self) -> None:
         """The client is slow: read no more from the agent."""
-        if self._agent:
-            _pause(self._agent.transport)
+        if self.agent:
+            _pause(self.agent.transport)
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        if self._agent:
-            _resume(self._agent.transport)
+        if self.agent:
+            _resume(self.agent.transport)
 
     async def _decide(self, request: Request) -> None:
         await self._open_by(self, request)

@@ -6,15 +6,17 @@ from typing import Any, Final
 
 from tom.accounts.logins import Login
 from tom.errors import AuthenticationRequired, ShuttingDown, TomError
-from tom.gateway.agentlink import Broken, LinkError, NotReachable, link_headers, render_head
+from tom.gateway.agentlink import LinkError, NotReachable, link_headers, render_head
 from tom.gateway.gate import Gate
 from tom.gateway.headers import handshake, inwards
-from tom.gateway.pool import Lease, Pool
+from tom.gateway.pool import Pool
 from tom.gateway.problems import Dialect, InternalError, problem
 from tom.gateway.proxy import target_of
-from tom.gateway.refusals import AgentBroken, AgentUnavailable, NotFound
+from tom.gateway.reach import reach
+from tom.gateway.refusals import AgentBroken, NotFound
 from tom.gateway.relay import AgentSide, ClientSide
 from tom.gateway.request import Header, Request
+from tom.spawner.spawner import AgentHandle
 from tom.spawner.unixpath import reachable
 from tom.telemetry import logs
 
@@ -74,39 +76,32 @@ class SocketDoor:
         return principal.login
 
     async def _connect(self, client: ClientSide, request: Request, login: Login) -> None:
-        lease = await self._pool.take(login.user)
-        try:
-            agent = await self._shake_hands(request, login.user, lease)
-            if agent.switched:
-                client.relay(agent, lease, login, self._standard_headers(request.request_id))
-                lease = None
-                return
-            reply = await agent.refusal()
-        except LinkError as error:
-            await self._pool.look(login.user)
-            log.warning(f"⚠️ Agent of '{login.user}' did not open a socket: {error}", event="agent_failed")
-            raise (AgentUnavailable if isinstance(error, NotReachable) else AgentBroken)(login.user) from error
-        finally:
-            if lease:
-                lease.release()
-        client.refuse(reply, self._standard_headers(request.request_id))
-
-    async def _shake_hands(self, request: Request, user: str, lease: Lease) -> AgentSide:
+        user = login.user
         headers = inwards(request.scope["headers"], request.headers) + handshake(request.scope["headers"])
         headers += link_headers(user, self._secret_of(user), request.request_id)
-        loop = asyncio.get_running_loop()
+        lease, agent = await reach(self._pool, user, _open_agent_side)
+        standard = self._standard_headers(request.request_id)
         try:
-            with reachable(lease.handle.socket) as address:
-                transport, agent = await loop.create_unix_connection(AgentSide, address)
-        except OSError as error:
-            raise NotReachable(str(error)) from error
-        transport.write(render_head("GET", target_of(request), headers, length=None))
-        try:
+            agent.transport.write(render_head("GET", target_of(request), headers, length=None))
             async with asyncio.timeout(_HANDSHAKE_SECONDS):
                 await agent.answered
-        except BaseException as error:
-            transport.abort()
-            if isinstance(error, TimeoutError):
-                raise Broken("no answer to the handshake") from error
-            raise
-        return agent
+            if agent.switched:
+                client.relay(agent, lease, login, standard)
+                return
+            client.refuse(await agent.refusal(), standard)
+        except (LinkError, TimeoutError) as error:
+            await self._pool.look(user)
+            log.warning(f"⚠️ Agent of '{user}' did not open a socket: {error}", event="agent_failed")
+            raise AgentBroken(user) from error
+        finally:
+            if client.agent is not agent:
+                agent.transport.abort()
+                lease.release()
+
+
+async def _open_agent_side(handle: AgentHandle) -> AgentSide:
+    try:
+        with reachable(handle.socket) as address:
+            return (await asyncio.get_running_loop().create_unix_connection(AgentSide, address))[1]
+    except OSError as error:
+        raise NotReachable(str(error)) from error
