@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from servers import USER, Server
+from servers import PEOPLE, STREAMS_EACH, Server
 from tom.testing.house import PASSWORD
 
 ANSWER_SECONDS = 120.0
@@ -131,12 +131,12 @@ class Tom:
 
 
 @asynccontextmanager
-async def session(server: Server) -> AsyncGenerator[aiohttp.ClientSession]:
-    """One HTTP client for many connections, with the login's cookie where the server is Tom."""
+async def session(server: Server, person: str) -> AsyncGenerator[aiohttp.ClientSession]:
+    """One HTTP client for many connections, with the person's login where the server is Tom."""
     connector = aiohttp.TCPConnector(limit=0, ssl=server.tls or True)
     async with aiohttp.ClientSession(connector=connector) as http:
         if server.name == "tom":
-            async with http.post(f"{server.url}/login", json={"username": USER, "password": PASSWORD}) as answer:
+            async with http.post(f"{server.url}/login", json={"username": person, "password": PASSWORD}) as answer:
                 if answer.status != 200:
                     message = f"login: {answer.status} {await answer.text()}"
                     raise RuntimeError(message)
@@ -161,8 +161,12 @@ async def client(server: Server, http: aiohttp.ClientSession, number: int) -> As
 async def clients(server: Server, count: int) -> AsyncGenerator[list[Client]]:
     """``count`` clients, each warmed up by one answer."""
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(session(server))
-        made = [await stack.enter_async_context(client(server, http, number)) for number in range(count)]
+        people = PEOPLE[: -(-count // STREAMS_EACH)]
+        sessions = [await stack.enter_async_context(session(server, person)) for person in people]
+        made = [
+            await stack.enter_async_context(client(server, sessions[number // STREAMS_EACH], number))
+            for number in range(count)
+        ]
         await asyncio.gather(*(one.ask() for one in made))
         yield made
 

@@ -20,7 +20,9 @@ from tom.testing.house import House, free_port
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 30.0
 STOP_SECONDS = 40.0
-USER = "bench"
+PEOPLE = tuple(f"person-{number}" for number in range(4))
+STREAMS_EACH = 50
+"""So many streams one person has at most: 200 streams are four people's, each with an agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,11 @@ class Server:
 
 
 def settings(model_url: str) -> dict[str, Any]:
-    """As a fresh install has it, but for more parallel runs and sockets of one person than a person has."""
+    """As a fresh install has it, but for more parallel runs and sockets of one person than a person starts."""
     simulated = {"api": "none", "base_url": model_url, "models": "compatible/simulated"}
     return {
         "global": {"llm": "simulated", "log_level": "WARNING", "llms": {"simulated": simulated}},
-        "chat": {"service": {"max_parallel_runs": 256}, "websocket": {"max_connections_per_user": 512}},
+        "chat": {"service": {"max_parallel_runs": 64}, "websocket": {"max_connections_per_user": 128}},
     }
 
 
@@ -110,7 +112,7 @@ async def naive(model: Server) -> AsyncGenerator[Server]:
 async def tom(model: Server) -> AsyncGenerator[Server]:
     """`tom up` with everything on, in a fresh data directory."""
     with tempfile.TemporaryDirectory() as folder:
-        house = House(Path(folder), settings=settings(f"{model.url}/v1"), people=(USER,))
+        house = House(Path(folder), settings=settings(f"{model.url}/v1"), people=PEOPLE)
         await house.start()
         try:
             yield Server("tom", house.process.pid, house.url, house.tls())
