@@ -22,7 +22,7 @@ from tom.services.toolbox import ServiceStatus, ToolList
 
 
 class ServiceRegistry:
-    """`Toolbox` over MCP. Use it with ``async with``, or call `start` and `close`."""
+    """`Toolbox` over MCP. Use it with ``async with``, or just call `close` in the end: it starts when first asked."""
 
     def __init__(
         self,
@@ -46,16 +46,20 @@ class ServiceRegistry:
             if entry.enabled
         }
         self._group: asyncio.TaskGroup | None = None
+        self._closed = False
         self._offered: dict[str, tuple[ToolDefinition, ...]] | None = None
 
     async def start(self) -> None:
-        """Begin to look after the services; connects to none."""
-        self._group = await asyncio.TaskGroup().__aenter__()
-        for service in self._services.values():
-            self._group.create_task(service.run(), name=f"service {service.entry.name}")
+        """Begin to look after the services; connects to none. Does nothing when it has begun or is closed."""
+        if self._group is None and not self._closed:
+            self._group = asyncio.TaskGroup()
+            await self._group.__aenter__()
+            for service in self._services.values():
+                self._group.create_task(service.run(), name=f"service {service.entry.name}")
 
     async def close(self) -> None:
         """Close all connections and end every child process with its group."""
+        self._closed = True
         group, self._group = self._group, None
         if group is not None:
             for service in self._services.values():
@@ -73,10 +77,11 @@ class ServiceRegistry:
 
     async def tools(self, services: Collection[str] | None = None) -> ToolList:
         """The tools of the named services (default: all enabled), opening connections as needed, in parallel."""
+        await self.start()
         wanted = list(self._services) if services is None else sorted(set(services))
         known = [self._services[name] for name in wanted if name in self._services]
         waited_for = [service for service in known if not service.is_settled]
-        if waited_for and self._group is not None:
+        if waited_for and not self._closed:
             async with asyncio.TaskGroup() as group:
                 for service in waited_for:
                     group.create_task(service.ready())
@@ -90,8 +95,9 @@ class ServiceRegistry:
         self, tool: ToolDefinition, arguments: Mapping[str, Any], *, key: str = "", timeout: float | None = None
     ) -> ToolOutcome:
         """Call a tool. Never raises for what a service does."""
+        await self.start()
         service = self._services.get(tool.service)
-        if service is None or self._group is None:
+        if service is None or self._closed:
             return results.failure(f"Service '{tool.service}' is not reachable: {self._why_not(tool.service)}")
         return await service.call(tool, arguments, key, service.entry.timeout if timeout is None else timeout)
 
