@@ -11,6 +11,8 @@ import threading
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_SHIFTS = tuple(range(120, -1, -10))
 _RANDOM_BITS = 80
 _lock = threading.Lock()
 _last = 0
@@ -19,10 +21,15 @@ _last = 0
 def ulid() -> str:
     """Make a new ULID: 26 characters, strictly greater than every earlier one of this process."""
     global _last  # noqa: PLW0603 - the monotonic guarantee is per process
-    fresh = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS - 1)
+    now = time.time_ns() // 1_000_000
     with _lock:
-        _last = value = max(fresh, _last + 1)
-    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+        # Within a millisecond the random part counts up, as the specification has it; 79 bits leave room to count.
+        if now > _last >> _RANDOM_BITS:
+            _last = now << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS - 1)
+        else:
+            _last += 1
+        value = _last
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 
 def secret_token() -> str:
