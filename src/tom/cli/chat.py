@@ -126,7 +126,10 @@ def _ask_once(door: "Door", talk: "Talk", wanted: Wanted, text: str) -> int:
     talk.turn_to(wanted.conversation, door.last_seq(wanted.conversation) if wanted.conversation else None)
     try:
         talk.catch_up()
-        end = talk.answer(talk.say(text))
+        request_id = talk.say(text)
+        end = talk.answer(request_id)
+        if wanted.as_json:
+            talk.close(request_id)
     except Interrupted:
         notice(f"What is going on goes on: tom chat --conversation {talk.follower.conversation_id}")
         return Status.INTERRUPTED

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from tom.cli.follow import CaughtUp, Ended, Follower, Happening, Missing, Refuse
 from tom.cli.terminal import Show
 
 _TICK: Final = 0.25
+_LAST_FRAME: Final = 2.0
+_MOMENT: Final = 2.0
 
 
 class Interrupted(Exception):
@@ -31,6 +34,7 @@ class Talk:
         self._resuming = ""
         self._following = False
         self.exists = False
+        self._closed: set[str] = set()
         self.follower = Follower(str(uuid.uuid4()))
 
     def turn_to(self, conversation_id: str | None, after: int | None = None) -> None:
@@ -64,16 +68,18 @@ class Talk:
 
     # --- hearing -----------------------------------------------------------------------------------------------
 
-    def hear(self, seconds: float = _TICK) -> list[Happening]:
-        """Wait at most ``seconds`` for a frame; returns, and has shown, what happened."""
+    def hear(self, seconds: float = _TICK) -> list[Happening] | None:
+        """Wait at most ``seconds`` for a frame; returns, and has shown, what happened. None: no frame came."""
         text = self._line.receive(seconds)
         if self._line.opened != self._opened:
             self._opened = self._line.opened
             self._reconnected()
         if text is None:
-            return []
+            return None
         self._show.frame(text)
         frame = json.loads(text)
+        if frame.get("status") in {"complete", "error"}:
+            self._closed.add(frame["request_id"])
         if frame.get("status") == "accepted":
             self._unstored.pop(frame["request_id"], None)
             self.exists = True
@@ -89,7 +95,7 @@ class Talk:
         with _interrupts() as pressed:
             stopped = False
             while True:
-                for happening in self.hear():
+                for happening in self.hear() or ():
                     if ended(happening):
                         return happening
                 if pressed() > 1:
@@ -110,15 +116,24 @@ class Talk:
         self._unstored.pop(request_id, None)
         return end if isinstance(end, Ended | Refused) else Refused(request_id, "internal_error", "")
 
+    def close(self, request_id: str) -> None:
+        """Hear the last frame of a request, which follows the event that ends its run; a reconnection may cost it."""
+        until = time.monotonic() + _LAST_FRAME
+        while request_id not in self._closed and time.monotonic() < until:
+            self.hear()
+
     def catch_up(self) -> None:
         """Follow until everything stored has been shown. Raises `Interrupted`."""
         if self._resuming:
             self.follow(lambda happening: not self._resuming and isinstance(happening, CaughtUp | Refused))
 
     def quiet(self) -> None:
-        """Show what has arrived in the meantime."""
-        while self.hear(0.0):
-            pass
+        """Show what has arrived in the meantime; a connection that was lost gets a moment to come back."""
+        until = time.monotonic() + _MOMENT
+        while time.monotonic() < until:
+            settled = self._line.live and not self._resuming
+            if self.hear(0.0 if settled else 0.05) is None and settled and self._line.live:
+                return
 
     # --- mending -----------------------------------------------------------------------------------------------
 

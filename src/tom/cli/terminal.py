@@ -159,7 +159,7 @@ class Terminal:
     def _state(self, happening: Happening) -> None:
         match happening:
             case Called(name=name, arguments=arguments):
-                self._line(f"⚙ {clean_line(name)}  {clean_line(_compact(arguments))}", "dim")
+                self._line(f"⚙ {clean_line(name)}  {clean_line(_compact(arguments))}", "dim", short=True)
             case Returned():
                 self._returned(happening)
             case Ended():
@@ -241,7 +241,8 @@ class Terminal:
             "failed": ("✕", "failed", "red"),
             "unresolved": ("?", "may have happened", "bold yellow"),
         }[returned.state]
-        self._line(f"{mark} {clean_line(returned.name)} {word}{took}  {clean_line(returned.text)}", style)
+        text = f"{mark} {clean_line(returned.name)} {word}{took}  {clean_line(returned.text)}"
+        self._line(text, style, short=returned.state == "done")
 
     def _ended(self, ended: Ended) -> None:
         self._drop()
@@ -250,9 +251,9 @@ class Terminal:
         elif ended.state == "cancelled":
             self._line("■ Stopped.", "yellow")
 
-    def _line(self, text: str, style: str) -> None:
+    def _line(self, text: str, style: str, *, short: bool = False) -> None:
         self._stop_live()
-        self._console.print(Text(text, style=style))
+        self._console.print(Text(text, style=style), no_wrap=short, overflow="ellipsis" if short else None)
 
 
 def settled_part(text: str) -> str:
