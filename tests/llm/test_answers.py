@@ -157,6 +157,22 @@ async def test_a_reply_of_more_than_ten_mebibytes_is_refused(pieces):
         await read(*[text.encode()] * pieces, cases.STOP.encode())
 
 
+async def test_a_reply_without_an_end_is_refused_as_soon_as_it_is_too_large():
+    class Endless(Bytes):
+        sent = 0
+
+        async def readany(self) -> bytes:
+            self.sent += 1
+            assert self.sent < 300, "it should have given up"
+            return piece
+
+    piece = cases.chunk({"content": "x" * 65_536}).encode()
+    reader = AnswerReader(Endless(b"."), Assembly(), Veil((), ()))
+    with pytest.raises(ProviderTooLarge):
+        while True:
+            await reader.read()
+
+
 async def test_ten_mebibytes_are_bytes_and_not_letters():
     text = cases.chunk({"content": "س" * (MAX_REPLY // 128 + 1)})
     with pytest.raises(ProviderTooLarge):

@@ -144,6 +144,34 @@ async def shown_by(provider, shown):
         yield item
 
 
+async def head_of(reader) -> list[bytes]:
+    lines = []
+    while (line := await reader.readline()).strip():
+        lines.append(line)
+    return lines
+
+
+async def test_the_connection_is_kept_although_the_transfer_ends_a_little_later(connect):
+    clients = []
+
+    async def answer(reader, writer) -> None:
+        clients.append(writer)
+        body = b'data: {"choices":[{"delta":{"content":"done"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        while length := [line for line in await head_of(reader) if line.lower().startswith(b"content-length")]:
+            await reader.readexactly(int(length[0].split()[1]))
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(body), body))
+            asyncio.get_running_loop().call_later(0.02, writer.write, b"0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        provider = connect(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        for _ in range(3):
+            assert [item async for item in provider.stream(REQUEST)][-1].text == "done"
+        assert len(clients) == 1
+        await provider.close()
+
+
 @pytest.mark.parametrize("ending", ["cut", "silence"])
 async def test_an_answer_is_over_when_the_model_says_so_even_if_the_transfer_is_not(connect, ending):
     """Some servers send neither [DONE] nor an end."""
@@ -329,6 +357,23 @@ async def test_the_provider_s_own_words_are_shown_without_what_must_not_be(endpo
         "\u0007",
     ):
         assert canary not in error.message
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-proj-Ab12Cd34Ef56",
+        "sk-****************cd34",
+        "gsk_0123456789abcdef",
+        "Bearer eyJhbGciOi.J9",
+        "0f8fad5bd9cb469fa16570867728950e",
+    ],
+)
+async def test_what_looks_like_a_key_is_not_shown_either(endpoint, provider, key):
+    body = b'{"error":{"message":"The request with %b is too long."}}' % key.encode()
+    error = await failure(endpoint, provider, answered(400, body))
+    assert key not in error.message
+    assert "is too long." in error.message
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ TOOLS = (
     define("files", "list_directory", "Lists a folder", {"path": TEXT}, tool_class=ToolClass.READ_PRIVATE),
     define("web", "fetch", "Fetches a page", {"url": {"type": "string", "format": "uri"}}),
     define("notes", "list_notes", "Lists your notes", {}, tool_class=ToolClass.READ_PRIVATE),
-    define("notes", "wipe", "Empties it", {"book": TEXT}, tool_class=ToolClass.DESTRUCTIVE),
+    define("notes", "burn", "Empties it", {"book": TEXT}, tool_class=ToolClass.DESTRUCTIVE),
     define("shop", "find_product", "Finds a product",
            {"query": {"$ref": "#/$defs/Query"}, "limit": {"type": ["integer", "null"]}}, ["query"]),
 )  # fmt: skip
@@ -66,7 +66,7 @@ CALLED = [
     ("what time is it?", "get_current_time", {"timezone": "Atlantic/Azores"}),
     ("convert 9:30 from Paris to Tokyo", "convert_time",
      {"source_timezone": "Europe/Paris", "time": "09:30", "target_timezone": "Asia/Tokyo"}),
-    ("git status of /work/repo", "git_status", {"repo_path": "/work/repo"}),
+    ("git status of /srv/repo", "git_status", {"repo_path": "/srv/repo"}),
     ('status of the repo "my project"', "git_status", {"repo_path": "my project"}),
     ("git log /x, max count 3", "git_log", {"repo_path": "/x", "max_count": 3}),
     ("git log of ~/x", "git_log", {"repo_path": "~/x"}),
@@ -118,7 +118,7 @@ async def test_a_parameter_that_was_not_found_is_asked_for_and_never_guessed(sai
     assert not reply.tool_calls
 
 
-@pytest.mark.parametrize("said", ["git reset /work/repo", 'wipe "everything"', "wipe the book «x»"])
+@pytest.mark.parametrize("said", ["git reset /srv/repo", 'burn "everything"', "burn the book «x»"])
 @pytest.mark.promise("P14")
 async def test_words_alone_never_call_what_may_destroy(said):
     reply = await ask(user(said))

@@ -249,7 +249,7 @@ def test_refuse_can_end_by_itself(endpoint):
 
 def test_reset_resets_at_accept(endpoint):
     endpoint.reply(Script.fault(Fault.RESET), Script.text("fine"))
-    with pytest.raises(ConnectionResetError), talking_to(endpoint) as peer:
+    with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as peer:
         peer.recv(1)
     with talking_to(endpoint) as peer:
         assert b"fine" in peer.recv(65536)
