@@ -159,7 +159,7 @@ class Service:
                     await self._live()
         except Exception as error:  # noqa: BLE001 - a defect of ours costs this service, never the agent around it
             self.error = f"internal error: {type(error).__name__}"
-            log.error(f"❌ Service '{self.entry.name}' is lost", event="service_defect", error=error)  # noqa: G004
+            log.error(f"❌ Service '{self.entry.name}' is lost", event="service_defect", error=error)
         finally:
             self._connection = None
             self._closing = True
