@@ -119,7 +119,7 @@ def example(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that show what a tool wants."""
     properties: Mapping[str, Any] = schema.get("properties") or {}
     shown: dict[str, Any] = {}
-    for name in (schema.get("required") or ()):
+    for name in schema.get("required") or ():
         wanted = _resolve(properties.get(name, {}), schema)
         default = "Europe/Paris" if _kind(name, wanted) == "zones" else "…"
         choices: list[Any] = wanted.get("enum") or [_EXAMPLES.get(str(wanted.get("type")), default)]
