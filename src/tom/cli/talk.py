@@ -93,14 +93,17 @@ class Talk:
     def follow(self, ended: Callable[[Happening], bool]) -> Happening:
         """Hear until something ends the wait. Ctrl+C stops the run; the second one raises `Interrupted`."""
         with _interrupts() as pressed:
-            stopped = False
+            announced = stopped = False
             while True:
                 for happening in self.hear() or ():
                     if ended(happening):
                         return happening
                 if pressed() > 1:
                     raise Interrupted
-                if pressed() and not stopped:
+                if pressed() and not announced:
+                    announced = True
+                    self._show.notice("Stopping. Ctrl+C again leaves.")
+                if announced and not stopped and self.follower.active:
                     stopped = True
                     self.stop()
 
