@@ -39,6 +39,7 @@ class Double:
     seen: list[dict[str, Any]] = field(default_factory=list)
     release: asyncio.Event = field(default_factory=asyncio.Event)
     streams: int = 0
+    sent: int = 0
     finished_runs: int = 0
 
     def app(self):
@@ -128,6 +129,7 @@ class Double:
                 elif text.startswith("burst "):
                     for number in range(int(text[6:])):
                         await socket.send_text(f"{number} " + "x" * 1000)
+                        self.sent += 1
                 else:
                     await socket.send_text(f"{self.user}: {text}")
         except WebSocketDisconnect:
@@ -286,6 +288,8 @@ async def opened(tmp_path, free_port, write_config):
             finally:
                 await door.close()
                 gateway.stop()
+                for double in agents.by_user.values():
+                    double.release.set()
                 async with asyncio.timeout(20):
                     await serving
                 await agents.close()
