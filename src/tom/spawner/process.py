@@ -26,9 +26,12 @@ log = logs.get("pool")
 ENTRY = "tom.agent.bootstrap:serve_cell"
 PRELOAD = (
     "tom.agent.bootstrap",
+    "tom.store.sqlite",
+    "tom.llm.scripted",
+    "tom.llm.openai",
     "uvloop",
     "uvicorn",
-    "uvicorn.lifespan.on",
+    "uvicorn.lifespan.off",
     "uvicorn.protocols.http.httptools_impl",
     "uvicorn.protocols.websockets.websockets_sansio_impl",
     "starlette.applications",
@@ -37,20 +40,21 @@ PRELOAD = (
     "apsw",
     "msgspec.json",
     "encodings.idna",
+    "importlib.resources.readers",
+    "importlib.resources._adapters",
 )
 LATER = (
-    "pydantic",
-    "anyio",
+    "pydantic.main",
     "anyio._backends._asyncio",
     "httpx2",
-    "jsonschema",
-    "opentelemetry.trace",
+    "jsonschema.validators",
+    "jsonschema.exceptions",
     "mcp_types",
-    "mcp.shared.session",
-    "mcp.client.session",
-    "mcp.client.stdio",
-    "mcp.client.streamable_http",
+    "mcp_types.methods",
     "mcp",
+    "tom.services.connection",
+    "tom.services.stdio",
+    "tom.services.http",
 )
 START_SECONDS = 30.0
 KILL_SECONDS = 5.0

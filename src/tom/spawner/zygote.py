@@ -18,10 +18,12 @@ import time
 from typing import Any
 
 from tom.spawner import cell, wire
+from tom.spawner.immortal import Immortality
 
 DRAIN_SECONDS = 32.0
 IDLE_BEFORE_LATER_SECONDS = 0.5
-_PAUSE_MILLISECONDS = 20
+SLICE_SECONDS = 0.02
+_PAUSE_MILLISECONDS = 5
 
 
 class Zygote:
@@ -32,6 +34,8 @@ class Zygote:
         self._channel = channel
         self._children: set[int] = set()
         self._later: list[str] = []
+        self._immortality: Immortality | None = None
+        self._preparing = True
         self._stopping = False
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -45,14 +49,14 @@ class Zygote:
         poller.register(self._woken, select.POLLIN)
         pause = IDLE_BEFORE_LATER_SECONDS * 1000
         while not self._stopping:
-            ready = {descriptor for descriptor, _ in poller.poll(pause if self._later else None)}
+            ready = {descriptor for descriptor, _ in poller.poll(pause if self._preparing else None)}
             if self._woken in ready:
                 self._reap()
             if self._channel.fileno() in ready:
                 self._serve_one()
                 pause = IDLE_BEFORE_LATER_SECONDS * 1000
-            elif not ready and self._later:
-                self._import_one_more()
+            elif not ready and self._preparing:
+                self._prepare_further()
                 pause = _PAUSE_MILLISECONDS
         self._drain()
         return 0
@@ -90,6 +94,15 @@ class Zygote:
         _freeze()
         self._send({"ready": round((time.monotonic() - began) * 1000)})
         return True
+
+    def _prepare_further(self) -> None:
+        """A little of what makes later forks cheaper; a request in between waits for this little only."""
+        if self._later:
+            self._import_one_more()
+            return
+        if self._immortality is None:
+            self._immortality = Immortality()
+        self._preparing = self._immortality.go_on(SLICE_SECONDS)
 
     def _import_one_more(self) -> None:
         name = self._later.pop(0)
@@ -162,8 +175,10 @@ class Zygote:
 
 
 def _freeze() -> None:
-    """Keep the collector away from what was imported, so that the pages stay shared after a fork."""
-    gc.collect()
+    """Keep the collector away from what was imported, so that the pages stay shared after a fork.
+
+    Nothing is collected first: that would leave holes in shared pages, which every agent would fill and so copy.
+    """
     gc.freeze()
 
 

@@ -1,6 +1,7 @@
 """What Tom depends on outside: language models and services."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
@@ -68,7 +69,8 @@ async def check_services(house: House) -> AsyncGenerator[Finding]:
 async def _ask_services(entries: tuple[ServiceEntry, ...], template: AgentSettings) -> AsyncGenerator[Finding]:
     from tom.services.registry import ServiceRegistry
 
-    registry = ServiceRegistry(entries, clock=SystemClock(), all_datadir=template.all_datadir)
+    own = os.environ | ({"TOM_ALL_DATADIR": template.all_datadir} if template.all_datadir else {})
+    registry = ServiceRegistry(entries, clock=SystemClock(), environment=own)
     try:
         await registry.tools()
         for status in registry.status():
