@@ -46,6 +46,17 @@ async def test_the_first_delta_goes_out_at_once_and_the_following_are_joined(unt
     sending.cancel()
 
 
+async def test_the_first_delta_of_the_next_reply_does_not_wait_for_the_interval_of_the_last(until, monkeypatch):
+    monkeypatch.setattr(module, "INTERVAL", 3600.0)
+    reader, outbox = Reader(), Outbox(10_000)
+    sending = asyncio.ensure_future(outbox.send_to(reader.take))
+    outbox.put_delta(delta(0, "a"))
+    await until(lambda: reader.said == "a")
+    outbox.put_delta(delta(0, "b", run="s"))
+    await until(lambda: reader.said == "ab")
+    sending.cancel()
+
+
 async def test_a_frame_after_a_delta_does_not_wait_for_the_interval(until):
     reader, outbox = Reader(), Outbox(10_000)
     sending = asyncio.ensure_future(outbox.send_to(reader.take))

@@ -76,7 +76,7 @@ class Outbox:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            if isinstance(self._queue[0], Delta) and len(self._queue) == 1 and (wait := self._due - loop.time()) > 0:
+            if self._may_wait() and (wait := self._due - loop.time()) > 0:
                 await self._pause(loop, wait)
                 continue
             item = self._queue.popleft()
@@ -89,6 +89,11 @@ class Outbox:
             self._size -= size
             if self._size <= self._limit:
                 self._room.set()
+
+    def _may_wait(self) -> bool:
+        """Whether all that waits is a delta that is not the first of its reply."""
+        first = self._queue[0]
+        return len(self._queue) == 1 and isinstance(first, Delta) and first.offset > 0
 
     async def _pause(self, loop: asyncio.AbstractEventLoop, wait: float) -> None:
         """Wait for the interval to pass, or for a frame that is not a delta."""
