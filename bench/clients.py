@@ -1,6 +1,7 @@
 """Clients that ask once and say when what arrived. All three parse as little as they can: they share the machine."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +15,8 @@ from servers import PEOPLE, STREAMS_EACH, Server
 from tom.testing.house import PASSWORD
 
 ANSWER_SECONDS = 120.0
+NUMBERS = itertools.count(1)
+"""Of conversations: the same request in the same conversation would be answered from the history."""
 QUESTION = "Tell me something about the sea, in a few sentences."
 
 
@@ -154,20 +157,22 @@ async def client(server: Server, http: aiohttp.ClientSession, number: int) -> As
         parts = urlsplit(server.url)
         headers = {"Origin": f"{parts.scheme}://{parts.netloc}"}
         async with http.ws_connect(f"{server.url}/ws/chat", headers=headers, max_msg_size=0, compress=0) as socket:
-            yield Tom(socket, f"bench-{number}")
+            yield Tom(socket, f"bench-{next(NUMBERS)}")
 
 
 @asynccontextmanager
-async def clients(server: Server, count: int) -> AsyncGenerator[list[Client]]:
-    """``count`` clients, each warmed up by one answer."""
+async def clients(
+    server: Server, count: int, *, each: int = STREAMS_EACH, warm: bool = True
+) -> AsyncGenerator[list[Client]]:
+    """``count`` clients, ``each`` of one person, warmed up by one answer."""
     async with AsyncExitStack() as stack:
-        people = PEOPLE[: -(-count // STREAMS_EACH)]
+        people = PEOPLE[: -(-count // each)]
         sessions = [await stack.enter_async_context(session(server, person)) for person in people]
         made = [
-            await stack.enter_async_context(client(server, sessions[number // STREAMS_EACH], number))
-            for number in range(count)
+            await stack.enter_async_context(client(server, sessions[number // each], number)) for number in range(count)
         ]
-        await asyncio.gather(*(one.ask() for one in made))
+        if warm:
+            await asyncio.gather(*(one.ask() for one in made))
         yield made
 
 

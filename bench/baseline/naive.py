@@ -110,6 +110,6 @@ if __name__ == "__main__":
     parser.add_argument("--upstream", required=True)
     parser.add_argument("--database", required=True)
     options = parser.parse_args()
-    uvicorn.run(
-        application(options.upstream, options.database), host="127.0.0.1", port=options.port, log_level="warning"
-    )
+    app = application(options.upstream, options.database)
+    # Clients keep their connections between turns; a server that drops them meanwhile would measure nothing.
+    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning", timeout_keep_alive=600)
