@@ -1,7 +1,8 @@
 """Identifiers and random secrets.
 
 ULIDs (https://github.com/ulid/spec): 48 bits of milliseconds and 80 random bits in Crockford's base 32, so that
-text order is time order. Within one process they are strictly increasing, also within one millisecond.
+text order is time order. Within one process they are strictly increasing: within a millisecond they count up, as the
+specification has it.
 """
 
 import hashlib
@@ -12,24 +13,39 @@ import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
-_SHIFTS = tuple(range(120, -1, -10))
-_RANDOM_BITS = 80
+_COUNTED_BITS = 40
 _lock = threading.Lock()
-_last = 0
+
+
+class _Latest:
+    """The newest ULID's millisecond, its first 18 characters, and what counts up in the last 8."""
+
+    __slots__ = ("count", "moment", "prefix")
+
+    def __init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, moment: int) -> None:
+        """Begin a millisecond; one bit less of chance leaves room to count up."""
+        self.moment = moment
+        fixed = moment << _COUNTED_BITS | secrets.randbits(_COUNTED_BITS)
+        self.prefix = "".join(_PAIRS[fixed >> shift & 1023] for shift in range(80, -1, -10))
+        self.count = secrets.randbits(_COUNTED_BITS - 1)
+
+
+_latest = _Latest()
 
 
 def ulid() -> str:
     """Make a new ULID: 26 characters, strictly greater than every earlier one of this process."""
-    global _last  # noqa: PLW0603 - the monotonic guarantee is per process
     now = time.time_ns() // 1_000_000
     with _lock:
-        # Within a millisecond the random part counts up, as the specification has it; 79 bits leave room to count.
-        if now > _last >> _RANDOM_BITS:
-            _last = now << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS - 1)
+        if now > _latest.moment:
+            _latest.begin(now)
         else:
-            _last += 1
-        value = _last
-    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
+            _latest.count += 1
+        prefix, count = _latest.prefix, _latest.count
+    return prefix + _PAIRS[count >> 30] + _PAIRS[count >> 20 & 1023] + _PAIRS[count >> 10 & 1023] + _PAIRS[count & 1023]
 
 
 def secret_token() -> str:
