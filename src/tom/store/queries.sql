@@ -25,36 +25,36 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: update_conversation
 UPDATE conversations
-SET last_seq = ?,
-    token_count = token_count + ?,
-    prompt_tokens = prompt_tokens + ?,
-    completion_tokens = completion_tokens + ?,
-    estimated = max(estimated, ?),
-    state = coalesce(?, state),
-    title = CASE title WHEN '' THEN ? ELSE title END,
-    system_prompt = coalesce(?, system_prompt)
+SET last_seq = ?, token_count = token_count + ?, prompt_tokens = prompt_tokens + ?,
+    completion_tokens = completion_tokens + ?, estimated = max(estimated, ?), state = coalesce(?, state),
+    title = CASE title WHEN '' THEN ? ELSE title END, system_prompt = coalesce(?, system_prompt)
 WHERE id = ?;
 
 -- name: use_conversation
-UPDATE conversations SET updated_at = ? WHERE id = ?;
+UPDATE conversations
+SET updated_at = ?, last_seq = ?, token_count = token_count + ?, prompt_tokens = prompt_tokens + ?,
+    completion_tokens = completion_tokens + ?, estimated = max(estimated, ?), state = coalesce(?, state),
+    title = CASE title WHEN '' THEN ? ELSE title END, system_prompt = coalesce(?, system_prompt)
+WHERE id = ?;
 
 -- name: states_of_unfinished
-SELECT DISTINCT state FROM runs WHERE conversation_id = ? AND state IN ('queued', 'running', 'waiting');
+SELECT DISTINCT state FROM runs INDEXED BY runs_unfinished
+WHERE (state = 'queued' OR state = 'running' OR state = 'waiting') AND conversation_id = ?;
 
 -- name: insert_run
 INSERT INTO runs (id, conversation_id, request_id, payload_digest, state, first_seq, created_at)
 VALUES (?, ?, ?, ?, 'queued', ?, ?)
-ON CONFLICT (conversation_id, request_id) DO NOTHING;
+ON CONFLICT (request_id, conversation_id) DO NOTHING;
 
 -- name: insert_retry
 INSERT INTO runs (id, conversation_id, request_id, payload_digest, state, first_seq, created_at)
 SELECT ?1, ?2, ?3, coalesce((SELECT payload_digest FROM runs WHERE id = ?4 AND conversation_id = ?2), ''), 'queued', ?5, ?6
 WHERE true
-ON CONFLICT (conversation_id, request_id) DO NOTHING;
+ON CONFLICT (request_id, conversation_id) DO NOTHING;
 
 -- name: take_run
 UPDATE runs SET state = 'running', lease = ?, recoveries = recoveries + ?
-WHERE id = ? AND lease <= ? AND state IN ('queued', 'running', 'waiting');
+WHERE id = ? AND lease <= ? AND (state = 'queued' OR state = 'running' OR state = 'waiting');
 
 -- name: update_run
 UPDATE runs
@@ -62,7 +62,7 @@ SET state = coalesce(?, state),
     prompt_tokens = prompt_tokens + ?,
     completion_tokens = completion_tokens + ?,
     estimated = max(estimated, ?)
-WHERE id = ? AND (lease = ? OR (? AND state = 'queued')) AND state IN ('queued', 'running', 'waiting');
+WHERE id = ? AND (lease = ? OR (? AND state = 'queued')) AND (state = 'queued' OR state = 'running' OR state = 'waiting');
 
 -- name: intend_effect
 INSERT INTO effects (run, turn, call, service, tool, digest, key, class, state)
@@ -108,7 +108,7 @@ ORDER BY number LIMIT :limit;
 -- name: runs_by_request
 SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq, created_at, prompt_tokens,
        completion_tokens, estimated
-FROM runs INDEXED BY runs_repeated
+FROM runs
 WHERE request_id = :request_id
   AND (:conversation_id IS NULL OR conversation_id = :conversation_id)
   AND (:since IS NULL OR created_at >= :since)
@@ -119,7 +119,9 @@ ORDER BY number LIMIT :limit;
 SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq, created_at, prompt_tokens,
        completion_tokens, estimated
 FROM runs
-WHERE conversation_id = :conversation_id
+WHERE id IN (SELECT extra ->> 'run_id' FROM chat_events
+             WHERE conversation_id = :conversation_id AND type IN ('message.received', 'run.retried'))
+  AND conversation_id = :conversation_id
   AND (:since IS NULL OR created_at >= :since)
   AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
 ORDER BY number LIMIT :limit;
@@ -128,7 +130,7 @@ ORDER BY number LIMIT :limit;
 SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq, created_at, prompt_tokens,
        completion_tokens, estimated
 FROM runs INDEXED BY runs_unfinished
-WHERE state IN ('queued', 'running', 'waiting')
+WHERE (state = 'queued' OR state = 'running' OR state = 'waiting')
   AND (:since IS NULL OR created_at >= :since)
   AND state IN (SELECT value FROM json_each(:states))
 ORDER BY number LIMIT :limit;
@@ -142,10 +144,15 @@ WHERE (:since IS NULL OR created_at >= :since)
 ORDER BY number LIMIT :limit;
 
 -- name: erase_effects
-DELETE FROM effects WHERE run IN (SELECT id FROM runs WHERE conversation_id = ?);
+DELETE FROM effects
+WHERE run IN (SELECT extra ->> 'run_id' FROM chat_events
+              WHERE conversation_id = ? AND type IN ('message.received', 'run.retried'));
 
 -- name: erase_runs
-DELETE FROM runs WHERE conversation_id = ?;
+DELETE FROM runs
+WHERE conversation_id = ?1
+  AND id IN (SELECT extra ->> 'run_id' FROM chat_events
+             WHERE conversation_id = ?1 AND type IN ('message.received', 'run.retried'));
 
 -- name: erase_events
 DELETE FROM chat_events WHERE conversation_id = ?;

@@ -27,7 +27,7 @@ CREATE TABLE conversations (
     title             TEXT NOT NULL,
     kind              TEXT NOT NULL,
     surface           TEXT NOT NULL,
-    state             TEXT NOT NULL CHECK (state IN ('idle', 'running', 'waiting')),
+    state             TEXT NOT NULL,              -- idle, running, waiting
     memory_limit      INTEGER,
     system_prompt     TEXT,
     metadata          TEXT NOT NULL,              -- JSON object
@@ -50,7 +50,7 @@ CREATE TABLE runs (
     conversation_id   TEXT NOT NULL,
     request_id        TEXT NOT NULL,
     payload_digest    TEXT NOT NULL,
-    state             TEXT NOT NULL CHECK (state IN ('queued', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
+    state             TEXT NOT NULL,              -- queued, running, waiting, completed, failed, cancelled
     lease             INTEGER NOT NULL DEFAULT 0, -- the boot epoch that last worked on it; 0: none yet
     recoveries        INTEGER NOT NULL DEFAULT 0,
     deadline          TEXT,
@@ -60,9 +60,10 @@ CREATE TABLE runs (
     estimated         INTEGER NOT NULL DEFAULT 0,
     created_at        TEXT NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX runs_request ON runs(conversation_id, request_id);
-CREATE INDEX runs_repeated ON runs(request_id);
-CREATE INDEX runs_unfinished ON runs(conversation_id, state) WHERE state IN ('queued', 'running', 'waiting');
+CREATE UNIQUE INDEX runs_request ON runs(request_id, conversation_id);
+-- Not IN: SQLite fills a table with the three words each time a row is written, which costs as much as the row.
+CREATE INDEX runs_unfinished ON runs(number, conversation_id, state)
+    WHERE state = 'queued' OR state = 'running' OR state = 'waiting';
 
 CREATE TABLE effects (
     run    TEXT NOT NULL,
@@ -73,7 +74,7 @@ CREATE TABLE effects (
     digest TEXT NOT NULL,
     key    TEXT UNIQUE,
     class  TEXT NOT NULL,
-    state  TEXT NOT NULL CHECK (state IN ('intent', 'done', 'failed', 'unknown')),
+    state  TEXT NOT NULL,                         -- intent, done, failed, unknown
     result INTEGER,                               -- seq of the event that tells it
     PRIMARY KEY (run, turn, call)
 ) STRICT, WITHOUT ROWID;
