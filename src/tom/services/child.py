@@ -28,6 +28,9 @@ _AFTER_EXIT = 0.2
 """Seconds that output may still come after the process has ended: what it wrote last is read, a grandchild that holds
 the pipe is not waited for."""
 
+_BEFORE_EXIT = 0.05
+"""Seconds that the exit status may come after the pipes have closed: it says more than that they have."""
+
 _POLL = 0.01
 _PIPES_CLOSE = 1.0
 
@@ -68,6 +71,7 @@ class Child(asyncio.SubprocessProtocol):
         self._partial_size = 0
         self._reading = True
         self._discarding = False
+        self._read_out = False
         self._reader: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -206,15 +210,19 @@ class Child(asyncio.SubprocessProtocol):
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002
         """It closed one of its streams."""
-        if fd == 0:
-            self._end("it no longer reads")
-        elif fd == 1:
-            self._end("it closed its output")
+        if fd == 1:
+            self._read_out = True
+        if fd != 2:
+            reason = "it closed its output" if fd == 1 else "it no longer reads"
+            self._loop.call_later(_BEFORE_EXIT, self._end, reason)
 
     def process_exited(self) -> None:
         """It ended; what it wrote last may still be in the pipe."""
         self._exited.set()
-        self._loop.call_later(_AFTER_EXIT, self._end, "it ended")
+        if self._read_out:
+            self._end("it ended")
+        else:
+            self._loop.call_later(_AFTER_EXIT, self._end, "it ended")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Process and pipes are gone."""

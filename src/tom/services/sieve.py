@@ -18,6 +18,8 @@ ORIGINAL = "x-tom-original"
 
 _MIRRORED = "x-mcp-header"
 _MIRROR_DEPTH = 8
+_DEEPEST = 100
+"""Levels of JSON; more than the levels of schema that are ever looked at, less than the SDK's own reader takes."""
 
 
 def repaired(item: SessionMessage | Exception) -> SessionMessage | Exception:
@@ -69,12 +71,22 @@ def _is_named(tool: Any) -> bool:
 
 
 def _fit(tool: dict[str, Any]) -> dict[str, Any]:
-    schema = tool.get("inputSchema")
+    schema = _cut(tool.get("inputSchema"), _DEEPEST)
     shown: dict[str, Any] = {"type": "object", ORIGINAL: schema}
     if _is_mirrored(schema, _MIRROR_DEPTH):  # the SDK mirrors these arguments into HTTP headers
         shown["properties"] = cast("dict[str, Any]", schema)["properties"]
     texts = {name: tool[name] for name in ("description", "title") if isinstance(tool.get(name), str)}
     return {"name": tool["name"], **texts, "inputSchema": shown}
+
+
+def _cut(value: Any, levels: int) -> Any:
+    """A copy that ends after so many levels, where the rest becomes an empty object, which allows anything."""
+    if isinstance(value, dict):
+        inside = cast("dict[str, Any]", value)
+        return {key: _cut(one, levels - 1) for key, one in inside.items()} if levels else {}
+    if isinstance(value, list):
+        return [_cut(one, levels - 1) for one in cast("list[Any]", value)] if levels else []
+    return value
 
 
 def _is_mirrored(schema: Any, depth: int) -> bool:

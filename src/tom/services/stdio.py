@@ -4,6 +4,7 @@ The SDK's own stdio transport passes more of the environment on than a service m
 does not end what a service leaves behind; so this stands in its place.
 """
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Self
 import anyio
 from mcp.client._transport import TransportStreams
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCNotification, jsonrpc_message_adapter
+from mcp_types import JSONRPCMessage, JSONRPCNotification, jsonrpc_message_adapter
 
 from tom.services.child import Child
 from tom.services.sieve import repaired
@@ -69,10 +70,10 @@ class _Incoming(_Stream):
                 break
             if not line or line.isspace():
                 continue
-            try:
-                return repaired(SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False)))
-            except ValueError:
-                self._skip(line)
+            message = _parse(line)
+            if message is not None:
+                return repaired(SessionMessage(message))
+            self._skip(line)
         raise anyio.EndOfStream
 
     def __aiter__(self) -> Self:
@@ -109,3 +110,15 @@ class _Outgoing(_Stream):
             await self._child.send(text.encode() + b"\n", urgent=isinstance(item.message, JSONRPCNotification))
         except ConnectionError:
             raise anyio.BrokenResourceError from None
+
+
+def _parse(line: bytes) -> JSONRPCMessage | None:
+    """The message on this line; None when it is none."""
+    try:
+        return jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValueError:
+        pass
+    try:  # JSON that is nested deeper than the quick reader goes: one tool's schema must not hide the others
+        return jsonrpc_message_adapter.validate_python(json.loads(line), by_name=False)
+    except (ValueError, RecursionError):
+        return None
