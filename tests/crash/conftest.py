@@ -76,6 +76,7 @@ class Mortal:
                     async with self.chat() as chat:
                         return await chat.say(text, request_id, conversation_id=conversation_id)
                 except (WebSocketException, OSError):
+                    await asyncio.sleep(0.005)  # a refused connection yields to nobody
                     if await self.spawner.poll(self.handle) is not None:
                         await self.start()
 

@@ -15,6 +15,7 @@ from tom.agent.feed import Feed, Stored
 from tom.agent.prompt import Circumstances
 from tom.agent.scheduler import PendingRun, Scheduler
 from tom.agent.submission import Submission
+from tom.agent.transcript import Origin
 from tom.clock import Clock, timestamp
 from tom.conversation import event as happened
 from tom.conversation.event import Event
@@ -59,6 +60,7 @@ class Conversations:
         self._clock = clock
         self._max_queue = max_queue
         self._known: OrderedDict[str, None] = OrderedDict()
+        self._new: set[str] = set()
         self._turnstiles: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # --- accepting ---------------------------------------------------------------------------------------------
@@ -72,19 +74,24 @@ class Conversations:
         if message.conversation_id is not None:
             return await self._accept_in(message, message.conversation_id)
         async with self._turnstile("request", message.request_id):
-            conversation_id = await self._where_repeated(message) or ids.ulid()
+            conversation_id = await self._where_repeated(message)
+            if conversation_id is None:
+                conversation_id = ids.ulid()
+                self._new.add(conversation_id)
             return await self._accept_in(message, conversation_id)
 
     async def _accept_in(self, message: Submission, conversation_id: str) -> Accepted:
         async with self._turnstile("conversation", conversation_id):
             try:
-                row = await self._store_message(message, conversation_id)
+                stored = await self._store_message(message, conversation_id)
             except DuplicateRequest as duplicate:
                 return self._repeated(message, duplicate.run)
-            queued = self.scheduler.enqueue(PendingRun(row, message.around))
+            row = _row_of(stored[-1], message.digest)
+            origin = Origin(message.around, stored[-1], first=len(stored) > 1)
+            queued = self.scheduler.enqueue(PendingRun(row, origin))
         return Accepted(row, queued)
 
-    async def _store_message(self, message: Submission, conversation_id: str) -> RunRow:
+    async def _store_message(self, message: Submission, conversation_id: str) -> tuple[Event, ...]:
         await self._check_room(message, conversation_id)
         opening = await self._opening(conversation_id, message.surface)
         run_id = ids.ulid()
@@ -98,8 +105,7 @@ class Conversations:
             options=message.options,
             metadata=message.metadata,
         )
-        stored = await self._append(*opening, received)
-        return _row_of(stored[-1], message.digest)
+        return await self._append(*opening, received)
 
     async def _check_room(self, message: Submission, conversation_id: str) -> None:
         """Refuse what cannot be taken now, unless it is a repetition of what was taken already."""
@@ -169,7 +175,7 @@ class Conversations:
                     raise RequestIdReused from None
                 return Accepted(duplicate.run, 0, repeated=True)
             row = _row_of(stored, rows[0].payload_digest)
-            return Accepted(row, self.scheduler.enqueue(PendingRun(row, around)))
+            return Accepted(row, self.scheduler.enqueue(PendingRun(row, Origin(around))))
 
     async def stop(self, conversation_id: str, run_id: str | None = None, *, queued: bool = False) -> str | None:
         """Stop the active run. Raises `ConversationNotFound`."""
@@ -221,7 +227,9 @@ class Conversations:
     async def _opening(self, conversation_id: str, surface: str) -> tuple[Event, ...]:
         if conversation_id in self._known:
             return ()
-        if await self.store.conversations(ids=[conversation_id]):
+        fresh = conversation_id in self._new  # its id was made a moment ago: nobody can have used it
+        self._new.discard(conversation_id)
+        if not fresh and await self.store.conversations(ids=[conversation_id]):
             self._remember(conversation_id)
             return ()
         return (happened.conversation_opened(conversation_id, surface=surface),)

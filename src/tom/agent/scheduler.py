@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tom.agent.ending import end_badly, end_cancelled
 from tom.agent.feed import Feed
 from tom.agent.journal import Journal
-from tom.agent.prompt import Circumstances
+from tom.agent.transcript import Origin
 from tom.agent.worker import Worker
 from tom.clock import Clock
 from tom.conversation import event as happened
@@ -32,7 +32,7 @@ class PendingRun:
     """A run that waits for its place, or has it."""
 
     row: RunRow
-    around: Circumstances = field(default_factory=Circumstances)
+    origin: Origin = field(default_factory=Origin)
     task: asyncio.Task[None] | None = None
     journal: Journal | None = None
     stop_reason: str = ""
@@ -154,7 +154,7 @@ class Scheduler:
         journal = pending.journal = await self._open_journal(pending.row)
         try:
             async with asyncio.timeout(self._deadline):
-                await self._worker.work(journal, pending.around)
+                await self._worker.work(journal, pending.origin)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None:
@@ -195,7 +195,7 @@ class Scheduler:
         except asyncio.CancelledError:
             return
         if rows and not rows[0].state.ended and not self.draining:
-            again = PendingRun(rows[0], pending.around, tries=pending.tries + 1)
+            again = PendingRun(rows[0], pending.origin, tries=pending.tries + 1)
             self._queues[pending.row.conversation_id].appendleft(again)
 
     # --- stopping ----------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """What a run's model gets to read: the earlier runs, loaded once, and the run itself as far as it has come."""
 
+from dataclasses import dataclass, field
+
 from tom.agent.prompt import Circumstances, build_prompt
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
@@ -42,22 +44,26 @@ class Transcript:
         return build_prompt(self._settings, current, self._earlier, tools, self._around, self._clock.now())
 
 
-async def open_transcript(
-    settings: AgentSettings, store: EventStore, row: RunRow, around: Circumstances, clock: Clock
-) -> Transcript:
-    """Load what the run ``row`` needs to see: O(size of the window), however long the conversation is."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a run came about, as far as its acceptance knows; a run found after a restart knows nothing.
+
+    ``request`` is the person's message; ``first``: nothing was said before it in its conversation.
+    """
+
+    around: Circumstances = field(default_factory=Circumstances)
+    request: Event | None = None
+    first: bool = False
+
+
+async def read_earlier(settings: AgentSettings, store: EventStore, row: RunRow) -> tuple[RunHistory, ...]:
+    """The runs before ``row``, newest part: O(size of the window), however long the conversation is."""
     events = await store.tail(row.conversation_id, tokens=settings.chat.context_max_tokens)
     history = fold(events)
-    mine = history.runs.get(row.id)
-    request = mine.request if mine is not None else None
-    if request is None:
-        request = await _request_of(store, row)
-    if mine is None:
-        return Transcript(settings, request, (), around, clock)
-    return Transcript(settings, request, history.before(row.id), around, clock)
+    return history.before(row.id) if row.id in history.runs else ()
 
 
-async def _request_of(store: EventStore, row: RunRow) -> Event:
+async def request_of(store: EventStore, row: RunRow) -> Event:
     """The message that a run answers, through any chain of retries."""
     while True:
         (beginning,) = await store.read(row.conversation_id, after=row.first_seq - 1, limit=1)

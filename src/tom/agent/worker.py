@@ -1,5 +1,6 @@
 """The work on one run: assemble what the loop needs, start or resume the run, drive it."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,10 +8,9 @@ from tom.agent.asking import Model, ModelAsking
 from tom.agent.feed import Feed
 from tom.agent.journal import Journal
 from tom.agent.loop import drive
-from tom.agent.prompt import Circumstances
 from tom.agent.runtools import RunTools
 from tom.agent.toolrunner import ToolRunner
-from tom.agent.transcript import open_transcript
+from tom.agent.transcript import Origin, Transcript, read_earlier, request_of
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
 from tom.conversation import event as happened
@@ -39,13 +39,19 @@ class Worker:
         self._models = models
         self._clock = clock
 
-    async def work(self, run: Journal, around: Circumstances) -> None:
+    async def work(self, run: Journal, origin: Origin) -> None:
         """Take the run to its end. Raises what ends a run badly: `ProviderError`, `ContextTooSmall`, storage errors."""
-        transcript = await open_transcript(self._settings, self._store, run.row, around, self._clock)
-        options: Mapping[str, Any] = transcript.request.extra.get("options", {})
+        request = origin.request or await request_of(self._store, run.row)
+        options: Mapping[str, Any] = request.extra.get("options", {})
         level: int = options.get("level", self._settings.default_level)
         services: list[str] | None = options.get("services")
-        await self._begin(run, level, services)
+        # Reading what was said before needs no commit to be over, and the person is waiting.
+        beginning = asyncio.ensure_future(self._begin(run, level, services))
+        try:
+            earlier = () if origin.first else await read_earlier(self._settings, self._store, run.row)
+        finally:
+            await beginning
+        transcript = Transcript(self._settings, request, earlier, origin.around, self._clock)
         tools = RunTools(self._toolbox, services)
         model = Model(
             self._models.provider,
