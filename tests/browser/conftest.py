@@ -41,21 +41,22 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, door: PlayedDoor) -> Iterator[Callable[..., Page]]:
-    """``open_page(path)`` opens a device of its own. Whatever the browser complains about fails the test."""
+def open_device(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """``open_device(url)`` opens a device of its own. Whatever the browser complains about fails the test."""
     contexts = []
     complaints: list[str] = []
 
-    def open_(path: str = "/", **options: Any) -> Page:
+    def open_(url: str, **options: Any) -> Page:
         context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", **options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(8000)
+        own = "/".join(url.split("/")[:3])
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
         page.on("console", lambda message: complaints.append(message.text) if _bad(message) else None)
-        page.on("request", lambda request: complaints.append(request.url) if _foreign(request.url, door) else None)
-        page.goto(door.url + path)
+        page.on("request", lambda request: complaints.append(request.url) if _foreign(request.url, own) else None)
+        page.goto(url)
         return page
 
     yield open_
@@ -64,11 +65,17 @@ def open_page(browser: Browser, door: PlayedDoor) -> Iterator[Callable[..., Page
     assert complaints == []
 
 
+@pytest.fixture
+def open_page(open_device: Callable[..., Page], door: PlayedDoor) -> Callable[..., Page]:
+    """``open_page(path)`` opens a device at the played house."""
+    return lambda path="/", **options: open_device(door.url + path, **options)
+
+
 def _bad(message: Any) -> bool:
     # A socket that the test closes and a 404 that it asks for are reported as errors; a policy violation is one.
     expected = "WebSocket connection to" in message.text or "Failed to load resource" in message.text
     return message.type == "error" and not expected
 
 
-def _foreign(url: str, door: PlayedDoor) -> bool:
-    return not url.startswith((door.url, door.url.replace("http", "ws"), "data:", "blob:"))
+def _foreign(url: str, own: str) -> bool:
+    return not url.startswith((own, own.replace("http", "ws"), "data:", "blob:"))

@@ -10,6 +10,7 @@ export class Composer {
     Object.assign(this, { form, field, sendButton, stopButton, send, stop });
     this.key = "tom.draft.new";
     this.running = false;
+    this.early = field.value; // typed before this script was there
     field.addEventListener("input", () => this.changed());
     field.addEventListener("keydown", (event) => this.pressed(event));
     stopButton.addEventListener("click", () => this.stop());
@@ -25,7 +26,8 @@ export class Composer {
   /** Write in another conversation. */
   turnTo(conversationId) {
     this.key = `tom.draft.${conversationId ?? "new"}`;
-    this.field.value = kept.read(this.key) ?? "";
+    this.field.value = kept.read(this.key) ?? this.early;
+    this.early = "";
     this.fit();
     if (!TOUCH.matches) this.field.focus({ preventScroll: true });
   }
