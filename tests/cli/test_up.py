@@ -1,5 +1,6 @@
 """``tom up``: from an empty directory to a house that answers, and every bad start with its cure."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -33,6 +34,11 @@ def up(start, data, free_port, until):
     return begin
 
 
+async def asked(data, port):
+    """What the gateway says of its health over HTTPS."""
+    return await asyncio.to_thread(ask_gateway, data, port)
+
+
 async def test_an_empty_directory_becomes_a_house(up, data, free_port):
     house = await up("--user", "ada")
     text = house.text
@@ -48,7 +54,7 @@ async def test_an_empty_directory_becomes_a_house(up, data, free_port):
     assert hashlib.sha256(der).hexdigest() == fingerprint.replace(":", "").lower()
     for path, mode in ((data, 0o700), (data / "config.yml", 0o600), (data / "tls" / "key.pem", 0o600)):
         assert stat.S_IMODE(path.stat().st_mode) == mode
-    assert ask_gateway(data, free_port)["status"] == "ok"
+    assert (await asked(data, free_port))["status"] == "ok"
 
 
 @pytest.mark.promise("P13")
@@ -170,14 +176,27 @@ async def test_a_gateway_serves_what_up_has_made(up, start, data, free_port, unt
     assert house.process.wait(30) == 0
     gateway = start("gateway", "--data", str(data), "--port", str(free_port))
     await until(gateway.said("listens on"), what="the gateway has started")
-    assert ask_gateway(data, free_port)["status"] == "ok"
+    assert (await asked(data, free_port))["status"] == "ok"
     gateway.process.send_signal(signal.SIGINT)
     assert gateway.process.wait(30) == 0
+
+
+async def test_health_finds_the_running_house_and_says_when_there_is_none(up, tom, data):
+    house = await up()
+    alive = tom("health", "--json", "--data", str(data))
+    assert alive.returncode == 0, alive.stderr
+    assert '"status": "ok"' in alive.stdout
+    house.process.terminate()
+    assert house.process.wait(30) == 0
+    gone = tom("health", "gateway", "--data", str(data))
+    assert gone.returncode == 1
+    assert "does not answer" in gone.stderr
+    assert tom("health", "nothing").returncode == 2
 
 
 async def test_the_house_of_a_deep_directory_works(start, tmp_path, free_port, until):
     deep = tmp_path / ("d" * 70) / ("e" * 70)
     house = start("up", "--data", str(deep), "--port", str(free_port))
     await until(house.said("nothing is lost"), seconds=20, what="the house has started")
-    assert ask_gateway(deep, free_port)["status"] == "ok"
+    assert (await asked(deep, free_port))["status"] == "ok"
     shutil.rmtree(deep, ignore_errors=True)

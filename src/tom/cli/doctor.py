@@ -12,8 +12,10 @@ from tom.cli.checks.outside import check_models, check_services
 from tom.cli.checks.settings import check_settings
 from tom.cli.directory import existing, holder, locate
 from tom.cli.output import Status, document
+from tom.config.agent import LogSettings
 from tom.config.invalid import ConfigInvalid
 from tom.config.settings import Settings
+from tom.telemetry import logs
 
 CHECKS: tuple[Check, ...] = (
     check_machine,
@@ -33,6 +35,7 @@ def examine(data: str | None, *, as_json: bool) -> int:
         settings = Settings.load(directory)
     except ConfigInvalid:
         settings = None
+    logs.configure(LogSettings(level="ERROR"))
     house = House(directory, settings, holder(directory))
     findings = asyncio.run(_run(house, say=not as_json))
     failed = sum(finding.verdict is Verdict.FAIL for finding in findings)

@@ -1,11 +1,13 @@
 """``tom health``: whether a program on this machine lives. Needs no curl, for containers' health checks."""
 
+import asyncio
 import http.client
 import json
 import os
 import ssl
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tom.cli.directory import existing, locate
 from tom.cli.output import Refused, Status, document, usage
@@ -35,7 +37,7 @@ def show(program: str, data: str | None, port: int | None, *, as_json: bool) -> 
 def ask_gateway(directory: Path, port: int | None = None) -> dict[str, Any]:
     """``GET /health`` over HTTPS, trusting exactly the certificate in the data directory. Raises OSError, ValueError.
 
-    ``port``: where it was started on another one than config.yml says.
+    ``port``: where to ask; else where the running gateway says it is, else as config.yml says.
     """
     from tom.config.settings import Settings
 
@@ -43,7 +45,7 @@ def ask_gateway(directory: Path, port: int | None = None) -> dict[str, Any]:
     host = settings.listen.host
     address = "127.0.0.1" if host in {"0.0.0.0", "::", "localhost"} else host
     context, name = trust(directory / "tls" / "cert.pem")
-    port = settings.listen.port if port is None else port
+    port = port if port is not None else _port_in_use(directory) or settings.listen.port
     ports = [443, 8443] if port is None else [port]
     problem: Exception = ConnectionRefusedError("nothing listens")
     for candidate in ports:
@@ -52,6 +54,19 @@ def ask_gateway(directory: Path, port: int | None = None) -> dict[str, Any]:
         except (OSError, ValueError, http.client.HTTPException) as error:
             problem = error
     raise problem
+
+
+def _port_in_use(directory: Path) -> int | None:
+    """The port of the running gateway, which its command line may have chosen; None when it cannot be asked."""
+    from tom.gateway.agentlink import LinkError
+    from tom.gateway.controlclient import ask_gateway as ask_control
+
+    try:
+        _, answer = asyncio.run(ask_control(directory, "GET", "/health"))
+        address: str = answer["addresses"][0]
+        return urlsplit(address).port or 443
+    except (LinkError, LookupError, ValueError):
+        return None
 
 
 def trust(certificate: Path) -> tuple[ssl.SSLContext, str]:

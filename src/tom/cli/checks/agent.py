@@ -80,9 +80,9 @@ def _ms(begin: float, end: float) -> str:
 
 
 def _memory(pid: int) -> str:
-    """Its share of memory, where this process may see it."""
+    """The memory that it shares with nobody, where this process may see it."""
     if os.geteuid() != 0:
         return ""  # an agent cannot be looked into by its own user either
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    kib = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    kib = sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
     return f", {kib / 1024:.1f} MiB of its own"

@@ -71,15 +71,25 @@ def _certificate(directory: Path) -> list[Finding]:
 
 
 async def _port(house: House, settings: Settings) -> Finding:
-    ports = [settings.listen.port] if settings.listen.port is not None else [443, 8443]
-    holders = {port: who_listens(port) for port in ports}
     if house.gateway is not None:
-        mine = [port for port, who in holders.items() if who.endswith(f"(pid {house.gateway})")]
-        if mine:
-            return ok("port", f"{mine[0]} is served by the running gateway (pid {house.gateway})")
-        return ok("port", f"the gateway runs (pid {house.gateway}) on a port of its command line")
-    taken = {port: who for port, who in holders.items() if who}
+        return await _gateway(house.directory, house.gateway)
+    ports = [settings.listen.port] if settings.listen.port is not None else [443, 8443]
+    taken = {port: who for port in ports if (who := who_listens(port))}
     if len(taken) == len(ports):
         port, who = next(iter(taken.items()))
         return fail("port", f"{port} is held by {who}", "stop that program or set global.listen.port")
     return ok("port", f"{next(port for port in ports if port not in taken)} is free")
+
+
+async def _gateway(directory: Path, pid: int) -> Finding:
+    from tom.gateway.agentlink import LinkError
+    from tom.gateway.controlclient import ask_gateway
+
+    cure = f"stop it with: kill {pid}, then run: tom up"
+    try:
+        status, answer = await ask_gateway(directory, "GET", "/health")
+    except LinkError as error:
+        return fail("gateway", f"it runs (pid {pid}) but does not answer: {error}", cure)
+    if status != 200 or not answer.get("ready"):
+        return warn("gateway", f"it runs (pid {pid}) but is not ready", "wait a moment and look again")
+    return ok("gateway", f"it runs (pid {pid}) and serves {', '.join(answer['addresses'])}")
