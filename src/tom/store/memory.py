@@ -48,6 +48,18 @@ class MemoryEventStore:
         self._requests: dict[tuple[str, str], str] = {}
         self._closed = False
 
+    def reopen(self) -> "MemoryEventStore":
+        """The same conversations as the next opening would find them after this one ended, however it ended.
+
+        A worker that still writes through this one is superseded as soon as the next has taken its run.
+        """
+        following = MemoryEventStore(self._clock, boot_epoch=self._lease + 1)
+        following._epoch = self._epoch
+        following._conversations = self._conversations
+        following._runs = self._runs
+        following._requests = self._requests
+        return following
+
     @property
     def epoch(self) -> str:
         """Random: nothing of another process is in here."""
@@ -124,8 +136,8 @@ class MemoryEventStore:
     async def erase(self, conversation_id: str) -> bool:
         """Remove a conversation."""
         self._check_open()
-        self._runs = {run_id: row for run_id, row in self._runs.items() if row.conversation_id != conversation_id}
-        self._requests = {key: run_id for key, run_id in self._requests.items() if key[0] != conversation_id}
+        for key in [key for key in self._requests if key[0] == conversation_id]:
+            del self._runs[self._requests.pop(key)]
         return self._conversations.pop(conversation_id, None) is not None
 
     async def close(self) -> None:

@@ -1,0 +1,37 @@
+"""Stores on real files, and a clock that stands still."""
+
+from importlib import resources
+
+import pytest
+
+from tom.store.sqlite import SqliteEventStore
+from tom.testing.manual_clock import ManualClock
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def history(tmp_path):
+    return tmp_path / "history.db"
+
+
+@pytest.fixture
+def migrations():
+    return resources.files("tom.store").joinpath("migrations")
+
+
+@pytest.fixture
+async def open_sqlite(history, clock):
+    """``await open_sqlite(**options)``: the history, closed when the test ends."""
+    stores = []
+
+    async def open_store(path=history, **options):
+        stores.append(await SqliteEventStore.open(path, clock=clock, **options))
+        return stores[-1]
+
+    yield open_store
+    for store in stores:
+        await store.close()
