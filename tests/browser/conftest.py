@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
     For one module, because Playwright's event loop stands in the way of other modules' asynchronous tests.
     """
     if not CHROMIUM.exists():
-        pytest.skip("Chromium is not installed")
+        pytest.fail("Chromium is not installed: scripts/provision.sh says how it comes")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield chromium

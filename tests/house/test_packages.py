@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-README_LINES = 12
+README_LINES = 15
 
 
 def packages(tree):

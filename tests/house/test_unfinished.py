@@ -14,6 +14,7 @@ MACHINE = (
 )
 NOBODY_WAITS_SO_LONG = 60
 POLL = 0.1
+BREATH = 0.01
 SLEEPS = {"asyncio.sleep", "anyio.sleep", "trio.sleep", "time." + "sleep"}
 
 
@@ -36,7 +37,7 @@ def test_no_file_names_a_path_of_a_machine(tree):
 
 
 def test_no_test_sleeps(tree):
-    """A wait polls its condition in a loop, briefly; a fake that never answers sleeps a minute or more."""
+    """A wait polls its condition in a loop, briefly, or takes a breath before it tries again; a fake that never answers sleeps a minute or more."""
     wrong = []
     for source in tree.python("tests"):
         loops = {
@@ -55,4 +56,4 @@ def harmless(call: ast.Call, *, polling: bool) -> bool:
     length = call.args[0] if call.args else None
     if not isinstance(length, ast.Constant):
         return polling
-    return length.value == 0 or length.value >= NOBODY_WAITS_SO_LONG or (polling and length.value <= POLL)
+    return length.value <= BREATH or length.value >= NOBODY_WAITS_SO_LONG or (polling and length.value <= POLL)
