@@ -111,7 +111,7 @@ def checks() -> tuple[Check, ...]:
         tool("pyright"),
         tool("lint-imports"),
         tool("codespell"),
-        tool("bandit", "-q", "-ll", "-r", "src"),
+        tool("bandit", "-q", "-ll", "-c", "pyproject.toml", "-r", "src"),
     )
 
 
