@@ -10,7 +10,7 @@ UNFINISHED = "|".join([
     r"importor" + "skip", r"unittest\." + "mock", "Magic" + "Mock",
 ])  # fmt: skip
 MACHINE = (
-    r"(?<![\w.])/(?:wo" + r"rk|fa" + r"rm|ro" + r"ot)/[a-z.]|/tmp/(?:stud" + "io|bash_" + r"jobs)|\.\./sha" + "red/"
+    r"(?<![\w.])/(?:wo" + r"rk|fa" + r"rm|r" + r"oot)/[a-z.]|/tmp/(?:stud" + "io|bash_" + r"jobs)|\.\./sha" + "red/"
 )
 NOBODY_WAITS_SO_LONG = 60
 POLL = 0.1
