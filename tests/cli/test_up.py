@@ -71,6 +71,15 @@ async def test_the_first_password_is_printed_once_and_stored_nowhere_in_clear(up
     assert re.search(r"restored +1 person", again.text)
 
 
+async def test_settings_written_beforehand_get_a_first_password_once(up, tom, data):
+    assert tom("config", "init", "--data", str(data), "--user", "ada").returncode == 0
+    house = await up()
+    assert re.search(r"user +ada\n +password +\S+", house.text)
+    house.process.terminate()
+    assert house.process.wait(30) == 0
+    assert "shown this once" not in (await up()).text
+
+
 @pytest.mark.promise("P8")
 async def test_sigterm_ends_it_with_status_0_and_leaves_nothing_running(up, data):
     house = await up()

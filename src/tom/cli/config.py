@@ -6,14 +6,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tom.cli.directory import locate
+from tom.cli.options import DataOption, JsonOption
 from tom.config.invalid import ConfigInvalid
-from tom.config.settings import Settings, data_directory
+from tom.config.settings import Settings
 
 app = typer.Typer(help="Check and write settings.", no_args_is_help=True)
 
-DataOption = Annotated[Path | None, typer.Option("--data", help="The data directory; else TOM_DATA, else ./data.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Another config.yml; else TOM_CONFIG.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")]
 
 
 @app.command()
@@ -23,7 +23,7 @@ def check(data: DataOption = None, config: ConfigOption = None, as_json: JsonOpt
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     try:
-        settings = Settings.load(data_directory(given=data), config)
+        settings = Settings.load(locate(data), config)
         notes, warnings = settings.notes, settings.warnings
     except ConfigInvalid as error:
         errors = error.errors
@@ -50,7 +50,7 @@ def init(
     from tom.config.init import write_first_config
 
     try:
-        written = write_first_config(data_directory(given=data), user=user)
+        written = write_first_config(locate(data), user=user)
     except FileExistsError as error:
         fail(f"❌ {error.args[0]} is there already; nothing was changed")
     except (ValueError, OSError) as error:
@@ -68,7 +68,7 @@ def adopt(
     from tom.config.init import adopt as enter
 
     try:
-        models = enter(config or data_directory(given=data) / "config.yml", provider)
+        models = enter(config or locate(data) / "config.yml", provider)
     except ConfigInvalid as error:
         fail(error.message)
     print(f"✅ LLM {provider!r} entered with models: {list(models)}")

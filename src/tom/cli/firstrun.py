@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tom.cli.output import Refused, Status
+from tom.config.settings import Settings
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 _GROUPS = 4
@@ -48,6 +49,18 @@ def make_house(directory: Path, user: str = "", env: Mapping[str, str] = os.envi
     asyncio.run(_store_first_user(directory, name, password))
     written = write_first_config(directory, env, name)
     return FirstRun(name, password, written.llm)
+
+
+def give_first_password(settings: Settings) -> FirstRun | None:
+    """A password for the first user of settings that were written before Tom ever ran; None where somebody has one."""
+    from tom.cli.user import store_password
+
+    nobody_yet = not (settings.data_dir / "gateway" / "gateway.db").exists()
+    if not nobody_yet or not settings.users or any(user.password or user.password_hash for user in settings.users):
+        return None
+    name, password = settings.users[0].username, make_password()
+    asyncio.run(store_password(settings, name, password))
+    return FirstRun(name, password, settings.llm)
 
 
 async def _store_first_user(directory: Path, name: str, password: str) -> None:

@@ -54,7 +54,9 @@ def refusal(error: Exception, *, serving: bool = False) -> Refused:
 def report(end: Refused, *, as_json: bool = False) -> int:
     """Say it where it belongs; returns the exit status."""
     if as_json:
-        error = {"code": end.code, "message": end.message.removeprefix("❌ ")} | ({"hint": end.hint} if end.hint else {})
+        error = {"code": end.code, "message": end.message.removeprefix("❌ ")} | (
+            {"hint": end.hint} if end.hint else {}
+        )
         document({"error": error})
     else:
         for line in end.message.splitlines() or [""]:

@@ -45,6 +45,7 @@ def run(arguments: Sequence[str]) -> int:
 
         first = firstrun.make_house(directory, options.user) if firstrun.is_first_run(directory) else None
         settings = serving.load(directory, options.host, options.port)
+        first = first or firstrun.give_first_password(settings)
         ensure_pair(directory / "tls", datetime.now(UTC))
         try:
             return serving.serve(settings, spawner, lambda gateway: announce(gateway, settings, first))

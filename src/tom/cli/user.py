@@ -130,19 +130,20 @@ def _give_password(directory: Path, name: str, given: str) -> str:
 
     password = given or make_password()
     if holder(directory) is None:
-        asyncio.run(store_password(directory, name, password))
+        from tom.config.settings import Settings
+
+        asyncio.run(store_password(Settings.load(directory), name, password))
     else:
         asyncio.run(_ask_gateway(directory, name, password))
     return password
 
 
-async def store_password(directory: Path, name: str, password: str) -> None:
+async def store_password(settings: "Settings", name: str, password: str) -> None:
     """Write a password where no gateway runs. Raises what `Accounts.set_password` raises."""
     from tom.clock import SystemClock
-    from tom.config.settings import Settings
     from tom.gateway.bootstrap import open_accounts
 
-    accounts = await open_accounts(Settings.load(directory), SystemClock())
+    accounts = await open_accounts(settings, SystemClock())
     try:
         await accounts.set_password(name, password)
     finally:
