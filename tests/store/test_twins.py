@@ -1,0 +1,128 @@
+"""Whatever is appended in whatever order, the store in memory and the one on disk answer alike."""
+
+import asyncio
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tom.conversation.run import RunState
+from tom.store.eventstore import DuplicateRequest, RunFilter
+from tom.store.memory import MemoryEventStore
+from tom.store.sqlite import SqliteEventStore
+from tom.testing import store_contract as make
+from tom.testing.manual_clock import ManualClock
+from tom.errors import Superseded
+
+MEMORY_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None
+CONVERSATIONS = ("a", "b")
+RUNS = ("r1", "r2", "r3")
+TEXTS = ("Hello", "Good day\nto you", " ", "سلام " * 40)
+
+conversations = st.sampled_from(CONVERSATIONS)
+runs = st.sampled_from(RUNS)
+in_run = st.sampled_from([
+    make.started, make.resumed, make.replied, make.failed_try, make.waiting, make.completed, make.failed, make.cancelled,
+])  # fmt: skip
+about_call = st.sampled_from([make.called, make.returned, make.unresolved])
+
+
+@st.composite
+def events(draw):
+    conversation = draw(conversations)
+    kind = draw(st.integers(0, 9))
+    if kind == 0:
+        return make.opened(conversation, draw(st.sampled_from(["ws", "tui"])))
+    if kind <= 3:
+        request = draw(st.sampled_from(["", "q1", "q2"]))
+        return make.asked(draw(runs), conversation, request=request, text=draw(st.sampled_from(TEXTS)))
+    if kind == 4:
+        return make.retried(draw(st.sampled_from(["r4", "r5"])), draw(runs), conversation)
+    if kind == 5:
+        return draw(about_call)(draw(runs), "call-1", conversation)
+    return draw(in_run)(draw(runs), conversation)
+
+
+appends = st.tuples(st.just("append"), st.lists(events(), min_size=1, max_size=3))
+erasures = st.tuples(st.just("erase"), conversations)
+restarts = st.tuples(st.just("restart"), st.none())
+moments = st.tuples(st.just("wait"), st.floats(-10, 100))
+histories = st.lists(st.one_of(appends, appends, appends, appends, erasures, restarts, moments), max_size=25)
+
+
+async def outcome(store, verb, argument):
+    """What a verb answers, without the ids that differ."""
+    try:
+        if verb == "append":
+            return tuple(replace(event, id="") for event in await store.append(argument))
+        return await store.erase(argument)
+    except (DuplicateRequest, Superseded) as refused:
+        return repr(refused)
+
+
+async def everything(store):
+    found = {
+        name: (
+            [replace(event, id="") for event in await store.read(name)],
+            [event.seq for event in await store.tail(name, tokens=20, limit=5)],
+            await store.runs(RunFilter(conversation_id=name)),
+        )
+        for name in CONVERSATIONS
+    }
+    unfinished = await store.runs(RunFilter(states=[RunState.QUEUED, RunState.RUNNING, RunState.WAITING]))
+    return found, await store.runs(RunFilter()), unfinished, await store.conversations(), store.lease
+
+
+async def compare(history):
+    clock = ManualClock()
+    folder = Path(tempfile.mkdtemp(dir=MEMORY_DISK))
+    memory, sqlite = MemoryEventStore(clock), await SqliteEventStore.open(folder / "history.db", clock=clock)
+    try:
+        for verb, argument in history:
+            if verb == "wait":
+                clock.advance(argument)
+            elif verb == "restart":
+                memory = memory.reopen()
+                await sqlite.close()
+                sqlite = await SqliteEventStore.open(folder / "history.db", clock=clock)
+            else:
+                assert await outcome(memory, verb, argument) == await outcome(sqlite, verb, argument)
+        assert await everything(memory) == await everything(sqlite)
+    finally:
+        await sqlite.close()
+        shutil.rmtree(folder)
+
+
+def runs_are_unique(history):
+    """A run's id is made by the agent and never used twice; the first event that names it wins."""
+    made = set()
+    kept = []
+    for verb, argument in history:
+        if verb == "append":
+            fresh = []
+            for event in argument:
+                if event.type in {"message.received", "run.retried"}:
+                    if event.run_id in made:
+                        continue
+                    made.add(event.run_id)
+                fresh.append(event)
+            argument = fresh
+        kept.append((verb, argument))
+    return kept
+
+
+@given(histories)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_twins_agree(history):
+    asyncio.run(compare(runs_are_unique(history)))
+
+
+@pytest.mark.trust
+@given(histories)
+@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_twins_agree_for_long(history):
+    asyncio.run(compare(runs_are_unique(history)))
