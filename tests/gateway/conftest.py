@@ -91,7 +91,9 @@ class Double:
         return JSONResponse({"status": "OK", "response": body.get("request"), "user": self.user})
 
     async def outcome(self, request: Request):
-        return JSONResponse({"status": "OK", "state": "running", "run_id": "R1", "request_id": request.path_params["id"]})
+        return JSONResponse(
+            {"status": "OK", "state": "running", "run_id": "R1", "request_id": request.path_params["id"]}
+        )
 
     async def events(self, request: Request):
         async def stream():
@@ -110,7 +112,9 @@ class Double:
     async def socket(self, socket: WebSocket):
         self.seen.append(self.describe(socket))
         if "refuse" in socket.query_params:
-            await socket.send_denial_response(JSONResponse({"error": {"code": "rate_limited"}}, 429, {"Retry-After": "3"}))
+            await socket.send_denial_response(
+                JSONResponse({"error": {"code": "rate_limited"}}, 429, {"Retry-After": "3"})
+            )
             return
         wanted = socket.scope["subprotocols"]
         await socket.accept(subprotocol=wanted[0] if wanted else None)
@@ -192,7 +196,9 @@ class Door:
 
     def stranger(self, **headers: str) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(ssl=self.context)
-        session = aiohttp.ClientSession(self.url, connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=headers)
+        session = aiohttp.ClientSession(
+            self.url, connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=headers
+        )
         self._sessions.append(session)
         return session
 

@@ -174,7 +174,9 @@ async def test_the_agent_is_told_who_by_the_gateway_only(door):
         "X-Tom-Client": "x", "X-Tom-User": "bob", "X-Tom-Agent-Secret": "guess", "X-Forwarded-For": "1.2.3.4",
         "Authorization": "Bearer x", "X-Request-ID": "mine.1",
     }  # fmt: skip
-    async with door.socket(cookie, path="/ws/chat?frames=plain", headers=headers, subprotocols=["tom.chat.v1"]) as socket:
+    async with door.socket(
+        cookie, path="/ws/chat?frames=plain", headers=headers, subprotocols=["tom.chat.v1"]
+    ) as socket:
         assert socket.subprotocol == "tom.chat.v1"
         assert socket.response.headers["X-Request-ID"] == "mine.1"
         (told,) = door.agents.by_user["alice"].seen
@@ -242,8 +244,10 @@ async def test_a_reader_that_does_not_read_stops_the_agent_and_nobody_else(door,
 
 def frame(opcode, payload, *, fin=True):
     mask = b"\x01\x02\x03\x04"
-    head = bytes([opcode | (0x80 if fin else 0), 0x80 | len(payload)]) if len(payload) < 126 else (
-        bytes([opcode | (0x80 if fin else 0), 0x80 | 126]) + struct.pack("!H", len(payload))
+    head = (
+        bytes([opcode | (0x80 if fin else 0), 0x80 | len(payload)])
+        if len(payload) < 126
+        else (bytes([opcode | (0x80 if fin else 0), 0x80 | 126]) + struct.pack("!H", len(payload)))
     )
     return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 

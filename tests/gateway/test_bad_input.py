@@ -1,0 +1,130 @@
+"""Requests that are none, too large, too slow, or for somebody else (bad inputs I5, I10, I13)."""
+
+import asyncio
+import json
+
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def request(*lines: str, body: bytes = b"") -> bytes:
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["GET /health HTTP/1.1", "Host: evil.example"], 421),
+        (["GET /health HTTP/1.1"], 421),
+        (["GET /health HTTP/1.1", "Host: localhost", "Host: evil.example"], 421),
+        (["GET https://evil.example/health HTTP/1.1", "Host: localhost"], 200),
+        (["GET /health HTTP/1.1", "Host: localhost", *[f"X-{n}: 1" for n in range(10_000)]], 431),
+        (["GET /health HTTP/1.1", "Host: localhost", "Cookie: " + "a=b; " * 30_000], 431),
+        (["GET /" + "a" * 100_000 + " HTTP/1.1", "Host: localhost"], 414),
+        (["POST /login HTTP/1.1", "Host: localhost", "Content-Length: 3", "Transfer-Encoding: chunked"], 400),
+        (["POST /login HTTP/1.1", "Host: localhost", "Content-Length: 3", "Content-Length: 4"], 400),
+        (["POST /login HTTP/1.1", "Host: localhost", "Content-Length: -1"], 400),
+        (["GET /health HTTP/1.1", "Host : localhost"], 400),
+        (["GET /health HTTP/1.1", "Host: local\x00host"], 400),
+        (["GET /health HTTP/3.9", "Host: localhost"], 400),
+        (["NONSENSE"], 400),
+        (["\x16\x03\x01"], 400),
+    ],
+)
+async def test_what_is_wrong_is_refused_with_one_clear_answer(door, lines, status):
+    answer = await door.raw(request(*lines, *(["Connection: close"] if status in {200, 421} else [])))
+    assert status_of(answer) == status
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"\r\nx-request-id: " in head.lower()
+    assert json.loads(body)["status"] in {"ERROR", "ok"}
+    async with door.stranger().get("/health") as other:
+        assert other.status == 200
+
+
+async def test_a_wrong_host_is_told_in_the_contracts_words(door):
+    async with door.stranger().get("/tasks", headers={"Host": "evil.example"}) as answer:
+        body = await answer.json()
+        assert (answer.status, body["status"], body["message"]) == (421, "ERROR", "Unknown host")
+    async with door.stranger().get("/sessions", headers={"Host": "evil.example"}) as answer:
+        assert (await answer.json())["error"] == {"code": "wrong_host", "message": "Unknown host"}
+
+
+async def test_many_and_strange_cookies_are_nobody(door):
+    for cookies in (
+        "__Host-tom=" + "x" * 5000,
+        "; ".join(["__Host-tom=" + "A" * 43] * 300),
+        "__Host-tom",
+        "=;=;;",
+        "\xff=\xff",
+    ):
+        headers = {"Cookie": cookies.encode("latin-1").decode("latin-1")}
+        async with door.stranger(**headers).get("/tasks") as answer:
+            assert answer.status == 401
+
+
+async def test_a_head_that_does_not_end_is_cut(door, monkeypatch):
+    monkeypatch.setattr("tom.gateway.serving.HEAD_SECONDS", 0.2)
+    for beginning in (b"", b"GET / HTTP/1.1\r\nHost: local"):
+        async with asyncio.timeout(5):
+            assert await door.raw(beginning) == b""
+
+
+async def test_a_body_that_does_not_come_is_408(door, monkeypatch):
+    monkeypatch.setattr("tom.gateway.request.BODY_SECONDS", 0.2)
+    lines = ["POST /login HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Content-Length: 50"]
+    reader, writer = await asyncio.open_connection("localhost", door.port, ssl=door.context)
+    writer.write(request(*lines, body=b'{"username"'))
+    async with asyncio.timeout(5):
+        assert status_of(await reader.readuntil(b"\r\n\r\n")) == 408
+    writer.close()
+
+
+async def test_pipelined_requests_are_answered_in_order(door):
+    one = request("GET /health HTTP/1.1", "Host: localhost")
+    two = request("GET /nowhere HTTP/1.1", "Host: localhost", "Connection: close")
+    answer = await door.raw(one + two)
+    first, second = answer.split(b"HTTP/1.1 ")[1:]
+    assert (first[:3], second[:3]) == (b"200", b"404")
+
+
+async def test_a_token_in_the_query_opens_nothing(door):
+    cookie = await door.log_in("alice")
+    async with door.stranger().get(f"/tasks?token={cookie}&access_token={cookie}") as answer:
+        assert answer.status == 401
+
+
+async def test_the_loopback_listener_has_a_cookie_of_its_own(opened, free_port):
+    import socket
+
+    import aiohttp
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    listen = {"host": "127.0.0.1", "port": free_port, "loopback_http": f"127.0.0.1:{port}"}
+    async with (
+        opened(**{"global": {"listen": listen}}),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}", cookie_jar=aiohttp.DummyCookieJar()) as plain,
+    ):
+        form = {"username": "alice", "password": "correct horse battery"}
+        async with plain.post("/login", json=form) as answer:
+            cookie = answer.headers["Set-Cookie"]
+            assert cookie.startswith("tom_login=")
+            assert "Secure" not in cookie
+        value = cookie.partition(";")[0]
+        async with plain.get("/tasks", headers={"Cookie": value}) as answer:
+            assert answer.status == 200
+        async with plain.get("/tasks", headers={"Cookie": value.replace("tom_login", "__Host-tom")}) as answer:
+            assert answer.status == 401
+        async with plain.get("/tasks", headers={"Cookie": value, "Host": "evil.example"}) as answer:
+            assert answer.status == 421
+        origin = {"Origin": f"http://127.0.0.1:{port}", "Cookie": value}
+        async with plain.post("/reset", headers=origin) as answer:
+            assert answer.status == 200
+        async with plain.post("/reset", headers={**origin, "Origin": f"https://127.0.0.1:{port}"}) as answer:
+            assert answer.status == 403
