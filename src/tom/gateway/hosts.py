@@ -33,6 +33,7 @@ class Hosts:
         self._configured = [canonical(name) for name in configured]
         self._certificate_names = certificate_names
         self._addresses = addresses or own_addresses
+        self._certified: Iterable[str] = ()
         self._exact: frozenset[str] = frozenset()
         self._domains: tuple[str, ...] = ()
         self._fresh_until = 0.0
@@ -67,15 +68,16 @@ class Hosts:
     def _knows_name(self, name: str) -> bool:
         if name in self._exact:
             return True
-        if time.monotonic() > self._fresh_until:
+        if time.monotonic() > self._fresh_until or self._certificate_names() is not self._certified:
             self._refresh()
         return name in self._exact or name.partition(".")[2] in self._domains
 
     def _refresh(self) -> None:
         """Addresses and certificates change while the gateway runs."""
         names = set(self._configured)
+        self._certified = self._certificate_names()
         if not names:
-            names = {canonical(name) for name in (*_LOOPBACK, *self._certificate_names(), *self._addresses())}
+            names = {canonical(name) for name in (*_LOOPBACK, *self._certified, *self._addresses())}
         self._exact = frozenset(name for name in names if not name.startswith("*."))
         self._domains = tuple(name[2:] for name in names if name.startswith("*."))
         self._fresh_until = time.monotonic() + _REFRESH_SECONDS

@@ -14,7 +14,7 @@ from tom.gateway.agentlink import Broken, Exchange
 from tom.gateway.frames import FrameTrack, close_frame
 from tom.gateway.headers import outwards
 from tom.gateway.pool import Lease
-from tom.gateway.request import Header, Reply, Request, join_headers
+from tom.gateway.request import Header, Reply, Request, join_headers, render_reply
 
 RESTART: Final = 1012
 LOGGED_OUT: Final = 4401
@@ -148,10 +148,7 @@ class ClientSide(asyncio.Protocol):
 
     def refuse(self, reply: Reply, headers: list[Header]) -> None:
         """Answer by HTTP and close."""
-        lines = [b"HTTP/1.1 %d %s" % (reply.status, b"Refused")]
-        lines.extend(b"%s: %s" % header for header in (*reply.headers, *headers))
-        lines.extend((b"content-length: %d" % len(reply.body), b"connection: close", b"", reply.body))
-        self.transport.write(b"\r\n".join(lines))
+        self.transport.write(render_reply(Reply(reply.status, reply.body, [*reply.headers, *headers])))
         self.transport.close()
 
     # --- ending ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -156,6 +157,17 @@ def page_reply(page: str, status: int = 200, headers: Iterable[Header] = ()) -> 
     """An answer in HTML, never cached."""
     known = [(b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"no-store"), *headers]
     return Reply(status, page.encode(), known)
+
+
+def render_reply(reply: Reply) -> bytes:
+    """A whole answer as bytes, after which the connection is closed; for what is refused before there is a request."""
+    try:
+        phrase = HTTPStatus(reply.status).phrase
+    except ValueError:
+        phrase = ""
+    lines = [f"HTTP/1.1 {reply.status} {phrase}".encode(), *(b"%s: %s" % header for header in reply.headers)]
+    lines += [b"content-length: %d" % len(reply.body), b"connection: close", b"", reply.body]
+    return b"\r\n".join(lines)
 
 
 def redirect(location: str, headers: Iterable[Header] = ()) -> Reply:

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tom.gateway.refusals import StartRefused
-from tom.gateway.request import Header
+from tom.gateway.request import Header, Reply, render_reply
 from tom.ids import ulid
 
 MOST_HEADERS: Final = 100
@@ -187,6 +187,13 @@ class BoundedHttp(HttpToolsProtocol):
         if self._timer is None:
             self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target; one without end is cut off here."""
+        super().on_url(url)
+        if len(self.url) > LARGEST_HEAD // 2:
+            self._refusal = (414, "The request target is too long")
+            raise ValueError("target too long")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; too many end the connection."""
         if len(self.headers) >= MOST_HEADERS or len(name) + len(value) > LARGEST_HEAD:
@@ -207,10 +214,8 @@ class BoundedHttp(HttpToolsProtocol):
         status, message = self._refusal
         request_id = ulid()
         body = msgspec.json.encode({"status": "ERROR", "message": message, "request_id": request_id})
-        lines = [b"HTTP/1.1 %d Refused" % status, b"content-type: application/json"]
-        lines += [b"%s: %s" % header for header in type(self).standard_headers(request_id)]
-        lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
-        self.transport.write(b"\r\n".join(lines))
+        headers = [(b"content-type", b"application/json"), *type(self).standard_headers(request_id)]
+        self.transport.write(render_reply(Reply(status, body, headers)))
         self.transport.close()
 
     def _too_slow(self) -> None:
