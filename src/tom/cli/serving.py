@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import ctypes
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +61,7 @@ async def _serve(settings: Settings, spawner: ProcessSpawner, announce: Callable
     failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
-            telling = group.create_task(_tell(gateway.started.wait(), announce, gateway))
+            telling = group.create_task(_tell(announce, gateway))
             try:
                 await gateway.serve()
             except Exception as error:  # noqa: BLE001 - it is raised again when everything is closed
@@ -72,8 +72,8 @@ async def _serve(settings: Settings, spawner: ProcessSpawner, announce: Callable
     return failure
 
 
-async def _tell(started: Awaitable[object], announce: Callable[[Gateway], None], gateway: Gateway) -> None:
-    await started
+async def _tell(announce: Callable[[Gateway], None], gateway: Gateway) -> None:
+    await gateway.started.wait()
     announce(gateway)
 
 
