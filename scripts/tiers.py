@@ -63,7 +63,7 @@ def tool(name: str, *arguments: str) -> Check:
 
 def tests(name: str, marks: str, *arguments: str) -> Check:
     """A pytest run of the tests with these marks."""
-    return Check(name, (str(BIN / "python"), "-m", "pytest", "-q", "-m", marks, *arguments), pytest=True)
+    return Check(name, (str(BIN / "python"), "-m", "pytest", "-v", "--durations=12", "-m", marks, *arguments), pytest=True)
 
 
 def covered(name: str, marks: str) -> tuple[Check, ...]:
