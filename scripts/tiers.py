@@ -63,7 +63,9 @@ def tool(name: str, *arguments: str) -> Check:
 
 def tests(name: str, marks: str, *arguments: str) -> Check:
     """A pytest run of the tests with these marks."""
-    return Check(name, (str(BIN / "python"), "-m", "pytest", "-v", "--durations=12", "-m", marks, *arguments), pytest=True)
+    return Check(
+        name, (str(BIN / "python"), "-m", "pytest", "-v", "--durations=12", "-m", marks, *arguments), pytest=True
+    )
 
 
 def covered(name: str, marks: str) -> tuple[Check, ...]:
@@ -206,6 +208,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", metavar="TIER", action="append", default=[], help="only this tier")
     options = parser.parse_args(arguments)
     LOGS.mkdir(parents=True, exist_ok=True)
+    # Whoever ends this program ends what it has started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     outcomes: dict[str, Outcome] = {}
     for tier in tiers(fast=options.fast, trust=options.trust):
         if options.only and tier.name not in options.only:

@@ -1,6 +1,7 @@
 """The runner of the tiers counts what happened, stops at nothing, and leaves nothing running."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,6 +54,22 @@ async def test_a_tier_ends_at_its_time_with_all_it_started(tiers, tmp_path, unti
     mark = tmp_path / "pid"
     outcome = tiers.run_tier(tiers.Tier("t", (shell(tiers, "a", f"sleep 300 & echo $! > {mark}; wait"),), 1))
     assert outcome.failed == 1
+    await until(lambda: not running(mark.read_text().strip()), what="the sleeper has ended")
+
+
+async def test_who_ends_the_runner_ends_what_it_has_started(repository, tmp_path, until):
+    mark = tmp_path / "pid"
+    program = (
+        f"import sys; sys.path.insert(0, {str(repository / 'scripts')!r}); import tiers, pathlib\n"
+        f"tiers.LOGS = tiers.ROOT = pathlib.Path({str(tmp_path)!r})\n"
+        f"check = tiers.Check('a', ('bash', '-c', 'echo $$ > {mark}; sleep 300'))\n"
+        "tiers.tiers = lambda **_: [tiers.Tier('t', (check,), 60)]\n"
+        "tiers.main([])\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    await until(lambda: mark.exists() and mark.read_text().strip())
+    process.terminate()
+    assert process.wait(30) == 143
     await until(lambda: not running(mark.read_text().strip()), what="the sleeper has ended")
 
 
