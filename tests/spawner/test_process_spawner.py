@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tom.errors import AgentFailed
-from tom.spawner import wire
+from tom.spawner import cell, wire
 from tom.spawner.link import INHERITED_VARIABLES
 from tom.spawner.process import ProcessSpawner
 from tom.testing.spawner_contract import SpawnerContract, ask, spec
@@ -72,13 +72,11 @@ async def test_an_agent_has_its_walls(spawner, tmp_path):
 
 
 @pytest.mark.promise("P12")
-async def test_an_agent_holds_no_descriptor_of_another(spawner, tmp_path):
-    first = (await ask(await spawner.start(spec(tmp_path, "alice"))))["walls"]["descriptors"]
-    for number in range(5):
+async def test_an_agent_is_given_its_own_descriptors_and_no_other(spawner, tmp_path):
+    for number in range(3):
         await spawner.start(spec(tmp_path, f"user{number}"))
-    last = (await ask(await spawner.start(spec(tmp_path, "bob"))))["walls"]["descriptors"]
-    assert len(last) == len(first)
-    assert last[:3] == [0, 1, 2]
+    answer = await ask(await spawner.start(spec(tmp_path, "bob")))
+    assert answer["inherited"] == [0, 1, 2, cell.DOCUMENT_DESCRIPTOR, cell.LISTEN_DESCRIPTOR]
 
 
 @pytest.mark.promise("P13")
@@ -194,6 +192,22 @@ async def test_closing_leaves_no_process(tmp_path):
     zygote = spawner.zygote_pid
     await spawner.close()
     assert not any(alive(pid) for pid in (zygote, *(handle.pid for handle in handles)))
+
+
+@pytest.mark.promise("P8")
+async def test_who_is_in_a_hurry_does_not_wait_for_agents_that_drain(tmp_path, until):
+    spawner = make()
+    handle = await spawner.start(spec(tmp_path))
+    await ask(handle, "/slow")
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        closing = group.create_task(spawner.close())
+
+        async def hurried():
+            spawner.hurry()
+            return closing.done()
+
+        await until(hurried)
+    assert await spawner.poll(handle) == 4
 
 
 async def test_agents_end_with_their_parent_and_a_new_one_is_made(spawner, tmp_path, until):

@@ -20,6 +20,10 @@ from tom.telemetry import logs
 
 log = logs.get("config")
 
+STOP_SECONDS = 29.0
+"""From the first signal until agents that still run are ended; what they had accepted goes on at the next start."""
+LEAST_GRACE = 10.0
+
 _M_MMAP_THRESHOLD = -3
 _LARGE_BLOCK = 1 << 20
 
@@ -57,7 +61,7 @@ def serve(settings: Settings, spawner: ProcessSpawner, announce: Callable[[Gatew
 
 async def _serve(settings: Settings, spawner: ProcessSpawner, announce: Callable[[Gateway], None]) -> Exception | None:
     gateway = build(settings, spawner)
-    _on_signals(gateway, spawner)
+    asked = _on_signals(gateway, spawner)
     failure: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
@@ -68,7 +72,8 @@ async def _serve(settings: Settings, spawner: ProcessSpawner, announce: Callable
                 failure = _innermost(error)
             telling.cancel()
     finally:
-        await spawner.close()
+        since = asyncio.get_running_loop().time() - asked[0] if asked else 0.0
+        await spawner.close(grace=max(STOP_SECONDS - since, LEAST_GRACE))
     return failure
 
 
@@ -77,11 +82,12 @@ async def _tell(announce: Callable[[Gateway], None], gateway: Gateway) -> None:
     announce(gateway)
 
 
-def _on_signals(gateway: Gateway, spawner: ProcessSpawner) -> None:
-    asked: list[int] = []
+def _on_signals(gateway: Gateway, spawner: ProcessSpawner) -> list[float]:
+    """Stop on a signal; the list gets the times, by the loop's clock, at which one came."""
+    asked: list[float] = []
 
     def signalled() -> None:
-        asked.append(1)
+        asked.append(loop.time())
         if len(asked) == 1:
             log.info("🛑 Stopping", event="stopping")
             gateway.stop()
@@ -91,6 +97,7 @@ def _on_signals(gateway: Gateway, spawner: ProcessSpawner) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
+    return asked
 
 
 def _give_memory_back() -> None:

@@ -154,12 +154,12 @@ class ProcessSpawner:
         for child in self._agents.values():
             child.send(signal.SIGTERM)
 
-    async def close(self) -> None:
-        """See `Spawner.close`: every agent gets 30 seconds, all at the same time."""
+    async def close(self, *, grace: float = 30.0) -> None:
+        """See `Spawner.close`: every agent gets ``grace`` seconds, all at the same time."""
         self._closing = True
         async with asyncio.TaskGroup() as group:
             for handle in list(self._agents):
-                group.create_task(self.stop(handle))
+                group.create_task(self.stop(handle, grace=grace))
         for link in (*self._dead_links, *([self._link] if self._link else [])):
             await link.close()
         self._link = None
