@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tom.conversation.run import RunState
+from tom.errors import Superseded
 from tom.store.eventstore import DuplicateRequest, RunFilter
 from tom.store.memory import MemoryEventStore
 from tom.store.sqlite import SqliteEventStore
 from tom.testing import store_contract as make
 from tom.testing.manual_clock import ManualClock
-from tom.errors import Superseded
 
 MEMORY_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None
 CONVERSATIONS = ("a", "b")
@@ -110,8 +110,9 @@ def runs_are_unique(history):
                         continue
                     made.add(event.run_id)
                 fresh.append(event)
-            argument = fresh
-        kept.append((verb, argument))
+            kept.append((verb, fresh))
+        else:
+            kept.append((verb, argument))
     return kept
 
 

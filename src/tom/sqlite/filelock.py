@@ -25,8 +25,6 @@ class FileLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Let go; idempotent. The lock's file stays: removing it would let two processes hold two locks."""
-        if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Let go, once. The lock's file stays: removing it would let two processes hold two locks."""
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)

@@ -74,6 +74,10 @@ class Recovery:
             self._on_fatal()
         return explained(error, self.name)
 
+    def works(self) -> None:
+        """A write was committed in the ordinary way."""
+        self._broken = False
+
     def again(self, error: Exception, reopen: Callable[[], None], work: Callable[[], list[Any]]) -> Outcome:
         """Get the work done after ``error``, or say with which error it is refused."""
         explanation = self.explain(error)
@@ -94,7 +98,7 @@ class Recovery:
                 if self.given_up or not is_lost(failed):
                     return Outcome(error=explanation)
             else:
-                self._broken = False
+                self.works()
                 return Outcome(results)
         self._broken = True
         log.error("❌ The file cannot be written", event="storage_unavailable", file=self.name, error=error)

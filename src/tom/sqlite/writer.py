@@ -135,6 +135,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whoever asked is told
             self._failed(group, error)
         else:
+            self._recovery.works()
             self._answer([(write.answer, result, None) for write, result in zip(group, results, strict=True)])
 
     def _transaction(self, group: list[Write]) -> list[Any]:

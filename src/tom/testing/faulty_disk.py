@@ -1,7 +1,7 @@
 """A disk that fails when it is told to: a VFS of SQLite's that lies between the database and the real one."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Buffer, Callable
 
 import apsw
 
@@ -54,7 +54,7 @@ class _File(apsw.VFSFile):
         self._disk.check("read", self._suffix)
         return super().xRead(amount, offset)
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
+    def xWrite(self, data: Buffer, offset: int) -> None:  # noqa: N802 - SQLite's name
         self._disk.check("write", self._suffix)
         super().xWrite(data, offset)
 
