@@ -1,10 +1,10 @@
 """A browser, and a house that is played: the page is the real one, over real sockets.
 
-`test_page_live.py` drives the same page against the whole of Tom.
+`test_live.py` drives the same page against the whole of Tom.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tom.testing.played_door import PlayedDoor, played_door
 
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -32,10 +32,11 @@ def browser() -> Iterator[Browser]:
 
     For one module, because Playwright's event loop stands in the way of other modules' asynchronous tests.
     """
-    if not CHROMIUM.exists():
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
         pytest.fail("Chromium is not installed: scripts/provision.sh says how it comes")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield chromium
         chromium.close()
 

@@ -193,3 +193,30 @@ async def test_a_full_megabyte_is_answered(client):
     answer = await client.post("/page/render", json={"markdown": texts}, timeout=60)
     assert answer.status_code == 200
     assert all("a" in html for html in answer.json()["html"])
+
+
+# --- colours -----------------------------------------------------------------------------------------------------
+
+
+def test_text_stands_out_from_its_ground_in_both_schemes(repository):
+    sheet = (repository / "src/tom/gateway/static/tom.css").read_text()
+    light = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", sheet.split("@media")[0]))
+    dark = light | dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", sheet.split("@media")[1]))
+    pairs = [
+        *((ink, ground) for ink in ("ink", "soft", "accent") for ground in ("paper", "raised", "sunken", "tint")),
+        ("amber", "amber-tint"), ("red", "red-tint"), ("ink", "red-tint"), ("accent-ink", "accent"), ("red", "raised"),
+    ]  # fmt: skip
+    for colours in (light, dark):
+        for ink, ground in pairs:
+            assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+
+
+def contrast(one, other):
+    bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+def luminance(colour):
+    parts = [int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -86,7 +86,7 @@ def _list(door: "Door", *, as_json: bool) -> int:
 def _talk(door: "Door", wanted: Wanted) -> int:
     from tom.cli.client import Line
     from tom.cli.dialogue import Dialogue
-    from tom.cli.talk import Talk
+    from tom.cli.talk import Presses, Talk
 
     text = wanted.text
     if text is None and not sys.stdin.isatty():
@@ -95,15 +95,16 @@ def _talk(door: "Door", wanted: Wanted) -> int:
         usage("There is nothing to say: TEXT is empty")
     line = Line(door)
     line.open()
-    show = _show(wanted, one_shot=text is not None)
-    try:
-        talk = Talk(line, show)
-        if text is None:
-            return Dialogue(door, talk, show).run(wanted.conversation, fresh=wanted.fresh)
-        return _ask_once(door, talk, wanted, text)
-    finally:
-        show.close()
-        line.close()
+    with Presses() as presses:
+        show = _show(wanted, one_shot=text is not None)
+        talk = Talk(line, show, presses)
+        try:
+            if text is None:
+                return Dialogue(door, talk, show, presses).run(wanted.conversation, fresh=wanted.fresh)
+            return _ask_once(door, talk, wanted, text)
+        finally:
+            show.close()
+            line.close()
 
 
 def _show(wanted: Wanted, *, one_shot: bool) -> "Show":

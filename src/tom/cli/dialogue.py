@@ -8,7 +8,7 @@ from typing import Final
 from tom.cli.client import Door
 from tom.cli.follow import Ended, Happening
 from tom.cli.output import Status
-from tom.cli.talk import Interrupted, Talk
+from tom.cli.talk import Interrupted, Presses, Talk
 from tom.cli.terminal import Show
 
 SHOWN_FIRST: Final = 60
@@ -25,8 +25,9 @@ A line that ends with \\ is continued on the next. Everything else is said to To
 class Dialogue:
     """One person at one terminal."""
 
-    def __init__(self, door: Door, talk: Talk, show: Show) -> None:
+    def __init__(self, door: Door, talk: Talk, show: Show, presses: Presses) -> None:
         """Talk through ``talk``; ``door`` knows the conversations."""
+        self._presses = presses
         self._door = door
         self._talk = talk
         self._show = show
@@ -68,11 +69,10 @@ class Dialogue:
         self._talk.quiet()
         lines: list[str] = []
         try:
-            while True:
-                line = input(PROMPT if not lines else "  ")
-                if not line.endswith("\\"):
-                    return "\n".join([*lines, line])
-                lines.append(line[:-1])
+            with self._presses.thrown():
+                while (line := input(PROMPT if not lines else "  ")).endswith("\\"):
+                    lines.append(line[:-1])
+                return "\n".join([*lines, line])
         except (EOFError, KeyboardInterrupt):
             print()
             return None

@@ -6,8 +6,8 @@ import time
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Final
+from types import FrameType, TracebackType
+from typing import Final, Self
 
 from tom.cli.client import Line
 from tom.cli.follow import CaughtUp, Ended, Follower, Happening, Missing, Refused
@@ -22,13 +22,44 @@ class Interrupted(Exception):
     """The person wants to leave while something is going on."""
 
 
+class Presses:
+    """Ctrl+C, counted instead of thrown into whatever is going on, for as long as the ``with`` block lasts."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command is at its end: one press too many must not spoil it
+
+    @contextmanager
+    def thrown(self) -> Generator[None]:
+        """In this block a press is a `KeyboardInterrupt`, as a prompt expects it; afterwards none has been counted."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, self._press)
+            self.count = 0
+
+    def _press(self, _signal: int, _frame: FrameType | None) -> None:
+        self.count += 1
+
+
 class Talk:
     """One conversation at a time."""
 
-    def __init__(self, line: Line, show: Show) -> None:
+    def __init__(self, line: Line, show: Show, presses: Presses) -> None:
         """Speak over ``line``, which is open; tell ``show`` what happens. ``exists``: the conversation is stored."""
         self._line = line
         self._show = show
+        self._presses = presses
         self._opened = line.opened
         self._unstored: dict[str, str] = {}
         self._resuming = ""
@@ -92,20 +123,19 @@ class Talk:
 
     def follow(self, ended: Callable[[Happening], bool]) -> Happening:
         """Hear until something ends the wait. Ctrl+C stops the run; the second one raises `Interrupted`."""
-        with _interrupts() as pressed:
-            announced = stopped = False
-            while True:
-                for happening in self.hear() or ():
-                    if ended(happening):
-                        return happening
-                if pressed() > 1:
-                    raise Interrupted
-                if pressed() and not announced:
-                    announced = True
-                    self._show.notice("Stopping. Ctrl+C again leaves.")
-                if announced and not stopped and self.follower.active:
-                    stopped = True
-                    self.stop()
+        announced = stopped = False
+        while True:
+            for happening in self.hear() or ():
+                if ended(happening):
+                    return happening
+            if self._presses.count > 1:
+                raise Interrupted
+            if self._presses.count and not announced:
+                announced = True
+                self._show.notice("Stopping. Ctrl+C again leaves.")
+            if announced and not stopped and self.follower.active:
+                stopped = True
+                self.stop()
 
     def answer(self, request_id: str) -> Ended | Refused:
         """Follow until the run of a message has ended, or the message is refused. Raises `Interrupted`."""
@@ -188,19 +218,3 @@ class Talk:
             "streaming": True,
         }
         self._line.send("chat", payload, request_id)
-
-
-@contextmanager
-def _interrupts() -> Generator[Callable[[], int]]:
-    """Count Ctrl+C instead of being thrown out of whatever is going on."""
-    count = 0
-
-    def press(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: count
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -9,7 +9,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,7 @@ from tom.conversation.tool import ToolClass
 from tom.conversation.usage import Usage
 from tom.gateway import page as tom_page
 
+WAIT_SECONDS = 10.0
 PASSWORD = "correct horse"  # noqa: S105 - of somebody who exists only in tests
 
 
@@ -83,6 +84,24 @@ class PlayedDoor:
     def listens(self, cid: str) -> bool:
         """Whether any socket follows the conversation."""
         return any(cid in topics for topics in self.sockets.values())
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Wait until ``condition`` holds. Raises TimeoutError after ten seconds."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError("it did not happen")
+            time.sleep(0.005)
+
+    def wait_for_reader(self, cid: str) -> None:
+        """Wait until somebody follows the conversation. Raises TimeoutError."""
+        self.wait(lambda: self.listens(cid))
+
+    def wait_for_message(self) -> tuple[str, str]:
+        """The conversation and run of the newest message, once its sender follows it. Raises TimeoutError."""
+        self.wait(lambda: any(self.listens(cid) for cid in self.events))
+        cid = next(cid for cid in self.events if self.listens(cid))
+        return cid, next(event.run_id for event in reversed(self.events[cid]) if event.type == "message.received")
 
     # --- stories -------------------------------------------------------------------------------------------------
 
