@@ -201,6 +201,8 @@ class Gateway:
     async def _drain(self, parts: _Parts) -> None:
         parts.health.ready = False
         parts.app.stopping = parts.sockets.stopping = True
+        # Agents end before the way to them is cut: a run that ends within its time is still told to its reader.
+        await parts.pool.drain()
         async with asyncio.TaskGroup() as group:
             for server in parts.servers:
                 group.create_task(server.stop(_DRAIN_SECONDS))

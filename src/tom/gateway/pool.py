@@ -24,6 +24,8 @@ log = logs.get("pool")
 RETRY_AFTER: Final = 5.0
 _LOOK_EVERY: Final = 1.0
 _STOP_GRACE: Final = 30.0
+_NEWS_SECONDS: Final = 5.0
+_NEWS_EVERY: Final = 0.02
 _WAKE_AT_ONCE: Final = 2
 
 
@@ -89,8 +91,9 @@ class Pool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing = True
-        await self._remember_busy()
+        if not self._closing:
+            self._closing = True
+            await self._remember_busy()
         for task in self._tasks:
             task.cancel()
         await self._group.__aexit__(kind, error, trace)
@@ -113,6 +116,15 @@ class Pool:
             await self._wait_for(place, deadline)
         raise ShuttingDown
 
+    async def ended(self, user: str) -> bool:
+        """Whether the user's agent, which nobody can reach, has ended; waits a little for the news of it."""
+        deadline = self._clock.monotonic() + _NEWS_SECONDS
+        while not await self.look(user):
+            if self._clock.monotonic() >= deadline:
+                return False
+            await self._clock.sleep(_NEWS_EVERY)
+        return True
+
     async def look(self, user: str) -> bool:
         """See at once whether the user's agent has ended: a request has just failed."""
         place = self._places.get(user)
@@ -128,6 +140,23 @@ class Pool:
             if place.handle and not place.work:
                 self._begin(place, self._stop(place))
         self._awake.forget(user)
+
+    async def drain(self) -> None:
+        """Give no agent out any more, tell all to stop and wait until they have: their runs and sockets end first.
+
+        Agents that had unfinished runs stay marked and are woken at the next start.
+        """
+        self._closing = True
+        await self._remember_busy()
+
+        async def drain_one(place: Place, handle: AgentHandle) -> None:
+            place.handle = None
+            await self._spawner.stop(handle, grace=_STOP_GRACE)
+
+        async with asyncio.TaskGroup() as group:
+            for place in self._places.values():
+                if place.handle and not place.work:
+                    group.create_task(drain_one(place, place.handle))
 
     def counts(self) -> dict[str, int]:
         """How many agents run and how many are being started, for health."""

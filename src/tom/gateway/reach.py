@@ -14,7 +14,8 @@ log = logs.get("proxy")
 async def reach[T](pool: Pool, user: str, connect: Callable[[AgentHandle], Awaitable[T]]) -> tuple[Lease, T]:
     """Take the user's agent and connect to it; the caller releases the lease.
 
-    When nobody listens the agent has just ended: its restart is waited for, once, since nothing was sent. Raises
+    When nobody listens the agent has just ended, even if its parent has not said so yet: its restart is waited for,
+    once, since nothing was sent. Raises
     `AgentUnavailable`, and what ``connect`` raises besides `NotReachable`.
     """
     for last in (False, True):
@@ -23,8 +24,7 @@ async def reach[T](pool: Pool, user: str, connect: Callable[[AgentHandle], Await
             return lease, await connect(lease.handle)
         except NotReachable as error:
             lease.release()
-            gone = await pool.look(user)
-            if last or not gone:
+            if last or not await pool.ended(user):
                 log.warning(f"⚠️ Agent of '{user}' cannot be reached: {error}", event="agent_unreachable")
                 raise AgentUnavailable(user) from error
         except BaseException:

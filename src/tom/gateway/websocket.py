@@ -76,23 +76,33 @@ class SocketDoor:
         return principal.login
 
     async def _connect(self, client: ClientSide, request: Request, login: Login) -> None:
+        """Connect, a second time when the agent died before it answered: an upgrade has no effect until it did."""
         user = login.user
         headers = inwards(request.scope["headers"], request.headers) + handshake(request.scope["headers"])
         headers += link_headers(user, self._secret_of(user), request.request_id)
-        lease, agent = await reach(self._pool, user, _open_agent_side)
+        head = render_head("GET", target_of(request), headers, length=None)
+        try:
+            await self._upgrade(client, request, login, head)
+        except (LinkError, TimeoutError) as error:
+            log.warning(f"⚠️ Agent of '{user}' did not open a socket: {error}", event="agent_failed")
+            if not await self._pool.ended(user):
+                raise AgentBroken(user) from error
+            try:
+                await self._upgrade(client, request, login, head)
+            except (LinkError, TimeoutError) as again:
+                raise AgentBroken(user) from again
+
+    async def _upgrade(self, client: ClientSide, request: Request, login: Login, head: bytes) -> None:
+        lease, agent = await reach(self._pool, login.user, _open_agent_side)
         standard = self._standard_headers(request.request_id)
         try:
-            agent.transport.write(render_head("GET", target_of(request), headers, length=None))
+            agent.transport.write(head)
             async with asyncio.timeout(_HANDSHAKE_SECONDS):
                 await agent.answered
             if agent.switched:
                 client.relay(agent, lease, login, standard)
                 return
             client.refuse(await agent.refusal(), standard)
-        except (LinkError, TimeoutError) as error:
-            await self._pool.look(user)
-            log.warning(f"⚠️ Agent of '{user}' did not open a socket: {error}", event="agent_failed")
-            raise AgentBroken(user) from error
         finally:
             if client.agent is not agent:
                 agent.transport.abort()
