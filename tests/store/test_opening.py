@@ -1,5 +1,8 @@
 """Which store the settings ask for, and what becomes of an earlier file."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tom.config.agent import PersistenceSettings
@@ -74,8 +77,5 @@ async def test_a_path_may_be_absolute(tmp_path, clock):
 
 def test_reading_the_seam_needs_no_database():
     """`tom.store.eventstore` is imported where no SQLite is; see tests/house/test_imports.py."""
-    import subprocess
-    import sys
-
     program = "import tom.store.eventstore, sys; sys.exit('apsw' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

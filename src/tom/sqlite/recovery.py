@@ -2,8 +2,8 @@
 
 - A failed fsync ends the process: what the disk was given may be gone, and asking again would answer "done".
 - A full disk, a lock that is not released, a damaged file: the write is refused, reading goes on, the next is tried.
-- Any other I/O error: the file is opened anew, three times (at once, after 1 s, after 2 s), and the writes are tried
-  again at most twice. Then they are refused, and until the file works again later ones are tried once only.
+- Any other I/O error: the file is opened anew, in up to three tries (at once, after 1 s, after 2 s more), and the
+  writes are tried again at most twice. Then they are refused; until the file works again, later ones get one try.
 """
 
 import asyncio
@@ -86,11 +86,11 @@ class Recovery:
         log.warning("⚠️ Writing failed; opening the file again", event="storage_lost", file=self.name, error=error)
         repetitions = 0
         for attempt in range(1 if self._broken else REOPEN_TRIES):
+            if repetitions == MOST_REPETITIONS:
+                break
             self._wait(attempt)
             try:
                 reopen()
-                if repetitions == MOST_REPETITIONS:
-                    break
                 repetitions += 1
                 results = work()
             except Exception as failed:  # noqa: BLE001 - whoever asked is told
