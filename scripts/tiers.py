@@ -24,6 +24,7 @@ TAIL_LINES = 60
 STOP_SECONDS = 20
 KERNEL = ("tests/conversation", "tests/policy", "tests/store", "tests/contracts")
 COVERED = "src/tom/conversation/*,src/tom/policy/*,src/tom/store/*"
+PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile")
 QUICK = "not slow and not trust and not browser and not services"
 
 
@@ -87,7 +88,7 @@ def tiers(*, fast: bool, trust: bool) -> list[Tier]:
     chosen = [
         Tier("check", checks(), 300),
         Tier("kernel", covered("kernel", QUICK), 300),
-        Tier("fast", (tests("fast", QUICK, *elsewhere),), 600),
+        Tier("fast", (tests("fast", QUICK, *PARALLEL, *elsewhere),), 600),
     ]
     if fast:
         return chosen
