@@ -82,23 +82,28 @@ async def test_a_service_that_ends_at_its_start_gives_its_last_words(quick):
     assert reason == "it ended with status 3: Traceback: no *** found"
 
 
-async def test_stop_takes_grandchildren_along(alive, until):
-    child = await Child.start(program("leaves_children"), GRACE)
+async def with_a_grandchild(grace):
+    child = await Child.start(program("leaves_children"), grace)
     await child.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"child"}}\n')
-    grandchild = int(json.loads(await child.receive())["result"]["content"][0]["text"])
+    return child, int(json.loads(await child.receive())["result"]["content"][0]["text"])
+
+
+async def test_stop_takes_grandchildren_along(alive):
+    child, grandchild = await with_a_grandchild(GRACE)
     assert alive(grandchild)
     await child.stop()
     assert not alive(grandchild)
     assert not alive(child.pid)
 
 
-async def test_a_service_that_ignores_everything_is_killed_in_time(alive):
-    child = await Child.start(program("stays"), GRACE)
+async def test_a_service_that_ignores_everything_is_asked_then_killed_in_time(alive, tmp_path):
+    child = await Child.start(program("stays", str(tmp_path / "asked")), GRACE)
     await child.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n')
     await child.receive()  # so it has installed its signal's disposition
     started = time.monotonic()
     await child.stop()
     assert GRACE.kill <= time.monotonic() - started + 0.05 < GRACE.kill + 2
+    assert (tmp_path / "asked").exists()
     assert not alive(child.pid)
 
 
@@ -111,12 +116,12 @@ async def test_a_service_that_ends_with_its_input_is_not_waited_for(alive):
 
 
 async def test_a_cancelled_stop_still_kills(alive, until):
-    child = await Child.start(program("stays"), Grace(terminate=60, kill=120))
+    child, grandchild = await with_a_grandchild(Grace(terminate=60, kill=120))
     async with asyncio.TaskGroup() as group:
         stopping = group.create_task(child.stop())
         await asyncio.sleep(0)
         stopping.cancel()
-    await until(lambda: not alive(child.pid))
+    await until(lambda: not alive(child.pid) and not alive(grandchild))
 
 
 async def test_an_agent_that_is_cancelled_leaves_nothing(quick, alive, children):
@@ -189,8 +194,9 @@ async def test_a_child_that_does_not_read_holds_its_writer_and_not_its_cancellat
                     await child.send(b"x" * 100_000)
         started = time.monotonic()
         for _ in range(100):
-            await child.send(b"y" * 1000, urgent=True)
+            await child.send(b"y" * 100_000, urgent=True)
         assert time.monotonic() - started < 1
+        assert child._stdin.get_write_buffer_size() < 5_000_000
     finally:
         await child.stop()
 

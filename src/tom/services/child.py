@@ -32,6 +32,7 @@ _BEFORE_EXIT = 0.05
 """Seconds that the exit status may come after the pipes have closed: it says more than that they have."""
 
 _POLL = 0.01
+_KILL_TAKES = 1.0
 _PIPES_CLOSE = 1.0
 
 
@@ -142,31 +143,25 @@ class Child(asyncio.SubprocessProtocol):
         self._read_on(wanted=True)
         try:
             self._stdin.close()
-            await self._end_group()
+            await self._leave_time_to_end()
         finally:
             if self._group_lives():
                 self._signal(signal.SIGKILL)
             self._transport.close()
+        await self._group_gone(_KILL_TAKES)
         await self._within(_PIPES_CLOSE, self._lost)
 
-    async def _end_group(self) -> None:
+    async def _leave_time_to_end(self) -> None:
         await self._within(self._grace.terminate, self._exited)
-        if not self._group_lives():
-            return
-        self._signal(signal.SIGTERM)
-        rest = max(0.0, self._grace.kill - self._grace.terminate)
-        if not await self._group_gone(rest):
-            self._signal(signal.SIGKILL)
-            await self._group_gone(1.0)
+        if self._group_lives():
+            self._signal(signal.SIGTERM)
+            await self._group_gone(max(0.0, self._grace.kill - self._grace.terminate))
 
-    async def _group_gone(self, seconds: float) -> bool:
-        """Poll, for nobody tells when the last member of a group ends."""
+    async def _group_gone(self, seconds: float) -> None:
+        """Poll, at most ``seconds``, for nobody tells when the last member of a group ends."""
         deadline = self._loop.time() + seconds
-        while self._group_lives():
-            if self._loop.time() > deadline:
-                return False
+        while self._group_lives() and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
-        return True
 
     def _group_lives(self) -> bool:
         if not self._exited.is_set():

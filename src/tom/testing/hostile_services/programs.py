@@ -250,10 +250,15 @@ def leaves_children() -> None:
 
 
 def stays() -> None:
-    """Ignores the end of its input and SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Ignores the end of its input, and SIGTERM too, of which it makes a file where the argument says."""
+
+    def asked(*_: object) -> None:
+        os.close(os.open(sys.argv[2], os.O_CREAT))
+
+    signal.signal(signal.SIGTERM, asked)
     Service([tool("pid")], lambda _name, _arguments: said(str(os.getpid()))).run()
-    time.sleep(600)
+    while True:
+        time.sleep(600)
 
 
 def slow_start() -> None:
