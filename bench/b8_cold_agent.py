@@ -11,11 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import Result, finish, median, options, percentile
-from tom.gateway.controlclient import ask_gateway
+from measure import Result, cpu_seconds, finish, median, options, percentile, tree_of
 from tom.testing.house import House, Person
 
 IDLE_SECONDS = 2
+QUIET_SECONDS = 1.5
+GATEWAY_AND_PARENT = 2
 MUST_MS = 60.0
 AIM_MS = 12.0
 EXEC = "import mcp, mcp.client.stdio, mcp.client.streamable_http, tom.agent.bootstrap, uvloop, uvicorn"
@@ -30,13 +31,12 @@ async def measure(people: int, rounds: int) -> Result:
         house = House(Path(folder) / "data", settings=settings, people=names)
         await house.start()
         try:
-            await until_idle(house)
-            await asyncio.sleep(3.0)  # the warm parent imports the rest when it is idle
+            await until_quiet(house)
             for number in range(rounds + 1):
                 for name in names:
                     await one_turn(house, name, figures, first=number == 0)
                 figures["exec with MCP"].append(await exec_milliseconds())
-                await until_idle(house)
+                await until_alone(house)
         finally:
             await house.stop()
     return table(figures)
@@ -61,11 +61,20 @@ async def milliseconds(person: Person) -> float:
     return elapsed
 
 
-async def until_idle(house: House) -> None:
-    """Wait until the house has stopped every agent."""
+async def until_alone(house: House) -> None:
+    """Wait until no agent's process is left: an agent that is still stopping would be waited for."""
     async with asyncio.timeout(60):
-        while (await ask_gateway(house.directory, "GET", "/agents"))[1]["agents"]:
+        while len(tree_of(house.process.pid)) > GATEWAY_AND_PARENT:
             await asyncio.sleep(0.05)
+
+
+async def until_quiet(house: House) -> None:
+    """Wait until the warm parent has prepared all it can, which it does while nothing is asked."""
+    async with asyncio.timeout(120):
+        before = -1.0
+        while (now := cpu_seconds(house.process.pid)) > before:
+            before = now
+            await asyncio.sleep(QUIET_SECONDS)
 
 
 async def exec_milliseconds() -> float:

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+from b8_cold_agent import until_quiet
 from measure import Result, finish, median, options, pss_mib, tree_of
 from tom.gateway.controlclient import ask_gateway
 from tom.testing.house import House
@@ -23,7 +24,7 @@ async def measure(agents: int) -> Result:
         house = House(Path(folder) / "data", settings=settings, people=names)
         await house.start()
         try:
-            await asyncio.sleep(3.0)  # the warm parent imports the rest when it is idle
+            await until_quiet(house)
             alone = pss_mib(house.process.pid)
             await everybody_speaks(house, names)
             running = (await ask_gateway(house.directory, "GET", "/agents"))[1]["agents"]
