@@ -67,6 +67,11 @@ async def test_many_and_strange_cookies_are_nobody(door):
             assert answer.status == 401
 
 
+async def test_a_header_without_end_is_cut_off_at_its_limit(door):
+    async with asyncio.timeout(10):
+        assert status_of(await door.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 80_000)) == 431
+
+
 async def test_a_head_that_does_not_end_is_cut(door, monkeypatch):
     monkeypatch.setattr("tom.gateway.serving.HEAD_SECONDS", 0.2)
     for beginning in (b"", b"GET / HTTP/1.1\r\nHost: local"):

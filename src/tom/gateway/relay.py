@@ -154,14 +154,8 @@ class ClientSide(asyncio.Protocol):
     # --- ending ---------------------------------------------------------------------------------------------------
 
     def agent_gone(self) -> None:
-        """The agent's side has ended: by a close frame that the client has got, or by its death."""
-        agent = self.agent
-        if self.ending or agent is None:
-            return
-        if agent.track.closed:
-            self._say_goodbye(b"")
-        else:
-            self.end(RESTART, "Agent restarting")
+        """The agent's side has ended: after a close frame of its own, which stands, or by its death."""
+        self.end(RESTART, "Agent restarting")
 
     def end(self, code: int, reason: str) -> None:
         """Close the socket with a code, between two frames if that is possible, and leave the agent."""
