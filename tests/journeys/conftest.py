@@ -70,6 +70,17 @@ class Ledger:
         path = self.directory / name
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
+    def processes(self):
+        """The pids of services that work on this directory."""
+        found = set()
+        for process in Path("/proc").iterdir():
+            try:
+                if process.name.isdigit() and str(self.directory).encode() in (process / "cmdline").read_bytes():
+                    found.add(int(process.name))
+            except OSError:
+                continue
+        return found
+
     @property
     def effects(self):
         return self.lines("effects.jsonl")

@@ -175,3 +175,17 @@ async def test_a_graceful_stop_lets_a_short_run_end_and_loses_nothing(open_house
     async with house.person("alice") as alice:
         page = await alice.get(f"/sessions/{conversation}/events")
     assert page["events"][-1]["type"] == "run.completed"
+
+
+async def test_a_killed_agent_leaves_no_process_of_its_services_behind(open_house, llm, ledger, until):
+    llm.reply(WRITE, Script.text("ok"))
+    ledger.hold("hold-before")
+    house = await open_house(ledger.service)
+    async with house.person("alice") as alice, alice.chat() as chat:
+        await begin(alice, chat, "write")
+        await until(lambda: ledger.held)
+        before = ledger.processes()
+        assert len(before) == 1
+        await house.kill_agent("alice")
+        await until(lambda: not before & ledger.processes(), what="the service of the killed agent to end")
+    ledger.release("hold-before")

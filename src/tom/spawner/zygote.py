@@ -19,6 +19,7 @@ from typing import Any
 
 from tom.spawner import cell, wire
 from tom.spawner.immortal import Immortality
+from tom.spawner.orphans import Orphans
 
 DRAIN_SECONDS = 32.0
 IDLE_BEFORE_LATER_SECONDS = 0.5
@@ -33,6 +34,7 @@ class Zygote:
         """Serve ``channel``; nothing happens before `run`."""
         self._channel = channel
         self._children: set[int] = set()
+        self._orphans = Orphans()
         self._later: list[str] = []
         self._immortality: Immortality | None = None
         self._preparing = True
@@ -49,8 +51,8 @@ class Zygote:
         poller.register(self._woken, select.POLLIN)
         pause = IDLE_BEFORE_LATER_SECONDS * 1000
         while not self._stopping:
-            ready = {descriptor for descriptor, _ in poller.poll(pause if self._preparing else None)}
-            if self._woken in ready:
+            ready = {descriptor for descriptor, _ in poller.poll(self._patience(pause))}
+            if self._woken in ready or not ready:
                 self._reap()
             if self._channel.fileno() in ready:
                 self._serve_one()
@@ -60,6 +62,12 @@ class Zygote:
                 pause = _PAUSE_MILLISECONDS
         self._drain()
         return 0
+
+    def _patience(self, pause: float) -> float | None:
+        """Milliseconds to wait for something to happen; None: as long as it takes."""
+        orphans = self._orphans.wait(time.monotonic())
+        waits = ([pause] if self._preparing else []) + ([] if orphans is None else [orphans * 1000 + 1])
+        return min(waits, default=None)
 
     def _listen_to_signals(self) -> None:
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
@@ -147,12 +155,13 @@ class Zygote:
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._woken, 4096)
-        while self._children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            self._children.discard(pid)
-            self._send({"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                if pid in self._children:
+                    self._children.discard(pid)
+                    self._send({"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+        self._orphans.look(self._children, time.monotonic())
 
     def _send(self, packet: dict[str, Any], *descriptors: int) -> None:
         try:
@@ -168,6 +177,8 @@ class Zygote:
             select.select([self._woken], [], [], left)
             self._reap()
         self._signal_all(signal.SIGKILL)
+        self._orphans.look(self._children, time.monotonic())
+        self._orphans.kill_all()
 
     def _signal_all(self, number: signal.Signals) -> None:
         for pid in self._children:
