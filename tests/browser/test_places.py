@@ -74,6 +74,8 @@ def test_persian_reads_from_the_right_and_code_from_the_left(door, open_page):
     assert page.locator(".prose").last.locator("li").evaluate(direction) == "rtl"
     assert page.locator(".prose").last.locator("code").evaluate(direction) == "ltr"
     assert page.locator(".prose").last.locator("p").last.evaluate(direction) == "ltr"
+    height = "e => parseFloat(getComputedStyle(e).lineHeight) / parseFloat(getComputedStyle(e).fontSize)"
+    assert page.locator(".prose p").first.evaluate(height) >= 1.8
 
 
 def test_landmarks_and_names_are_there_for_those_who_do_not_see(door, open_page):
