@@ -62,8 +62,17 @@ def test_an_event_of_an_older_version_is_lifted_step_by_step_to_the_current_shap
         ("model.replied", 1): lambda value: value | {"extra": {"text": value["extra"]["words"], "v": 2}},
         ("model.replied", 2): lambda value: value | {"content": value["extra"]["text"], "extra": {"v": 3}},
     }
-    lifted = codec.from_json(old, upcasts)
-    assert (lifted.content, lifted.extra) == ("hi", {"v": 3})
+    row = codec.encode_row(Event(conversation_id="c", type="model.replied", extra={"words": "hi"}))
+    for lifted in (codec.from_json(old, upcasts), codec.decode_row(row, upcasts)):
+        assert (lifted.content, lifted.extra) == ("hi", {"v": 3})
+
+
+@pytest.mark.parametrize(
+    "value", [{}, {"type": "x"}, codec.to_json(Event(conversation_id="c", type="x")) | {"usage": [1]}]
+)
+def test_json_that_tom_did_not_render_is_refused_by_name(value):
+    with pytest.raises(codec.CodecError, match="cannot be read"):
+        codec.from_json(value)
 
 
 @pytest.mark.parametrize(

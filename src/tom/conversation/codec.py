@@ -53,11 +53,16 @@ def encode_row(event: Event) -> Row:
 def decode_row(row: Row, upcasts: Mapping[tuple[str, int], Upcast] = UPCASTS) -> Event:
     """Read a row. Raises `CodecError` when it is not one that Tom wrote."""
     try:
-        value: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
-        for column in ("tool_calls", "usage", "extra"):
-            value[column] = json.loads(value[column]) if value[column] is not None else None
-    except ValueError as error:
-        message = f"a stored event cannot be read: {error}"
+        *plain, extra, token_count, request_id = row
+        calls, usage = plain[7], plain[10]
+        plain[7] = _load(calls) if calls is not None else None
+        plain[10] = _load(usage) if usage is not None else None
+        values: tuple[Any, ...] = (*plain, _load(extra) if extra is not None else None, token_count, request_id)
+        if not upcasts:
+            return _build(*values)
+        value: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        message = f"a stored event cannot be read: {error!r}"
         raise CodecError(message) from error
     return from_json(value, upcasts)
 
@@ -91,32 +96,48 @@ def from_json(value: Mapping[str, Any], upcasts: Mapping[tuple[str, int], Upcast
         current = lift(current)
         version += 1
     try:
-        return _build(current)
+        return _build(*(current[column] for column in COLUMNS))
     except (KeyError, TypeError, AttributeError) as error:
         message = f"a stored event cannot be read: {error!r}"
         raise CodecError(message) from error
 
 
-def _build(value: Mapping[str, Any]) -> Event:
-    usage = value["usage"]
+def _build(
+    event_id: str,
+    conversation_id: str,
+    seq: int,
+    timestamp: str,
+    event_type: str,
+    role: str | None,
+    content: str | None,
+    tool_calls: Any,
+    tool_call_id: str | None,
+    model: str | None,
+    usage: Any,
+    extra: Any,
+    token_count: int | None,
+    request_id: str | None,
+) -> Event:
+    """An event from the values of its columns, JSON decoded."""
     return Event(
-        id=value["id"],
-        conversation_id=value["conversation_id"],
-        seq=value["seq"],
-        timestamp=value["timestamp"],
-        type=value["type"],
-        role=value["role"],
-        content=value["content"],
+        id=event_id,
+        conversation_id=conversation_id,
+        seq=seq,
+        timestamp=timestamp,
+        type=event_type,
+        role=role,
+        content=content,
         tool_calls=tuple(
-            ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"])
-            for call in value["tool_calls"] or ()
-        ),
-        tool_call_id=value["tool_call_id"],
-        model=value["model"],
+            ToolCall(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in tool_calls
+        )
+        if tool_calls
+        else (),
+        tool_call_id=tool_call_id,
+        model=model,
         usage=Usage(usage["prompt_tokens"], usage["completion_tokens"], usage["estimated"]) if usage else None,
-        extra=value["extra"] or {},
-        token_count=value["token_count"] or 0,
-        request_id=value["request_id"],
+        extra=extra or {},
+        token_count=token_count or 0,
+        request_id=request_id,
     )
 
 
@@ -126,3 +147,5 @@ def _call_json(call: ToolCall) -> dict[str, Any]:
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """One encoder for all: making one costs more than most values."""
+
+_load = json.JSONDecoder().decode
