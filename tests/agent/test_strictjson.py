@@ -52,10 +52,10 @@ def test_reading_takes_linear_time(piece):
         text = piece * size
         best = 1e9
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             with pytest.raises((ValueError, RecursionError)):
                 parse_json(text)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     assert taken(200_000) <= max(taken(20_000) * 25, 0.05)

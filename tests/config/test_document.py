@@ -49,9 +49,10 @@ def test_what_is_sent_is_what_arrives(full):
 def test_reading_takes_less_than_two_milliseconds(full):
     document = encode_agent(full)
     decode_agent(document)
-    started = time.perf_counter()
-    decode_agent(document)
-    assert time.perf_counter() - started < 0.002
+    started = time.process_time()
+    for _ in range(20):
+        decode_agent(document)
+    assert time.process_time() - started < 20 * 0.002
 
 
 def test_more_than_a_mebibyte_is_not_sent(full):

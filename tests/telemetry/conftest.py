@@ -1,6 +1,7 @@
 """A place where log lines arrive."""
 
 import io
+import logging
 
 import pytest
 
@@ -28,6 +29,12 @@ def configured(arrived, monkeypatch):
     """Configures logs and answers where they arrive."""
 
     def put(*, user="system", threaded=True, **settings) -> Arrived:
+        # A server or a service that ran in this process before has set these for good.
+        for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "mcp", "mcp.client", "mcp.server", "asyncio"):
+            monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+            monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+            monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+            logging.getLogger(name).manager._clear_cache()
         monkeypatch.setattr("sys.stderr", arrived)
         logs.configure(LogSettings(**settings), user=user, threaded=threaded)
         return arrived

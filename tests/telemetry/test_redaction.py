@@ -61,9 +61,9 @@ def test_numbers_stay_numbers(configured):
 @pytest.mark.parametrize("text", ["a=" * 20_000, "sk-" * 20_000, "://" * 20_000, "eyJ." * 15_000, "tom_a" * 12_000])
 def test_redacting_takes_time_in_proportion(text):
     def seconds(sample):
-        started = time.perf_counter()
+        started = time.process_time()
         redact(sample)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     short = max(min(seconds(text[: len(text) // 10]) for _ in range(3)), 0.0002)
     assert min(seconds(text) for _ in range(3)) < 30 * short

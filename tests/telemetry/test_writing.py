@@ -230,7 +230,7 @@ def test_an_outlet_that_fails_ends_nothing(configured, monkeypatch):
 
 
 def test_importing_costs_little():
-    script = "import time; t = time.perf_counter(); import tom.telemetry.logs; print(time.perf_counter() - t)"
+    script = "import time; t = time.process_time(); import tom.telemetry.logs; print(time.process_time() - t)"
     best = min(
         float(
             subprocess.run(
@@ -246,8 +246,8 @@ def test_logging_costs_little(configured, monkeypatch):
     configured()
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         monkeypatch.setattr("sys.stderr", nowhere)
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(2000):
             log.info("📤 answered", event="request_completed", status_code=200, duration_ms=1.5)
-        assert (time.perf_counter() - started) / 2000 < 0.0005  # 0.00001 on an idle machine
+        assert (time.process_time() - started) / 2000 < 0.0005  # 0.00001 on an idle machine
         assert logs.flush(10)
