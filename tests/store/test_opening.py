@@ -10,7 +10,7 @@ from tom.errors import StoreInUse
 from tom.store import open_store
 from tom.store.memory import MemoryEventStore
 from tom.store.sqlite import SqliteEventStore
-from tom.testing.store_contract import asked, opened
+from tom.testing.store_events import asked, opened
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import pytest
 from tom.conversation.event import Event
 from tom.store.eventstore import RunFilter
 from tom.store.sqlite import SqliteEventStore
-from tom.testing.store_contract import asked, completed, opened, replied, started
+from tom.testing.store_events import asked, completed, opened, replied, started
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from tom.store import appending
 from tom.store.eventstore import DuplicateRequest, RunFilter
 from tom.store.queries import load_queries
 from tom.testing.faulty_disk import FAILED_SYNC, FaultyDisk
-from tom.testing.store_contract import (
+from tom.testing.store_events import (
     asked,
     called,
     completed,

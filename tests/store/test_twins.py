@@ -15,7 +15,7 @@ from tom.errors import Superseded
 from tom.store.eventstore import DuplicateRequest, RunFilter
 from tom.store.memory import MemoryEventStore
 from tom.store.sqlite import SqliteEventStore
-from tom.testing import store_contract as make
+from tom.testing import store_events as make
 from tom.testing.manual_clock import ManualClock
 
 MEMORY_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None

@@ -29,6 +29,7 @@ _STATE_AFTER = {
 _TAKES_LEASE = frozenset({EventType.RUN_STARTED, EventType.RUN_RESUMED})
 _ENDS_QUEUED = frozenset({EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 _USED = frozenset({EventType.CONVERSATION_OPENED, EventType.MESSAGE_RECEIVED, EventType.RUN_RETRIED})
+_ABOUT_CALLS = frozenset({EventType.TOOL_CALLED, EventType.TOOL_RETURNED, EventType.TOOL_UNRESOLVED})
 _COSTS = frozenset({EventType.MODEL_REPLIED, EventType.MODEL_FAILED})
 
 
@@ -140,24 +141,16 @@ def run_changed(event: Event) -> RunChanged | None:
 
 def effect_changed(event: Event) -> EffectIntended | EffectEnded | None:
     """What an event says about a tool call."""
-    if event.type == EventType.TOOL_CALLED:
-        return EffectIntended(
-            event.run_id,
-            event.turn,
-            event.tool_call_id or "",
-            event.extra.get("service", ""),
-            event.extra.get("tool", ""),
-            event.extra.get("digest", ""),
-            event.extra.get("key"),
-            event.extra.get("class", ""),
-        )
-    if event.type == EventType.TOOL_RETURNED:
-        state = "failed" if event.extra.get("is_error") else "done"
-    elif event.type == EventType.TOOL_UNRESOLVED:
-        state = "unknown"
-    else:
+    if event.type not in _ABOUT_CALLS:
         return None
-    return EffectEnded(event.run_id, event.turn, event.tool_call_id or "", state, event.seq)
+    call = (event.run_id, event.turn, event.tool_call_id or "")
+    extra = event.extra
+    if event.type == EventType.TOOL_CALLED:
+        service, tool, digest = extra.get("service", ""), extra.get("tool", ""), extra.get("digest", "")
+        return EffectIntended(*call, service, tool, digest, extra.get("key"), extra.get("class", ""))
+    if event.type == EventType.TOOL_UNRESOLVED:
+        return EffectEnded(*call, "unknown", event.seq)
+    return EffectEnded(*call, "failed" if extra.get("is_error") else "done", event.seq)
 
 
 def conversation_changed(events: Sequence[Event]) -> ConversationChanged:
