@@ -5,8 +5,8 @@ import io
 import json
 import time
 
-import aiohttp
 import pytest
+from websockets.exceptions import InvalidStatus
 from yarl import URL
 
 pytestmark = pytest.mark.anyio
@@ -321,17 +321,30 @@ async def test_health_tells_the_certificate_and_the_agents(door):
         assert "alice" not in json.dumps(body)
 
 
-async def test_a_stopping_gateway_takes_no_new_work(door):
+async def test_a_stopping_gateway_finishes_what_it_answers_and_takes_nothing_new(door, until):
     alice = await door.person("alice")
     asking = asyncio.ensure_future(alice.post("/process", json={"request": "wait"}))
-    while not (door.agents.by_user.get("alice") and door.agents.by_user["alice"].seen):
-        await asyncio.sleep(0.01)
+    await until(lambda: door.agents.by_user.get("alice") and door.agents.by_user["alice"].seen)
     door.gateway.stop()
+
+    async def is_stopping():
+        async with alice.get("/health/ready") as answer:
+            return answer.status == 503 and not (await answer.json())["ready"]
+
+    await until(is_stopping)
+    async with alice.get("/tasks") as answer:
+        assert answer.status == 503
+        assert "restarting" in (await answer.json())["message"]
+        assert int(answer.headers["Retry-After"]) >= 1
+    with pytest.raises(InvalidStatus) as refused:
+        async with door.socket(alice.cookie):
+            pass
+    assert refused.value.response.status_code == 503
+    assert b'"code":"shutting_down"' in refused.value.response.body
     door.agents.by_user["alice"].release.set()
     answer = await asking
-    assert answer.status == 200, "what was being answered is finished"
-    with pytest.raises(aiohttp.ClientError):
-        await door.stranger().get("/health")
+    assert answer.status == 200
+    answer.release()
 
 
 async def test_the_page_and_its_files_are_served_with_their_access(door):
