@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tom.testing.played_door import PlayedDoor, played_door
+
+WAIT_MS = 15_000
+expect.set_options(timeout=WAIT_MS)
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
@@ -51,7 +54,7 @@ def open_device(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(WAIT_MS)
         own = "/".join(url.split("/")[:3])
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
