@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -229,25 +228,8 @@ def test_an_outlet_that_fails_ends_nothing(configured, monkeypatch):
     assert logs.flush(10)
 
 
-def test_importing_costs_little():
-    script = "import time; t = time.process_time(); import tom.telemetry.logs; print(time.process_time() - t)"
-    best = min(
-        float(
-            subprocess.run(
-                [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-            ).stdout
-        )
-        for _ in range(5)
-    )
-    assert best < 0.06  # 0.015 on an idle machine
-
-
-def test_logging_costs_little(configured, monkeypatch):
-    configured()
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        monkeypatch.setattr("sys.stderr", nowhere)
-        started = time.process_time()
-        for _ in range(2000):
-            log.info("📤 answered", event="request_completed", status_code=200, duration_ms=1.5)
-        assert (time.process_time() - started) / 2000 < 0.0005  # 0.00001 on an idle machine
-        assert logs.flush(10)
+def test_importing_it_brings_nothing_heavy():
+    heavy = {"asyncio", "pydantic", "rich", "typer", "starlette", "aiohttp", "apsw", "mcp", "zoneinfo"}
+    script = "import sys; import tom.telemetry.logs; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert not heavy & set(found.stdout.split())
