@@ -13,7 +13,7 @@ from dataclasses import replace
 from tom.agent import frames
 from tom.agent.feed import Delta
 
-INTERVAL = 0.04
+INTERVAL = 0.05
 PATIENCE = 30.0
 
 type Send = Callable[[str], Awaitable[None]]

@@ -13,6 +13,7 @@ export class Transcript {
     this.notices = make("div", { className: "notices" });
     this.following = true;
     this.drawing = 0;
+    this.lastTop = 0;
     this.clear();
     scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     latest.addEventListener("click", () => this.follow());
@@ -73,6 +74,7 @@ export class Transcript {
   draw() {
     cancelAnimationFrame(this.drawing);
     this.drawing = 0;
+    this.lastTop = 0;
     let ahead = 0;
     for (const [id, run] of this.story?.runs ?? []) {
       if (this.dirty.has(id)) this.view(id).show(run, ahead);
@@ -94,8 +96,11 @@ export class Transcript {
   // --- following the end ---
 
   scrolled() {
-    const left = this.scroller.scrollHeight - this.scroller.clientHeight - this.scroller.scrollTop;
-    this.following = left <= NEAR_END;
+    const top = this.scroller.scrollTop;
+    const left = this.scroller.scrollHeight - this.scroller.clientHeight - top;
+    if (left <= NEAR_END) this.following = true;
+    else if (top < this.lastTop) this.following = false; // the reader went up; text that grows moves nothing
+    this.lastTop = top;
     this.latest.hidden = this.following;
   }
 
