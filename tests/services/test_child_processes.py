@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -11,11 +12,19 @@ import pytest
 
 from tom.config.agent import ServiceEntry
 from tom.config.secret import Secret
-from tom.services.child import Child, Command, Grace
+from tom.services.child import Child, Grace
+from tom.services.command import Command
 from tom.services.unreachable import Unreachable
 from tom.testing.hostile_services import PROGRAM, hostile
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["asyncio", "uvloop"], scope="module")
+def anyio_backend(request):
+    """Event loops differ in how they start and collect children; the agent runs on uvloop."""
+    return ("asyncio", {"use_uvloop": request.param == "uvloop"})
+
 
 GRACE = Grace(terminate=0.3, kill=0.6)
 
@@ -83,7 +92,7 @@ async def test_a_service_that_ends_at_its_start_gives_its_last_words(quick):
 
 
 async def with_a_grandchild(grace):
-    child = await Child.start(program("leaves_children"), grace)
+    child = Child.start(program("leaves_children"), grace)
     await child.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"child"}}\n')
     return child, int(json.loads(await child.receive())["result"]["content"][0]["text"])
 
@@ -97,7 +106,7 @@ async def test_stop_takes_grandchildren_along(alive):
 
 
 async def test_a_service_that_ignores_everything_is_asked_then_killed_in_time(alive, tmp_path):
-    child = await Child.start(program("stays", str(tmp_path / "asked")), GRACE)
+    child = Child.start(program("stays", str(tmp_path / "asked")), GRACE)
     await child.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n')
     await child.receive()  # so it has installed its signal's disposition
     started = time.monotonic()
@@ -108,7 +117,7 @@ async def test_a_service_that_ignores_everything_is_asked_then_killed_in_time(al
 
 
 async def test_a_service_that_ends_with_its_input_is_not_waited_for(alive):
-    child = await Child.start(program("silent"), Grace(terminate=10, kill=20))
+    child = Child.start(program("silent"), Grace(terminate=10, kill=20))
     started = time.monotonic()
     await child.stop()
     assert time.monotonic() - started < 5
@@ -159,19 +168,19 @@ async def test_closing_while_a_service_opens_does_not_wait_for_it(quick, childre
 
 
 async def test_a_line_is_read_whole_however_it_comes():
-    child = await Child.start(program("sample"), GRACE)
+    child = Child.start(program("sample"), GRACE)
     try:
-        child.pipe_data_received(1, b'{"a":')
-        child.pipe_data_received(1, b'1}\n\n{"b":2}\n{"c"')
-        child.pipe_data_received(1, b":3}\r\n")
+        child.heard(b'{"a":')
+        child.heard(b'1}\n\n{"b":2}\n{"c"')
+        child.heard(b":3}\r\n")
         assert [await child.receive() for _ in range(4)] == [b'{"a":1}', b"", b'{"b":2}', b'{"c":3}\r']
     finally:
         await child.stop()
 
 
 async def test_what_was_written_before_the_end_is_read():
-    child = await Child.start(program("sample"), GRACE)
-    child.pipe_data_received(1, b"last\n")
+    child = Child.start(program("sample"), GRACE)
+    child.heard(b"last\n")
     os.kill(child.pid, signal.SIGKILL)
     try:
         assert await child.receive() == b"last"
@@ -184,7 +193,7 @@ async def test_what_was_written_before_the_end_is_read():
 
 
 async def test_a_child_that_does_not_read_holds_its_writer_and_not_its_cancellations():
-    child = await Child.start(program("deaf"), GRACE)
+    child = Child.start(program("deaf"), GRACE)
     try:
         await child.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n')
         await child.receive()
@@ -196,14 +205,30 @@ async def test_a_child_that_does_not_read_holds_its_writer_and_not_its_cancellat
         for _ in range(100):
             await child.send(b"y" * 100_000, urgent=True)
         assert time.monotonic() - started < 1
-        assert child._stdin.get_write_buffer_size() < 5_000_000
+        assert child._stdin.waiting < 5_000_000
     finally:
         await child.stop()
 
 
+async def test_without_descriptors_a_start_fails_and_keeps_none(descriptors):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = descriptors()
+    for spare in range(12):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (held + spare, hard))
+        try:
+            child = Child.start(program("silent"), GRACE)
+        except Unreachable as error:
+            assert "Too many open files" in str(error)
+        else:
+            await child.stop()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert descriptors() == held
+
+
 async def test_starting_a_missing_program_raises():
     with pytest.raises(Unreachable, match="not found in PATH"):
-        await Child.start(Command("nowhere", (), {"PATH": "/bin"}))
+        Child.start(Command("nowhere", (), {"PATH": "/bin"}))
 
 
 @pytest.mark.parametrize("cycles", [40, pytest.param(1000, marks=pytest.mark.slow)])

@@ -20,7 +20,8 @@ from tom import __version__
 from tom.config.agent import ServiceEntry
 from tom.conversation.tool import ToolOutcome
 from tom.services import results
-from tom.services.child import Child, Command, child_environment
+from tom.services.child import Child
+from tom.services.command import Command, child_environment
 from tom.services.http import Overheard, http_streams
 from tom.services.listing import RawTool
 from tom.services.sieve import ORIGINAL
@@ -118,12 +119,12 @@ class Connection:
 
     # --- opening -------------------------------------------------------------------------------------------------
 
-    async def start_child(self, stack: AsyncExitStack, own: Mapping[str, str]) -> None:
+    def start_child(self, stack: AsyncExitStack, own: Mapping[str, str]) -> None:
         """Start the service's process; the stack stops it."""
         entry = self._entry
         given = {name: value.reveal() for name, value in entry.env.items()}
         command = Command(entry.command, entry.args, child_environment(given, own), entry.cwd)
-        self._child = await Child.start(command)
+        self._child = Child.start(command)
         stack.push_async_callback(self._child.stop)
         self._child.on_end = self._on_event
 
@@ -188,13 +189,13 @@ async def open_connection(
 ) -> Connection:
     """Reach the service and agree on a revision; ``stack`` closes what was opened, also when this raises.
 
-    ``own`` is the agent's environment, of which a child gets the few names that `child.INHERITED` lists. Raises
+    ``own`` is the agent's environment, of which a child gets the few names that `command.INHERITED` lists. Raises
     `Unreachable` with the reason.
     """
     connection = Connection(entry, on_event)
     try:
         if entry.command:
-            await connection.start_child(stack, own)
+            connection.start_child(stack, own)
         await connection.shake_hands(stack)
     except Exception as error:  # noqa: BLE001 - every way in which a service can fail to come up
         raise Unreachable(connection.explain(error)) from None
