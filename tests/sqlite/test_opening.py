@@ -261,10 +261,10 @@ async def test_where_a_boot_has_no_name_every_unclean_stop_changes_the_epoch(ope
     assert (await open_database(boot_id="")).epoch != epoch
 
 
-async def test_another_file_in_its_place_has_another_epoch(open_database, path, tmp_path):
+async def test_another_file_in_its_place_has_another_epoch(open_database, path):
     first = await open_database()
     await first.close()
-    twin = tmp_path / "twin.db"
+    twin = path.with_name("twin.db")
     twin.write_bytes(path.read_bytes())
     twin.replace(path)
     assert (await open_database()).epoch != first.epoch

@@ -278,7 +278,7 @@ async def test_a_file_can_be_erased_with_everything_beside_it(open_database, not
     database = await open_database()
     await database.write(note("secret"))
     await database.close(erase=True)
-    assert sorted(entry.name for entry in path.parent.iterdir()) == ["migrations", "notes.db.lock"]
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["notes.db.lock"]
 
 
 def test_a_write_is_made_also_when_the_loop_that_asked_is_gone(path, migrations, note, until, look):

@@ -17,6 +17,7 @@ from tom.testing.faulty_disk import FAILED_SYNC, FaultyDisk
 from tom.testing.store_events import (
     asked,
     called,
+    cancelled,
     completed,
     failed,
     opened,
@@ -187,7 +188,7 @@ async def test_events_that_were_promised_are_synced_and_others_ride_along(open_s
         "model.replied": replied("r1"), "tool.called": called("r1"), "tool.returned": returned("r1"),
         "tool.returned write_own": written, "tool.called read": read, "tool.unresolved": unresolved("r1", "call-2"),
         "run.failed": failed("r1"), "run.retried": retried("r2", "r1"), "run.started again": started("r2"),
-        "run.completed": completed("r2"),
+        "run.completed": completed("r2"), "message.received again": asked("r3"), "run.cancelled": cancelled("r3"),
     }.items():  # fmt: skip
         before = disk.syncs
         await store.append([event])
@@ -195,10 +196,10 @@ async def test_events_that_were_promised_are_synced_and_others_ride_along(open_s
     assert synced == {
         "conversation.opened": 0, "message.received": 1, "run.started": 0, "model.replied": 0, "tool.called": 1,
         "tool.returned": 0, "tool.returned write_own": 1, "tool.called read": 1, "tool.unresolved": 1, "run.failed": 1,
-        "run.retried": 1, "run.started again": 0, "run.completed": 1,
+        "run.retried": 1, "run.started again": 0, "run.completed": 1, "message.received again": 1, "run.cancelled": 1,
     }  # fmt: skip
     before = disk.syncs
-    await store.append([opened("new"), asked("r3", "new")])
+    await store.append([opened("new"), asked("r4", "new")])
     await store.erase("new")
     assert disk.syncs > before + 1
 
