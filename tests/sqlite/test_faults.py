@@ -49,14 +49,36 @@ async def test_a_failed_fsync_ends_the_process_and_acknowledges_nothing(open_dat
 
 
 @pytest.mark.promise("P9")
-async def test_a_failed_fsync_of_a_checkpoint_is_seen(open_database, note, disk):
+async def test_a_failed_fsync_of_a_checkpoint_is_seen(open_database, note, disk, until):
     ended = threading.Event()
     database = await open_database(vfs=disk.name, on_fatal=ended.set)
     disk.rule = lambda operation, suffix: faulty_disk.FAILED_SYNC if (operation, suffix) == ("sync", "") else None
     assert await database.write(note("x" * 5_000_000))
+    await until(ended.is_set)
     with pytest.raises(StorageUnavailable):
         await database.write(note("after"))
-    assert ended.is_set()
+
+
+async def test_a_checkpoint_that_fails_is_made_later(open_database, note, disk, until, path):
+    database = await open_database(vfs=disk.name)
+    seen = set()
+
+    def rule(operation, suffix):
+        seen.add((operation, suffix, fault[0]))
+        return fault[1] if (operation, suffix) == (fault[0], "") else None
+
+    disk.rule = rule
+    for number, (operation, code) in enumerate(
+        [("write", faulty_disk.FAILED_WRITE), ("open", faulty_disk.CANNOT_OPEN)]
+    ):
+        fault = (operation, code)
+        await database.write(note(f"{number}" + "x" * 5_000_000))
+        await until(lambda operation=operation: (operation, "", operation) in seen)
+    disk.rule = None
+    size = path.stat().st_size
+    for number in range(20):
+        await database.write(note(f"last {number}" + "x" * 5_000_000))
+    await until(lambda: path.stat().st_size > size)
 
 
 async def test_after_a_failed_fsync_a_file_is_not_called_clean(open_database, note, disk, path, look):
@@ -181,16 +203,36 @@ async def test_work_is_repeated_twice_at_most(open_database, clock):
     assert (done_at, seconds) == ([0.0, 0.0, 1.0], 1.0)
 
 
-async def test_when_writing_works_again_a_faulty_write_is_told_so(open_database, note, notes, disk, clock):
+async def test_when_writing_works_again_only_the_faulty_write_fails(open_database, note, notes, clock):
     """The group is tried again after the error, and then one of it turns out to be faulty by itself."""
-    database = await open_database(vfs=disk.name)
+    database = await open_database()
     await database.write(note("taken"))
-    disk.rule = failing(1)
-    asked = asyncio.gather(database.write(note("x" * 9000)), database.write(note("taken")), return_exceptions=True)
-    done, _ = await advancing(clock, asked)
+    errors = [apsw.exception_for(apsw.SQLITE_IOERR_WRITE)]
+
+    def unlucky(connection):
+        if errors:
+            raise errors.pop()
+        return note("late")(connection)
+
+    works = [note("a"), unlucky, note("taken"), note("b")]
+    done, _ = await advancing(clock, asyncio.gather(*map(database.write, works), return_exceptions=True))
     answers = await done
-    assert isinstance(answers[1], apsw.ConstraintError)
-    assert answers[0] == "x" * 9000
+    assert isinstance(answers.pop(2), apsw.ConstraintError)
+    assert answers == ["a", "late", "b"]
+    assert await database.read(notes) == ["taken", "a", "late", "b"]
+
+
+async def test_a_sync_that_fails_while_recovering_ends_the_process(open_database, note, disk, clock):
+    ended = threading.Event()
+    database = await open_database(vfs=disk.name, on_fatal=ended.set)
+    errors = [faulty_disk.FAILED_WRITE]
+    disk.rule = lambda operation, _: (
+        errors.pop() if operation == "write" and errors else faulty_disk.FAILED_SYNC if operation == "sync" else None
+    )
+    done, _ = await advancing(clock, database.write(note("a")))
+    with pytest.raises(StorageUnavailable):
+        await done
+    assert ended.is_set()
 
 
 @pytest.mark.promise("P1")

@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from tom.errors import StorageUnavailable
-from tom.sqlite import Database
+from tom.sqlite import Database, checkpoints
 
 pytestmark = pytest.mark.anyio
 
@@ -219,19 +219,54 @@ async def test_a_reader_s_mistake_is_raised_to_it_and_the_connection_goes_on(ope
     assert await database.read(notes) == []
 
 
-async def test_the_log_is_checkpointed_after_the_answer_and_does_not_grow(open_database, path):
+def progress(connection):
+    """Pages in the log, and how many of them are in the file as well."""
+    return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+
+
+async def test_the_log_is_moved_into_the_file_while_nobody_writes(open_database, path, note, until):
     database = await open_database()
+    for number in range(10):
+        await database.write(note(f"{number}" + "x" * 400_000), full=False)
 
-    def much(number):
-        return lambda connection: (
-            connection.execute("INSERT INTO notes VALUES (?)", (f"{number}" + "x" * 400_000,)) and 1
-        )
+    async def mostly_moved():
+        pages, moved = await database.read(progress)
+        return pages - moved < checkpoints.CHECKPOINT_PAGES
 
-    for number in range(40):
-        await database.write(much(number), full=False)
-    await database.write(lambda _: None)
-    assert path.stat().st_size > 8_000_000
-    assert path.with_name("notes.db-wal").stat().st_size < 8_000_000
+    await until(mostly_moved)
+    assert path.stat().st_size > 3_000_000
+
+
+async def test_nobody_waits_for_a_checkpoint(open_database, note, disk):
+    database = await open_database(vfs=disk.name)
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(operation, suffix):
+        if (operation, suffix) == ("sync", ""):
+            entered.set()
+            assert leave.wait(SECONDS)
+
+    disk.rule = slow
+    await database.write(note("x" * 5_000_000))
+    while not entered.is_set():
+        await asyncio.sleep(0)
+    for number in range(50):
+        assert await asyncio.wait_for(database.write(note(f"n{number}")), SECONDS)
+    leave.set()
+
+
+async def test_the_log_has_a_longest_length_also_while_everybody_writes(open_database, note, path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "LONGEST_LOG", 3000)
+    database = await open_database()
+    await database.write(note("larger than that at once" + "x" * 7_000_000))
+
+    async def much(writer):
+        for number in range(10):
+            await database.write(note(f"{writer} {number}" + "x" * 400_000), full=False)
+
+    await asyncio.gather(*(much(writer) for writer in range(8)))
+    assert path.stat().st_size > 30_000_000
+    assert path.with_name("notes.db-wal").stat().st_size < 2 * 3000 * 4096
 
 
 async def test_truncating_empties_the_log(open_database, note, path):

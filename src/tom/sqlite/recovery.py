@@ -37,10 +37,14 @@ def end_process() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``results`` of the repeated work, or the ``error`` it is refused with."""
+    """``results`` of the repeated work, or the ``error`` it is refused with.
+
+    ``fault``: the file works again, but the work has a fault of its own.
+    """
 
     results: list[Any] = field(default_factory=list[Any])
     error: Exception | None = None
+    fault: Exception | None = None
 
 
 class Recovery:
@@ -95,8 +99,10 @@ class Recovery:
                 results = work()
             except Exception as failed:  # noqa: BLE001 - whoever asked is told
                 explanation = self.explain(failed)
-                if self.given_up or not is_lost(failed):
+                if self.given_up:
                     return Outcome(error=explanation)
+                if not is_lost(failed):
+                    return Outcome(fault=failed)
             else:
                 self.works()
                 return Outcome(results)

@@ -20,12 +20,10 @@ from typing import Any
 import apsw
 
 from tom.errors import StorageUnavailable
-from tom.sqlite.connection import CHECKPOINT_PAGES, FULL, NORMAL
+from tom.sqlite.checkpoints import Checkpoints
+from tom.sqlite.connection import FULL, NORMAL
 from tom.sqlite.faults import is_everybodys
 from tom.sqlite.recovery import Recovery
-from tom.telemetry import logs
-
-log = logs.get("storage")
 
 GROUP_ROWS = 256
 
@@ -60,9 +58,9 @@ class Writer:
         self._gathered: list[Write | Alone] = []
         self._queue: SimpleQueue[list[Write | Alone]] = SimpleQueue()
         self._synchronous = FULL
-        self._pages = 0
+        self._checkpoints = Checkpoints(recovery.name, recovery.connect, recovery.explain)
         self._rollback_watchers: list[Callable[[], None]] = []
-        self._watch(connection)
+        self._checkpoints.watch(connection)
         self._thread = threading.Thread(target=self._run, name=f"writer {recovery.name}", daemon=True)
         self._thread.start()
 
@@ -115,10 +113,11 @@ class Writer:
                     return
             else:
                 self._commit(_take_group(backlog))
-                if self._pages >= CHECKPOINT_PAGES:
-                    self._checkpoint()
+                self._checkpoints.after_commit(self._connection)
 
     def _run_alone(self, asked: Alone) -> None:
+        if asked.last:
+            self._checkpoints.close()
         try:
             result = asked.work(self._connection)
         except Exception as error:  # noqa: BLE001 - whoever asked is told
@@ -166,7 +165,9 @@ class Writer:
                 self._commit([write])
             return
         recovered = self._recovery.again(error, self._reopen, lambda: self._transaction(group))
-        if recovered.error is None:
+        if recovered.fault is not None:
+            self._failed(group, recovered.fault)
+        elif recovered.error is None:
             self._answer([(write.answer, result, None) for write, result in zip(group, recovered.results, strict=True)])
         else:
             self._refuse(group, recovered.error)
@@ -176,7 +177,7 @@ class Writer:
             self._connection.close(force=True)
         self._connection = self._recovery.connect()
         self._synchronous = FULL
-        self._watch(self._connection)
+        self._checkpoints.watch(self._connection)
 
     def _refuse(self, group: list[Write], error: Exception) -> None:
         self._answer([(write.answer, None, error) for write in group])
@@ -184,25 +185,6 @@ class Writer:
     def _answer(self, answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(_settle, answers)
-
-    # --- checkpoints ----------------------------------------------------------------------------------------------
-
-    def _watch(self, connection: apsw.Connection) -> None:
-        """Make our own automatic checkpoints: SQLite's hide a failed fsync, and would be made before the answers."""
-
-        def count(_connection: apsw.Connection, _name: str, pages: int) -> int:
-            self._pages = pages
-            return apsw.SQLITE_OK
-
-        connection.set_wal_hook(count)
-
-    def _checkpoint(self) -> None:
-        self._pages = 0
-        try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except apsw.Error as error:
-            self._recovery.explain(error)
-            log.warning("⚠️ The write-ahead log could not be checkpointed", event="checkpoint_failed", error=error)
 
 
 def _take_group(backlog: deque[Write | Alone]) -> list[Write]:
