@@ -164,6 +164,20 @@ async def test_repetitions_do_not_break_up_a_group(open_sqlite):
     assert disk.syncs == before + 1
 
 
+async def test_a_repetition_leaves_nothing_open(open_sqlite, query):
+    """A query that was not read to its end would hold on to the log: no checkpoint could empty it."""
+    store = await open_sqlite()
+    await store.append([asked("r1", request="q")])
+    with pytest.raises(DuplicateRequest):
+        await store.append([asked("r2", request="q")])
+    assert await store.erase("c")
+    await store.append([asked("r3", request="q")])
+    with pytest.raises(DuplicateRequest):
+        await store.append([asked("r4", request="q")])
+    await store.close()
+    assert query("SELECT clean FROM opening") == [(1,)]
+
+
 # --- durability ----------------------------------------------------------------------------------------------------
 
 

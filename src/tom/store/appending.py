@@ -137,8 +137,9 @@ class Appender:
         cursor.execute(self._sql[query], row)
         if cursor.connection.changes():
             return None
-        earlier = cursor.execute(self._sql["run_of_request"], (made.conversation_id, made.request_id))
-        return DuplicateRequest(read_run(next(earlier)))
+        # Read to its end: a statement left half-read keeps its moment of the log alive.
+        (earlier,) = cursor.execute(self._sql["run_of_request"], (made.conversation_id, made.request_id)).fetchall()
+        return DuplicateRequest(read_run(earlier))
 
     def _change_run(self, cursor: apsw.Cursor, change: RunChanged) -> Refusal | None:
         if change.takes_lease:
