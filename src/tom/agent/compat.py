@@ -20,7 +20,7 @@ from tom.agent.feed import Item, Stored
 from tom.agent.outcome import process_body
 from tom.agent.submission import Submission
 from tom.conversation.event import EventType
-from tom.errors import ConversationNotFound, InvalidJson, QueueFull, RequestIdReused, TomError
+from tom.errors import ConversationNotFound, InvalidJson, QueueFull, RequestIdReused, RunNotFound, TomError
 from tom.store.eventstore import RunFilter, RunRow
 
 MAX_BODY = 1_048_576
@@ -67,7 +67,10 @@ class TomDoor:
         except TomError as error:
             message = _TEXTS.get(error.code, error.message)
             return tom_error(message, error.http_status if error.http_status in OWN_STATUS else 200)
-        run = await self._finished(accepted)
+        try:
+            run = await self._finished(accepted)
+        except RunNotFound:  # its conversation was erased meanwhile
+            return tom_error("The request was cancelled")
         body = await process_body(self._cell, run, sound=asked.sound_enabled)
         if accepted.repeated:
             body["replayed"] = True
@@ -110,7 +113,7 @@ class TomDoor:
 
         def hear(item: Item) -> None:
             if isinstance(item, Stored) and item.event.type in _ENDS:
-                ended.set()
+                ended.set()  # also by the end that comes before its conversation is erased
 
         leave = self._cell.feed.listen(accepted.run.id, hear)
         try:

@@ -12,8 +12,9 @@ from weakref import WeakValueDictionary
 
 from tom import ids
 from tom.agent.feed import Feed, Stored
+from tom.agent.places import PendingRun
 from tom.agent.prompt import Circumstances
-from tom.agent.scheduler import PendingRun, Scheduler
+from tom.agent.scheduler import Scheduler
 from tom.agent.submission import Submission
 from tom.agent.transcript import Origin
 from tom.clock import Clock, timestamp
@@ -162,6 +163,8 @@ class Conversations:
             raise ShuttingDown
         await self.get(conversation_id)
         async with self._turnstile("conversation", conversation_id):
+            if self.scheduler.ahead(conversation_id) > self._max_queue:
+                raise QueueFull
             rows = await self.store.runs(RunFilter(run_id=run_id, conversation_id=conversation_id))
             if not rows:
                 raise RunNotFound
@@ -184,9 +187,10 @@ class Conversations:
 
     async def erase(self, conversation_id: str) -> None:
         """Remove a conversation for good, its runs cancelled first. Raises `ConversationNotFound`."""
-        await self.stop(conversation_id, queued=True)
-        self._known.pop(conversation_id, None)
-        await self.store.erase(conversation_id)
+        async with self._turnstile("conversation", conversation_id):  # nothing is accepted in between
+            await self.stop(conversation_id, queued=True)
+            await self.store.erase(conversation_id)
+            self._known.pop(conversation_id, None)
 
     # --- reading -----------------------------------------------------------------------------------------------
 

@@ -5,9 +5,8 @@ from typing import cast
 from tom import ids
 from tom.agent.feed import Feed
 from tom.agent.journal import Journal
-from tom.agent.worker import unresolved_call
 from tom.conversation import event as happened
-from tom.conversation.event import Event, EventType
+from tom.conversation.event import Event
 from tom.conversation.run import RunState
 from tom.conversation.usage import Usage, estimate_tokens
 from tom.errors import ProviderBadAnswer, ProviderEmpty, ProviderError, ProviderTooLarge, TomError
@@ -24,28 +23,23 @@ async def end_cancelled(run: Journal, feed: Feed, reason: str) -> None:
     if run.progress.state.ended:
         return
     partial = _partial_reply(run, feed)
-    in_flight = tuple(
-        unresolved_call(run, event)
-        for event in run.progress.events
-        if event.type == EventType.TOOL_CALLED and event.tool_call_id in run.progress.intended
-    )
     usage = run.progress.usage + (partial[0].usage or Usage() if partial else Usage())
     ended = happened.run_cancelled(run.conversation_id, run_id=run.run_id, usage=usage, reason=reason)
-    await run.record(*partial, *in_flight, ended)
+    await run.record(*run.taking(), *run.in_flight(), *partial, ended)
 
 
 async def end_badly(run: Journal, feed: Feed, error: Exception) -> None:
     """Record why the run failed; the person's message stays and the run can be retried."""
     if run.progress.state.ended:
         return
-    code, reason = _reason_of(_first(error))
+    code, reason = _reason_of(first_of(error))
     feed.end(run.run_id)
     if run.progress.state is RunState.QUEUED:
         log.debug("The run failed before it began", event="run_failed", code=code)
     await run.fail(code, reason)
 
 
-def _first(error: Exception) -> Exception:
+def first_of(error: Exception) -> Exception:
     """The first error of a group: calls that ran beside each other fail as one."""
     while isinstance(error, ExceptionGroup):
         error = cast("ExceptionGroup[Exception]", error).exceptions[0]

@@ -82,8 +82,8 @@ def chunk(item: Delta, *, replay: bool = False) -> dict[str, Any]:
     return frame | {"replay": True} if replay else frame
 
 
-def whole_text(request_id: str | None, reply: Event) -> dict[str, Any]:
-    """A stored reply as one fragment."""
+def whole_text(request_id: str | None, reply: Event, *, replay: bool = False) -> dict[str, Any]:
+    """A stored reply as one fragment; ``replay``: in place of what was shown of it."""
     return chunk(
         Delta(
             reply.conversation_id,
@@ -93,7 +93,8 @@ def whole_text(request_id: str | None, reply: Event) -> dict[str, Any]:
             reply.extra.get("attempt", 1),
             0,
             reply.content or "",
-        )
+        ),
+        replay=replay,
     )
 
 

@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 import hmac
+from dataclasses import replace
 
 from tom.agent.feed import Feed, Stored
 from tom.conversation import event as happened
-from tom.conversation.event import Event
-from tom.conversation.run import RunProgress
+from tom.conversation.event import Event, EventType
+from tom.conversation.run import RunProgress, RunState
 from tom.store.eventstore import EventStore, RunRow
 
 
@@ -22,7 +23,7 @@ class Journal:
         self.row = row
         self.progress = progress
         self.parked = False
-        self.level: int | None = None
+        self._taken = progress.state is RunState.QUEUED
         self._store = store
         self._feed = feed
 
@@ -58,13 +59,28 @@ class Journal:
             self.progress = self.progress.apply(stored)
             self._feed.publish(Stored(stored, self.request_id))
 
+    def taking(self) -> tuple[Event, ...]:
+        """The event that takes over a run which an earlier process had begun; nothing when it is ours already."""
+        if self._taken:
+            return ()
+        self._taken = True
+        return (happened.run_resumed(self.conversation_id, run_id=self.run_id),)
+
     async def fail(self, code: str, reason: str) -> None:
         """End the run as failed."""
-        await self.record(
-            happened.run_failed(
-                self.conversation_id, run_id=self.run_id, usage=self.progress.usage, code=code, reason=reason
-            )
-        )
+        usage = self.progress.usage
+        failed = happened.run_failed(self.conversation_id, run_id=self.run_id, usage=usage, code=code, reason=reason)
+        await self.record(*self.taking(), *self.in_flight(), failed)
+
+    def remember_unresolved(self, tools: frozenset[str]) -> None:
+        """Tools whose outcome an earlier try at the same message has left unknown."""
+        self.progress = replace(self.progress, unresolved_tools=self.progress.unresolved_tools | tools)
+
+    def in_flight(self) -> tuple[Event, ...]:
+        """One `tool.unresolved` for every call that left and has no result."""
+        intended = self.progress.intended
+        calls = [event for event in self.progress.events if event.type == EventType.TOOL_CALLED]
+        return tuple(unresolved_call(self, event) for event in calls if event.tool_call_id in intended)
 
     def key_for(self, turn: int, call_id: str) -> str:
         """The key that lets a service recognise a repetition of this very call.
@@ -73,3 +89,21 @@ class Journal:
         """
         text = f"{self.run_id}\0{turn}\0{call_id}"
         return hmac.new(self._store.epoch.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def unresolved_call(run: Journal, intent: Event) -> Event:
+    """The honest answer for a call that may have happened."""
+    service, tool = intent.extra["service"], intent.extra["tool"]
+    text = (
+        f"The call of '{service}.{tool}' at {intent.timestamp} was interrupted: it may have happened or not. "
+        "Tell the user so. Look with a tool that only reads before anything else; the call is not repeated."
+    )
+    return happened.tool_unresolved(
+        run.conversation_id,
+        text,
+        run_id=run.run_id,
+        turn=intent.turn,
+        call_id=intent.tool_call_id or "",
+        service=service,
+        tool=tool,
+    )

@@ -1,11 +1,12 @@
 """What one socket still has to send. Deltas are joined to one frame per interval; a reader that is slow slows nobody.
 
 The first delta of a reply goes out at once, later ones at most every `INTERVAL`: fewer frames, and no visible delay.
-What waits is bounded: deltas of one reply join into one, and above ``limit`` bytes they are dropped until the reply's
-end (the whole reply follows as a stored event). A reader that takes nothing for `PATIENCE` seconds is closed.
+What waits is bounded: deltas of one reply join into one, and above ``limit`` they are dropped until the reply's end,
+when the whole reply follows (`was_thinned`). A reader that stays above the limit for `PATIENCE` seconds is closed.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -20,7 +21,7 @@ type Send = Callable[[str], Awaitable[None]]
 
 
 class ReaderTooSlow(Exception):
-    """The reader has taken nothing for `PATIENCE` seconds."""
+    """The reader has not caught up for `PATIENCE` seconds."""
 
 
 class Outbox:
@@ -35,7 +36,8 @@ class Outbox:
         self._room = asyncio.Event()
         self._room.set()
         self._due = 0.0
-        self._thinned: tuple[str, int, int] | None = None
+        self._thinned: set[tuple[str, int, int]] = set()
+        self._behind_since = 0.0
 
     def put(self, frame: str) -> None:
         """A frame, to be sent after everything before it."""
@@ -46,10 +48,10 @@ class Outbox:
     def put_delta(self, delta: Delta) -> None:
         """A fragment; joined with the one before it where that continues the same reply."""
         address = (delta.run_id, delta.turn, delta.attempt)
-        if self._thinned == address:
+        if address in self._thinned:
             return
         if self._size > self._limit:
-            self._thinned = address
+            self._thinned.add(address)
             return
         last = self._queue[-1] if self._queue else None
         if isinstance(last, Delta) and _continues(last, delta):
@@ -59,10 +61,18 @@ class Outbox:
         self._grow(len(delta.text))
         self._wake.set()
 
+    def was_thinned(self, run_id: str, turn: int, attempt: int) -> bool:
+        """Whether fragments of this reply were dropped; asked once, at its end."""
+        address = (run_id, turn, attempt)
+        thinned = address in self._thinned
+        self._thinned.discard(address)
+        return thinned
+
     def _grow(self, size: int) -> None:
         self._size += size
-        if self._size > self._limit:
+        if self._size > self._limit and self._room.is_set():
             self._room.clear()
+            self._behind_since = time.monotonic()
 
     async def room(self) -> None:
         """Wait until there is room; whoever replays a long history asks between pages."""
@@ -79,6 +89,8 @@ class Outbox:
             if self._may_wait() and (wait := self._due - loop.time()) > 0:
                 await self._pause(loop, wait)
                 continue
+            if not self._room.is_set() and time.monotonic() - self._behind_since > PATIENCE:
+                raise ReaderTooSlow
             item = self._queue.popleft()
             if isinstance(item, Delta):
                 self._due = loop.time() + INTERVAL

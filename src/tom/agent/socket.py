@@ -275,16 +275,18 @@ class Socket:
     def _hear(self, item: Item) -> None:
         conversation_id = item.event.conversation_id if isinstance(item, Stored) else item.conversation_id
         run_id = item.event.run_id if isinstance(item, Stored) else item.run_id
-        held = self._held.get(run_id, self._held.get(conversation_id))
-        if held is not None:
-            held.append(item)
+        if conversation_id in self._held:
+            self._held[conversation_id].append(item)
             return
         subscribed = conversation_id in self._subscribed or ALL in self._subscribed
+        if isinstance(item, Stored) and subscribed and item.event.seq > self._seen.get(conversation_id, 0):
+            self._seen[conversation_id] = item.event.seq
+            self._send(frames.event(item.event, item.request_id))
+        if run_id in self._held:
+            self._held[run_id].append(item)
+            return
         attached = self._attached.get(run_id)
         if isinstance(item, Stored):
-            if subscribed and item.event.seq > self._seen.get(conversation_id, 0):
-                self._seen[conversation_id] = item.event.seq
-                self._send(frames.event(item.event, item.request_id))
             if attached is not None:
                 self._follow(item.event, attached[0], streaming=attached[1])
         elif attached is not None:
@@ -296,8 +298,10 @@ class Socket:
         """A stored event of a run that answers this socket."""
         if event.type in _BEGINS:
             self._send(frames.processing(request_id, event.conversation_id, event.run_id))
-        elif event.type == EventType.MODEL_REPLIED and not streaming and event.content:
-            self._send(frames.whole_text(request_id, event))
+        elif event.type == EventType.MODEL_REPLIED and event.content:
+            thinned = self._outbox.was_thinned(event.run_id, event.turn, event.extra["attempt"])
+            if thinned or not streaming:
+                self._send(frames.whole_text(request_id, event, replay=thinned))
         elif event.type in _ENDS:
             self._send(frames.ended(request_id, event))
             self._detach(event.run_id)

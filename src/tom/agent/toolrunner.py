@@ -10,7 +10,7 @@ import json
 from typing import Any, cast
 
 from tom.agent.feed import Feed, ToolsAnnounced
-from tom.agent.journal import Journal
+from tom.agent.journal import Journal, unresolved_call
 from tom.agent.runtools import RunTools
 from tom.clock import Clock
 from tom.conversation import event as happened
@@ -84,6 +84,10 @@ class ToolRunner:
         outcome = await self._tools.call(tool, arguments, key)
         took = round((self._clock.monotonic() - started) * 1000)
         log.info("✅ Tool called", event="tool_called", service=tool.service, ms=took, error=outcome.is_error)
+        if outcome.unknown and not tool.tool_class.reads_only:
+            intent = next(event for event in reversed(run.progress.events) if event.tool_call_id == call.id)
+            await run.record(unresolved_call(run, intent))
+            return
         await run.record(
             happened.tool_returned(
                 run.conversation_id,
@@ -111,6 +115,11 @@ def parse_arguments(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         message = "not a JSON object"
         raise ValueError(message)  # noqa: TRY004 - the text is wrong, not a type of ours
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        message = "lone surrogates are not text"
+        raise ValueError(message) from error
     return cast("dict[str, Any]", value)
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from tom.agent.prompt import Circumstances, build_prompt
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
-from tom.conversation.event import Event
-from tom.conversation.history import RunHistory, fold
+from tom.conversation.event import Event, EventType
+from tom.conversation.history import RunHistory, Unit, fold
 from tom.conversation.message import Message
 from tom.conversation.run import RunState
 from tom.conversation.tool import ToolDefinition
@@ -20,14 +20,14 @@ class Transcript:
         self,
         settings: AgentSettings,
         request: Event,
-        earlier: tuple[RunHistory, ...],
+        past: "Past",
         around: Circumstances,
         clock: Clock,
     ) -> None:
-        """See ``earlier`` runs and the person's message ``request``."""
+        """See what was said before and the person's message ``request``."""
         self._settings = settings
         self._request = request
-        self._earlier = earlier
+        self._past = past
         self._around = around
         self._clock = clock
 
@@ -38,10 +38,10 @@ class Transcript:
 
     def prompt(self, events: tuple[Event, ...], tools: tuple[ToolDefinition, ...]) -> tuple[Message, ...]:
         """The messages for the next turn, given the run's own events so far. Raises `ContextTooSmall`."""
-        current = RunHistory(self._request.run_id, request=self._request, state=RunState.QUEUED)
+        current = RunHistory(self._request.run_id, self._request, RunState.QUEUED, self._past.done)
         for event in events:
             current = current.apply(event)
-        return build_prompt(self._settings, current, self._earlier, tools, self._around, self._clock.now())
+        return build_prompt(self._settings, current, self._past.earlier, tools, self._around, self._clock.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,29 @@ class Origin:
     first: bool = False
 
 
-async def read_earlier(settings: AgentSettings, store: EventStore, row: RunRow) -> tuple[RunHistory, ...]:
-    """The runs before ``row``, newest part: O(size of the window), however long the conversation is."""
-    events = await store.tail(row.conversation_id, tokens=settings.chat.context_max_tokens)
-    history = fold(events)
-    return history.before(row.id) if row.id in history.runs else ()
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What was said before a run; ``done`` is what an earlier try at the same message has done already."""
+
+    earlier: tuple[RunHistory, ...] = ()
+    done: tuple[Unit, ...] = ()
+
+    @property
+    def unresolved_tools(self) -> frozenset[str]:
+        """The tools whose outcome that earlier try has left unknown."""
+        results = (result for unit in self.done for result in unit.results)
+        unknown = (result.extra for result in results if result.type == EventType.TOOL_UNRESOLVED)
+        return frozenset(f"{extra['service']}.{extra['tool']}" for extra in unknown)
+
+
+async def read_past(settings: AgentSettings, store: EventStore, row: RunRow) -> Past:
+    """The newest part of what was said before ``row``: O(size of the window), however long the conversation is."""
+    history = fold(await store.tail(row.conversation_id, tokens=settings.chat.context_max_tokens))
+    mine = history.runs.get(row.id)
+    if mine is None:
+        return Past()
+    tried = history.runs.get(mine.retry_of)
+    return Past(history.before(row.id), tried.done() if tried is not None else ())
 
 
 async def request_of(store: EventStore, row: RunRow) -> Event:

@@ -1,6 +1,7 @@
 """The WebSocket door: one ASGI connection, one `Socket`, one `Outbox`."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 FLOOD_WINDOW = 10.0
 FLOOD_STRIKES = 3
+CLOSE_SECONDS = 1.0
 
 
 class SocketCount:
@@ -83,25 +85,37 @@ async def serve_websocket(cell: "Cell", receive: Receive, send: Send) -> None:
 
 
 async def _converse(cell: "Cell", socket: Socket, outbox: Outbox, receive: Receive, send: Send) -> None:
+    """Read and write until one of both ends: a writer that is gone must not leave a reader waiting, nor the reverse."""
+
     async def send_text(text: str) -> None:
         await send({"type": "websocket.send", "text": text})
 
-    async def write() -> None:
-        try:
-            await outbox.send_to(send_text)
-        except ReaderTooSlow:
-            await send({"type": "websocket.close", "code": 1013, "reason": "Reader too slow"})
-        except (OSError, RuntimeError):
-            log.debug("The client went away", event="socket_gone")
-
-    writing = asyncio.ensure_future(write())
+    reading = asyncio.ensure_future(_read(cell, socket, receive))
+    writing = asyncio.ensure_future(outbox.send_to(send_text))
     try:
-        await _read(cell, socket, receive)
-    except Abuse as abuse:
-        await send({"type": "websocket.close", "code": abuse.code, "reason": str(abuse)})
+        await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED)
     finally:
+        reading.cancel()
         writing.cancel()
-        await asyncio.wait([writing])
+        await asyncio.wait([reading, writing])
+    failures = [task.exception() for task in (reading, writing) if not task.cancelled()]
+    await _close(send, next((failure for failure in failures if failure is not None), None))
+
+
+async def _close(send: Send, failure: BaseException | None) -> None:
+    """Say why the socket is closed, where there is anything to say and somebody to hear it."""
+    if isinstance(failure, Abuse):
+        code, reason = failure.code, str(failure)
+    elif isinstance(failure, ReaderTooSlow):
+        code, reason = 1013, "Reader too slow"
+    elif failure is None or isinstance(failure, (OSError, RuntimeError)):
+        return  # the client went away
+    else:
+        log.error("❌ A defect in a socket", event="internal_error", exception=failure)
+        code, reason = 1011, "Internal error"
+    with contextlib.suppress(TimeoutError, OSError, RuntimeError):
+        async with asyncio.timeout(CLOSE_SECONDS):  # a reader that takes nothing does not take this either
+            await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
 async def _read(cell: "Cell", socket: Socket, receive: Receive) -> None:

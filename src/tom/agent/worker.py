@@ -6,11 +6,11 @@ from typing import Any
 
 from tom.agent.asking import Model, ModelAsking
 from tom.agent.feed import Feed
-from tom.agent.journal import Journal
+from tom.agent.journal import Journal, unresolved_call
 from tom.agent.loop import drive
 from tom.agent.runtools import RunTools
 from tom.agent.toolrunner import ToolRunner
-from tom.agent.transcript import Origin, Transcript, read_earlier, request_of
+from tom.agent.transcript import Origin, Past, Transcript, read_past, request_of
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
 from tom.conversation import event as happened
@@ -48,10 +48,11 @@ class Worker:
         # Reading what was said before needs no commit to be over, and the person is waiting.
         beginning = asyncio.ensure_future(self._begin(run, level, services))
         try:
-            earlier = () if origin.first else await read_earlier(self._settings, self._store, run.row)
+            past = Past() if origin.first else await read_past(self._settings, self._store, run.row)
         finally:
             await beginning
-        transcript = Transcript(self._settings, request, earlier, origin.around, self._clock)
+        run.remember_unresolved(past.unresolved_tools)
+        transcript = Transcript(self._settings, request, past, origin.around, self._clock)
         tools = RunTools(self._toolbox, services)
         model = Model(
             self._models.provider,
@@ -68,7 +69,7 @@ class Worker:
             await run.record(happened.run_started(run.conversation_id, run_id=run.run_id, level=level, services=chosen))
             return
         unknown = unresolved(run)
-        await run.record(happened.run_resumed(run.conversation_id, run_id=run.run_id), *unknown)
+        await run.record(*run.taking(), *unknown)
 
 
 def unresolved(run: Journal) -> tuple[Event, ...]:
@@ -81,21 +82,3 @@ def unresolved(run: Journal) -> tuple[Event, ...]:
         if not ToolClass(event.extra["class"]).reads_only:
             found.append(unresolved_call(run, event))
     return tuple(found)
-
-
-def unresolved_call(run: Journal, intent: Event) -> Event:
-    """The honest answer for a call that may have happened."""
-    service, tool = intent.extra["service"], intent.extra["tool"]
-    text = (
-        f"The call of '{service}.{tool}' at {intent.timestamp} was interrupted: it may have happened or not. "
-        "Tell the user so. Look with a tool that only reads before anything else; the call is not repeated."
-    )
-    return happened.tool_unresolved(
-        run.conversation_id,
-        text,
-        run_id=run.run_id,
-        turn=intent.turn,
-        call_id=intent.tool_call_id or "",
-        service=service,
-        tool=tool,
-    )

@@ -58,6 +58,10 @@ class RunHistory:
             return ()
         return (make.user(self.request.content or "", self.request.token_count),)
 
+    def done(self) -> tuple[Unit, ...]:
+        """What a retry need not, and must not, do again: calls with their results, also those that may have happened."""
+        return tuple(unit for unit in self.units if unit.complete and unit.reply.tool_calls)
+
     @property
     def answer(self) -> Event | None:
         """The last reply."""
@@ -114,9 +118,9 @@ def fold(events: Iterable[Event]) -> History:
         elif event.type == EventType.MESSAGE_RECEIVED:
             runs[event.run_id] = RunHistory(event.run_id, request=event)
         elif event.type == EventType.RUN_RETRIED:
-            old = runs.get(event.extra["retry_of"])
-            request = old.request if old else None
-            runs[event.run_id] = RunHistory(event.run_id, request=request, retry_of=event.extra["retry_of"])
+            retry_of = event.extra["retry_of"]
+            old = runs.get(retry_of, RunHistory(retry_of))
+            runs[event.run_id] = RunHistory(event.run_id, old.request, units=old.done(), retry_of=retry_of)
         elif event.run_id and event.type in set(EventType):
             runs[event.run_id] = runs.get(event.run_id, RunHistory(event.run_id, state=RunState.RUNNING)).apply(event)
     return History(runs, tuple(instructions))

@@ -44,9 +44,13 @@ class ToolDefinition:
 
 @dataclass(frozen=True, slots=True)
 class ToolOutcome:
-    """What a call brought back. ``is_error`` is the service's word or Tom's; either way it is a result."""
+    """What a call brought back. ``is_error`` is the service's word or Tom's; either way it is a result.
+
+    ``unknown``: the call left, and whether it took effect cannot be known (no answer in time, connection lost).
+    """
 
     content: str
     is_error: bool = False
     truncated: bool = False
+    unknown: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])

@@ -98,7 +98,7 @@ class Connection:
                 self._on_event()
                 raise Forgotten from None
             if error.code == CONNECTION_CLOSED:
-                return results.failure(await self._lost_words())
+                return results.failure(await self._lost_words(), unknown=True)
             return results.failure(error.message or reason_of(error))
         except Exception as error:  # noqa: BLE001 - whatever the SDK makes of what a service sent is the service's
             return results.failure(f"The answer of service '{self._entry.name}' could not be read: {reason_of(error)}")

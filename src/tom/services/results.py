@@ -1,6 +1,7 @@
 """What a service answered, as the text that the model reads."""
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tom.conversation.tool import ToolOutcome
@@ -35,9 +36,9 @@ def outcome_of_text(text: str, *, failed: bool = False) -> ToolOutcome:
     return ToolOutcome(text[: LONGEST - len(mark)] + mark, is_error=failed, truncated=True)
 
 
-def failure(reason: str) -> ToolOutcome:
-    """The outcome of a call that brought nothing back."""
-    return outcome_of_text(reason, failed=True)
+def failure(reason: str, *, unknown: bool = False) -> ToolOutcome:
+    """The outcome of a call that brought nothing back; ``unknown``: it left, and may have taken effect."""
+    return replace(outcome_of_text(reason, failed=True), unknown=unknown)
 
 
 def outcome_of_value(value: object) -> ToolOutcome:

@@ -115,7 +115,8 @@ class Service:
         except TimeoutError:
             return results.failure(
                 f"Service '{self.entry.name}' did not answer within {limit:g} s. "
-                "The call was cancelled; it is not known whether it took effect."
+                "The call was cancelled; it is not known whether it took effect.",
+                unknown=True,
             )
         finally:
             self._calls -= 1
