@@ -246,3 +246,25 @@ async def test_a_reader_that_leaves_during_a_long_replay_gives_its_place_back(op
         await asyncio.wait_for(serve_websocket(cell, receive, send), 10)
         assert cell.sockets.open == 0
         assert not cell.feed._listeners
+
+
+class SlowStore(MemoryEventStore):
+    """Takes its time to read, so that everything else happens meanwhile."""
+
+    async def read(self, conversation_id, *, after=0, limit=500):
+        events = await super().read(conversation_id, after=after, limit=limit)
+        await asyncio.sleep(0.01)
+        return events
+
+
+@pytest.mark.promise("P2")
+async def test_what_is_said_while_a_repetition_reads_the_past_is_neither_lost_nor_doubled(open_cell, connect, llm):
+    llm.otherwise(Script.chunks(60, 5, delay=0.002))
+    async with open_cell(store=SlowStore(clock=SystemClock())) as cell:
+        one, two = connect(cell), connect(cell)
+        await one.do("chat", "q1", text="hello", conversation_id="c1")
+        await one.first(lambda f: f["status"] == "chunk")
+        await two.do("chat", "q1", text="hello", conversation_id="c1")
+        await asyncio.gather(one.end_of("q1"), two.end_of("q1"))
+    assert two.said("q1") == one.said("q1")
+    assert len(one.said("q1")) == 300
