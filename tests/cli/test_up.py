@@ -14,7 +14,7 @@ import pytest
 
 from tom.cli.health import ask_gateway
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture

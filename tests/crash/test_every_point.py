@@ -55,7 +55,11 @@ async def tell(mortal, llm, tmp_path, moment, call):
     return agent, spoken, ledger
 
 
-@pytest.mark.parametrize("moment", WRITING)
+QUICK = {"after tool.called 1", "before tool.returned 1"}
+POINTS = [moment if moment in QUICK else pytest.param(moment, marks=pytest.mark.slow) for moment in WRITING]
+
+
+@pytest.mark.parametrize("moment", POINTS)
 async def test_a_writing_call_happens_at_most_once_and_an_unknown_one_is_told(mortal, llm, tmp_path, moment):
     allowed, unresolved = WRITING[moment]
     agent, spoken, ledger = await tell(mortal, llm, tmp_path, moment, WRITE)
