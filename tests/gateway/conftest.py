@@ -76,7 +76,11 @@ class Double:
     async def echo(self, request: Request):
         told = self.describe(request) | {"body": (await request.body()).decode()}
         self.seen.append(told)
-        headers = {"Server": "double", "Set-Cookie": "a=b", "X-Kept": "yes", "Content-Security-Policy": "none"}
+        headers = {
+            "Server": "double", "Set-Cookie": "a=b", "X-Other": "yes", "Content-Security-Policy": "none",
+            "Location": "https://elsewhere.example/", "WWW-Authenticate": "Basic", "Cache-Control": "public, max-age=9",
+            "Retry-After": "3",
+        }  # fmt: skip
         return JSONResponse(told, headers=headers)
 
     async def process(self, request: Request):
@@ -235,6 +239,36 @@ class Door:
     async def close(self):
         for session in self._sessions:
             await session.close()
+
+
+@pytest.fixture
+async def imposter():
+    """Put another server in the place of alice's agent: it answers every request with these bytes."""
+    servers: list[asyncio.Server] = []
+
+    async def replace(door: Door, *pieces: bytes, pause: float = 0.0, end: bool = True) -> list[Any]:
+        (await (await door.person("alice")).get("/tasks")).release()
+        closed: list[Any] = []
+
+        async def answer(reader, writer):
+            with contextlib.suppress(OSError):
+                await reader.readuntil(b"\r\n\r\n")
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(pause)
+                if not end:
+                    await reader.read()
+                    closed.append(True)
+            writer.close()
+
+        door.data.joinpath("gateway", "agents", "alice.sock").unlink()
+        servers.append(await asyncio.start_unix_server(answer, door.agents.handles["alice"].socket))
+        return closed
+
+    yield replace
+    for server in servers:
+        server.close()
 
 
 def cookie_of(answer) -> str:

@@ -283,10 +283,39 @@ async def test_bytes_that_are_no_frames_end_that_socket_only(door):
         assert await socket.recv() == "alice: fine"
 
 
-async def test_a_handshake_that_is_none_is_refused_by_the_agent(door):
+async def test_a_handshake_that_is_none_is_refused(door):
     cookie = await door.log_in("alice")
     answer = await door.raw(
         f"GET /ws/chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         f"X-Tom-Client: x\r\nCookie: __Host-tom={cookie}\r\n\r\n".encode()
     )
     assert answer.startswith(b"HTTP/1.1 400")
+
+
+async def test_the_answer_to_a_handshake_is_made_anew(door, imposter):
+    cookie = await door.log_in("alice")
+    head = (
+        b"HTTP/1.1 101 Switching\r\nUpgrade: other\r\nConnection: Upgrade, X-A\r\nSet-Cookie: a=b\r\nX-A: 1\r\n"
+        b"Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: evil\nX-B: 1\r\n"
+    )
+    asking = (
+        f"GET /ws/chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nX-Tom-Client: x\r\n"
+        f"Sec-WebSocket-Protocol: good\r\nCookie: __Host-tom={cookie}\r\n\r\n"
+    ).encode()
+    await imposter(door, head + b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", end=False)
+    reader, writer = await asyncio.open_connection("localhost", door.port, ssl=door.context)
+    writer.write(asking)
+    async with asyncio.timeout(10):
+        answer = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n")
+    assert b"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
+    assert not any(word in answer.lower() for word in (b"x-a", b"x-b", b"evil", b"deflate", b"set-cookie", b"other"))
+
+
+async def test_an_agent_that_switches_without_a_handshake_is_502(door, imposter):
+    cookie = await door.log_in("alice")
+    await imposter(door, b"HTTP/1.1 101 Switching\r\nSec-WebSocket-Accept: a\nX-B: 1\r\n\r\n")
+    response = await refused(door, cookie)
+    assert response.status_code == 502

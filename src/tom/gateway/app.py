@@ -10,6 +10,7 @@ from typing import Final
 from tom.errors import AuthenticationRequired, ShuttingDown, TomError
 from tom.gateway.csrf import UNSAFE_METHODS
 from tom.gateway.gate import Gate
+from tom.gateway.headers import with_standard
 from tom.gateway.identify import cleared_cookie
 from tom.gateway.problems import Dialect, InternalError, problem
 from tom.gateway.request import ClientGone, Header, Receive, Reply, Request, Scope, Send, join_headers
@@ -86,7 +87,7 @@ class GatewayApp:
         async def finish(message: Scope) -> None:
             if message["type"] == "http.response.start":
                 request.status = message["status"]
-                headers = [*message["headers"], *self._standard_headers(request.request_id)]
+                headers = with_standard(message["headers"], self._standard_headers(request.request_id))
                 if request.identity.stale and not any(name == _COOKIE for name, _ in headers):
                     headers.append((_COOKIE, cleared_cookie(secure=request.secure)))
                 message["headers"] = headers

@@ -1,5 +1,6 @@
 """Which headers pass the gateway, inwards and outwards."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,15 +15,17 @@ _DROPPED: Final = HOP_BY_HOP | {
     b"x-request-id", b"x-admin-token",
 }  # fmt: skip
 _DROPPED_PREFIXES: Final = (b"x-tom-", b"x-forwarded-", b"sec-websocket-")
+WITHOUT_BODY: Final = frozenset({204, 304})
 _HANDSHAKE: Final = frozenset({b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"})
-_NOT_RETURNED: Final = HOP_BY_HOP | {
-    b"set-cookie", b"server", b"date", b"x-request-id",
-    # What the gateway says itself, on every answer, or what would act on its whole origin.
-    b"content-security-policy", b"x-content-type-options", b"referrer-policy", b"strict-transport-security",
-    b"cross-origin-opener-policy", b"cross-origin-resource-policy", b"x-frame-options", b"permissions-policy",
-    b"clear-site-data", b"refresh", b"link", b"service-worker-allowed", b"access-control-allow-origin",
-    b"access-control-allow-credentials", b"alt-svc",
-}  # fmt: skip
+_RETURNED: Final = frozenset({b"content-type", b"content-length", b"retry-after", b"allow"})
+_KINDS: Final = frozenset({b"application/json", b"text/event-stream"})
+_NOT_KEPT: Final = frozenset({b"no-store", b"no-cache"})
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_ACCEPT: Final = re.compile(rb"[A-Za-z0-9+/]{27}=")
+_SWITCHED: Final = re.compile(rb"HTTP/1\.1 101(?: [^\r\n\x00]*)?\Z")
+_POLICY: Final = b"content-security-policy"
+_SANDBOX: Final[Header] = (_POLICY, b"default-src 'none'; sandbox")
 
 
 def inwards(headers: list[Header], joined: Mapping[bytes, bytes]) -> list[Header]:
@@ -41,9 +44,59 @@ def handshake(headers: list[Header]) -> list[Header]:
     return [(b"connection", b"Upgrade"), (b"upgrade", b"websocket"), *kept]
 
 
-def outwards(headers: list[Header]) -> list[Header]:
-    """What of an agent's headers reaches the client."""
-    return [header for header in headers if header[0] not in _NOT_RETURNED]
+def is_handshake(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether an upgrade is one that an agent would accept: what it says of another one is not passed on."""
+    key = headers.get(b"sec-websocket-key", b"")
+    return headers.get(b"sec-websocket-version") == b"13" and _KEY.fullmatch(key) is not None
+
+
+def outwards(headers: list[Header], status: int) -> list[Header]:
+    """What of an agent's headers reaches the client; what the answer may do in a browser is said here."""
+    kept = [header for header in headers if _may_return(*header)]
+    if status in WITHOUT_BODY:
+        kept = [header for header in kept if header[0] != b"content-length"]
+    return [*kept, _SANDBOX]
+
+
+def may_pass(headers: list[Header], status: int, *, without_body: bool) -> bool:
+    """Whether an agent's answer is one of those that there are: JSON, events, or nothing."""
+    if not 200 <= status < 600:
+        return False
+    kinds = [value.partition(b";")[0].strip().lower() for name, value in headers if name == b"content-type"]
+    if kinds:
+        return len(kinds) == 1 and kinds[0] in _KINDS
+    return without_body or status in WITHOUT_BODY or (b"content-length", b"0") in headers
+
+
+def switching(head: bytes, offered: bytes) -> list[Header] | None:
+    """The answer to a WebSocket handshake, made anew from what the agent said; None when it is none.
+
+    ``offered`` is the client's ``Sec-WebSocket-Protocol``.
+    """
+    first, *lines = head.split(b"\r\n")
+    parted = [line.partition(b":") for line in lines]
+    said = [(name.lower(), value.strip(b" \t")) for name, _, value in parted]
+    accepts = [value for name, value in said if name == b"sec-websocket-accept"]
+    if not _SWITCHED.match(first) or len(accepts) != 1 or not _ACCEPT.fullmatch(accepts[0]):
+        return None
+    answer = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (b"sec-websocket-accept", accepts[0])]
+    agreed = [value for name, value in said if name == b"sec-websocket-protocol"]
+    known = {name.strip() for name in offered.split(b",")} - {b""}
+    return answer + [(b"sec-websocket-protocol", value) for value in agreed[:1] if value in known]
+
+
+def with_standard(headers: list[Header], standard: list[Header]) -> list[Header]:
+    """The headers of an answer and those of every answer; a policy of its own stands."""
+    own = any(name == _POLICY for name, _ in headers)
+    return [*headers, *(header for header in standard if not (own and header[0] == _POLICY))]
+
+
+def _may_return(name: bytes, value: bytes) -> bool:
+    if _CONTROL.search(value):
+        return False
+    if name == b"cache-control":
+        return {part.strip().lower() for part in value.split(b",")} <= _NOT_KEPT
+    return name in _RETURNED
 
 
 _SECURITY: Final[list[Header]] = [

@@ -15,7 +15,7 @@ import msgspec
 
 from tom.errors import AuthenticationRequired, TomError
 from tom.gateway.agentlink import Broken, Exchange, LinkError, TimedOut, ask, exchange, link_headers
-from tom.gateway.headers import inwards, outwards
+from tom.gateway.headers import inwards, may_pass, outwards
 from tom.gateway.identify import Principal
 from tom.gateway.pool import Lease, Pool
 from tom.gateway.problems import Dialect, error_body
@@ -77,7 +77,9 @@ class Proxy:
             lease.release()
 
     async def _stream(self, request: Request, who: Principal, link: Exchange, door: Door) -> None:
-        headers = outwards(link.headers)
+        if not may_pass(link.headers, link.status, without_body=request.method == "HEAD"):
+            raise Broken("the answer is neither JSON nor events")
+        headers = outwards(link.headers, link.status)
         request.streams_events = any(name == b"content-type" and value.startswith(_EVENTS) for name, value in headers)
         await request.send({"type": "http.response.start", "status": link.status, "headers": headers})
         try:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from tom.accounts.logins import Login
 from tom.gateway.agentlink import Broken, Exchange
 from tom.gateway.frames import FrameTrack, close_frame
-from tom.gateway.headers import outwards
+from tom.gateway.headers import may_pass, outwards, with_standard
 from tom.gateway.pool import Lease
 from tom.gateway.request import Header, Reply, Request, join_headers, render_reply
 
@@ -60,10 +60,13 @@ class AgentSide(asyncio.Protocol):
         self.transport.set_protocol(link)
         self.transport.resume_reading()
         with contextlib.closing(link):
-            link.data_received(self.head + self._early)
-            await link.head(_REFUSAL_SECONDS)
-            body = await link.body(_REFUSAL_SECONDS)
-        headers = [header for header in outwards(link.headers) if header[0] != b"content-length"]
+            async with asyncio.timeout(_REFUSAL_SECONDS):
+                link.data_received(self.head + self._early)
+                await link.head(_REFUSAL_SECONDS)
+                body = await link.body(_REFUSAL_SECONDS)
+        if not may_pass(link.headers, link.status, without_body=not body):
+            raise Broken("the answer is not JSON")
+        headers = [header for header in outwards(link.headers, link.status) if header[0] != b"content-length"]
         return Reply(link.status, body, headers)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -132,23 +135,24 @@ class ClientSide(asyncio.Protocol):
     # --- opening --------------------------------------------------------------------------------------------------
 
     def relay(self, agent: AgentSide, lease: Lease, login: Login, headers: list[Header]) -> None:
-        """The agent has accepted: tell the client and connect the two. Takes over ``agent`` and ``lease``.
+        """The agent has accepted: tell the client by ``headers`` and connect the two.
+
+        Takes over ``agent`` and ``lease``.
 
         When the client is gone already nothing happens, and `agent` stays None.
         """
         if self.transport.is_closing():
             return
         self.agent, self._lease = agent, lease
-        answer = [line for line in agent.head.split(b"\r\n")[1:] if _belongs_to_handshake(line)]
-        extra = [b"%s: %s" % header for header in headers]
-        self.transport.write(b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *answer, *extra, b"", b""]))
+        lines = [b"%s: %s" % header for header in headers]
+        self.transport.write(b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b"", b""]))
         agent.start(self)
         self.transport.resume_reading()
         self._release = login.hold(self._logged_out)
 
     def refuse(self, reply: Reply, headers: list[Header]) -> None:
         """Answer by HTTP and close."""
-        self.transport.write(render_reply(Reply(reply.status, reply.body, [*reply.headers, *headers])))
+        self.transport.write(render_reply(Reply(reply.status, reply.body, with_standard(reply.headers, headers))))
         self.transport.close()
 
     # --- ending ---------------------------------------------------------------------------------------------------
@@ -268,11 +272,6 @@ def _parse(head: bytes, transport: asyncio.Transport) -> Request:
         "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
     }
     return Request(scope, _nothing_to_receive, _nowhere_to_send, join_headers(headers))
-
-
-def _belongs_to_handshake(line: bytes) -> bool:
-    name = line.partition(b":")[0].lower()
-    return name in {b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-protocol"}
 
 
 def _pause(transport: asyncio.Transport) -> None:

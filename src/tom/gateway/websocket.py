@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from tom.accounts.logins import Login
 from tom.errors import AuthenticationRequired, ShuttingDown, TomError
-from tom.gateway.agentlink import LinkError, NotReachable, link_headers, render_head
+from tom.gateway.agentlink import Broken, LinkError, NotReachable, link_headers, render_head
 from tom.gateway.gate import Gate
-from tom.gateway.headers import handshake, inwards
+from tom.gateway.headers import handshake, inwards, is_handshake, switching
 from tom.gateway.pool import Pool
 from tom.gateway.problems import Dialect, InternalError, problem
 from tom.gateway.proxy import target_of
 from tom.gateway.reach import reach
-from tom.gateway.refusals import AgentBroken, NotFound
+from tom.gateway.refusals import AgentBroken, BadRequest, NotFound
 from tom.gateway.relay import AgentSide, ClientSide
 from tom.gateway.request import Header, Request
 from tom.spawner.spawner import AgentHandle
@@ -71,6 +71,8 @@ class SocketDoor:
         if principal is None:
             raise AuthenticationRequired
         self._gate.check_origin(request)
+        if not is_handshake(request.headers):
+            raise BadRequest("The upgrade is no WebSocket handshake")
         if self.stopping:
             raise ShuttingDown
         return principal.login
@@ -100,7 +102,10 @@ class SocketDoor:
             async with asyncio.timeout(_HANDSHAKE_SECONDS):
                 await agent.answered
             if agent.switched:
-                client.relay(agent, lease, login, standard)
+                answer = switching(agent.head, request.headers.get(b"sec-websocket-protocol", b""))
+                if answer is None:
+                    raise Broken("the answer is no handshake")
+                client.relay(agent, lease, login, [*answer, *standard])
                 return
             client.refuse(await agent.refusal(), standard)
         finally:
