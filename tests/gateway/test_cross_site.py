@@ -52,6 +52,17 @@ async def test_a_login_form_of_a_foreign_page_is_refused(door):
             assert answer.status == (400 if allowed else 403), headers
 
 
+async def test_a_foreign_page_logs_nobody_out_and_clears_no_cookie(door):
+    for site, origin, client, with_login, without in CASES:
+        headers = headers_of(door, site, origin, client)
+        cookies = {None: without, "stale": without, await door.log_in("alice"): with_login}
+        for cookie, allowed in cookies.items():
+            sent = headers | ({"Cookie": f"__Host-tom={cookie}"} if cookie else {})
+            async with door.stranger().post("/logout", json={}, headers=sent) as answer:
+                assert answer.status == (200 if allowed else 403), sent
+                assert ("Set-Cookie" in answer.headers) is allowed, sent
+
+
 async def test_reading_needs_no_proof_of_origin(door):
     alice = await door.log_in("alice")
     headers = {"Sec-Fetch-Site": "cross-site", "Origin": FOREIGN}

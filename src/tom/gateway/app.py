@@ -61,8 +61,9 @@ class GatewayApp:
 
     async def _serve(self, request: Request, route: Route) -> None:
         identity = self._gate.identify(request)
-        if request.method in UNSAFE_METHODS and (identity.principal or route.origin is Origin.ALWAYS):
-            self._gate.check_origin(request, logging_in=route.origin is Origin.ALWAYS)
+        if request.method in UNSAFE_METHODS and (identity.principal or route.origin is not Origin.COOKIE):
+            lenient = route.origin is Origin.ALWAYS or identity.principal is None
+            self._gate.check_origin(request, logging_in=lenient)
         if route.access is Access.LOGIN and identity.principal is None:
             raise AuthenticationRequired
         if self.stopping and not route.quiet:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tom.errors import OriginNotAllowed, WrongHost
 from tom.gateway import csrf
 from tom.gateway.hosts import Hosts
-from tom.gateway.identify import Identity, KnownLogins, identify
+from tom.gateway.identify import NOBODY, Identity, KnownLogins, identify
 from tom.gateway.peers import Peers
 from tom.gateway.request import Request
 
@@ -37,6 +37,7 @@ class Gate:
     def check_origin(self, request: Request, *, logging_in: bool = False) -> None:
         """For what changes something: `OriginNotAllowed` when a foreign page may be behind it."""
         if not csrf.allows(request.headers, lambda origin: self._is_own(request, origin), logging_in=logging_in):
+            request.identity = NOBODY  # a foreign page does not get a cookie cleared either
             raise OriginNotAllowed
 
     def check_socket(self, request: Request) -> None:

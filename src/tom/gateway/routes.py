@@ -75,7 +75,7 @@ def own_routes(door: LoginDoor, health: Health, endpoint: str) -> list[Route]:
         Route("GET", "/login", Access.OPEN, door.go_to_form),
         Route("POST", "/login", Access.OPEN, door.log_in, origin=Origin.ALWAYS),
         Route("GET", "/logout", Access.OPEN, door.log_out_by_link),
-        Route("POST", "/logout", Access.OPEN, door.log_out),
+        Route("POST", "/logout", Access.OPEN, door.log_out, origin=Origin.EITHER),
         Route("GET", "/health", Access.OPEN, health.live, quiet=True),
         Route("GET", "/health/ready", Access.OPEN, health.readiness, quiet=True),
         Route("GET", "/static/{path:path}", Access.OPEN, _page_route, quiet=True),

@@ -30,6 +30,8 @@ class Origin(Enum):
     """whenever a login cookie is used"""
     ALWAYS = "always"
     """as a login form is, whether or not there is a cookie"""
+    EITHER = "either"
+    """with a login as `COOKIE`, without one as `ALWAYS`"""
 
 
 @dataclass(frozen=True, slots=True)
