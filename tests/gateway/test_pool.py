@@ -267,6 +267,33 @@ async def test_agents_that_had_work_when_the_gateway_ended_are_woken(make_pool, 
     assert fleet.started == ["alice"]
 
 
+async def test_an_agent_that_does_not_answer_hides_no_crash_of_another(make_pool, fleet, clock, monkeypatch):
+    silence, asked = asyncio.Event(), []
+
+    async def active_runs(handle):
+        asked.append(handle.user)
+        await silence.wait()
+        return 1
+
+    monkeypatch.setattr(fleet, "active_runs", active_runs)
+    monkeypatch.setattr("tom.gateway.pool._SEE_SECONDS", 0.5)
+    pool = await make_pool(idle_stop=10)
+    (await pool.take("alice")).release()
+    await let_pass(clock, 5)
+    held = await pool.take("bob")
+    await let_pass(clock, 6)
+    assert asked == ["alice"], "alice is asked, once, and says nothing"
+    fleet.ended[held.handle.pid] = 9
+    await let_pass(clock, 3)
+    assert fleet.started == ["alice", "bob", "bob"]
+    held.release()
+    async with asyncio.timeout(5):
+        while pool._watched:
+            await asyncio.sleep(0.01)
+    await let_pass(clock, 1)
+    assert asked == ["alice", "alice"], "the silence was waited for no longer than its bound"
+
+
 async def test_trouble_with_one_agent_does_not_end_the_pool(make_pool, fleet, clock, monkeypatch):
     pool = await make_pool()
     (await pool.take("bob")).release()

@@ -9,6 +9,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from yarl import URL
 
+from tom.gateway.agentlink import TimedOut, ask
+
 pytestmark = pytest.mark.anyio
 
 
@@ -375,3 +377,11 @@ async def test_the_page_and_its_files_are_served_with_their_access(door):
         assert "<strong>x</strong>" in (await answer.json())["html"][0]
     async with door.stranger().post("/page/render", json={"markdown": ["x"]}) as answer:
         assert answer.status == 401
+
+
+async def test_asking_an_agent_ends_in_time_even_if_it_drips(door, imposter):
+    await imposter(door, b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", *[b"x"] * 40, pause=0.1)
+    started = time.monotonic()
+    with pytest.raises(TimedOut):
+        await ask(door.agents.handles["alice"].socket, "/health", [], seconds=0.5)
+    assert time.monotonic() - started < 2

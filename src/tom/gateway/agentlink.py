@@ -200,11 +200,15 @@ def render_head(method: str, target: bytes, headers: Iterable[Header], *, length
 
 
 async def ask(socket: str, target: str, headers: Iterable[Header], *, seconds: float) -> tuple[int, bytes]:
-    """GET something short; returns status and body. Raises `LinkError`."""
-    link = await exchange(socket, "GET", target.encode(), headers)
-    with contextlib.closing(link):
-        await link.head(seconds)
-        return link.status, await link.body(seconds)
+    """GET something short; returns status and body. ``seconds`` are for all of it. Raises `LinkError`."""
+    try:
+        async with asyncio.timeout(seconds):
+            link = await exchange(socket, "GET", target.encode(), headers)
+            with contextlib.closing(link):
+                await link.head(seconds)
+                return link.status, await link.body(seconds)
+    except TimeoutError:
+        raise TimedOut(f"no answer in {seconds:g} s") from None
 
 
 def link_headers(user: str, secret: str, request_id: str, door: str = "cookie") -> list[Header]:

@@ -27,6 +27,7 @@ _STOP_GRACE: Final = 30.0
 _NEWS_SECONDS: Final = 5.0
 _NEWS_EVERY: Final = 0.02
 _WAKE_AT_ONCE: Final = 2
+_SEE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Pool:
         self._places: dict[str, Place] = {}
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watched: set[Place] = set()
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -270,14 +272,23 @@ class Pool:
     async def _watch(self) -> None:
         while True:
             await self._clock.sleep(_LOOK_EVERY)
-            for place in list(self._places.values()):
-                try:
-                    await self._look(place)
-                    await self._stop_if_idle(place)
-                except Exception as error:  # noqa: BLE001 - the others are still watched
-                    log.error(f"❌ Agent of '{place.user}': {error}", event="agent_trouble", error=error)
-                if place.failed and not place.occupied and place.wanted:
-                    self._begin(place, self._start(place))
+            # Each by itself: an agent that answers slowly must not hide the end of another one.
+            for place in self._places.values():
+                if place not in self._watched:
+                    self._watched.add(place)
+                    self._own(self._see_to(place))
+
+    async def _see_to(self, place: Place) -> None:
+        try:
+            async with asyncio.timeout(_SEE_SECONDS):
+                await self._look(place)
+                await self._stop_if_idle(place)
+        except Exception as error:  # noqa: BLE001 - the others are still watched
+            log.error(f"❌ Agent of '{place.user}': {error}", event="agent_trouble", error=error)
+        finally:
+            self._watched.discard(place)
+        if place.failed and not place.occupied and place.wanted and not self._closing:
+            self._begin(place, self._start(place))
 
     async def _look(self, place: Place) -> None:
         """Notice that an agent has ended without being asked to, and start it again after a while."""
