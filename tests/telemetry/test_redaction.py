@@ -1,6 +1,7 @@
 """What is secret is not in a log, whichever way it comes."""
 
 import json
+import logging
 import time
 from pathlib import Path
 
@@ -67,3 +68,28 @@ def test_redacting_takes_time_in_proportion(text):
 
     short = max(min(seconds(text[: len(text) // 10]) for _ in range(3)), 0.0002)
     assert min(seconds(text) for _ in range(3)) < 30 * short
+
+
+@pytest.mark.parametrize("unit", ["a-", "eyJaaaaaaaa-", "token ", 'secret="', "password= "])
+def test_a_text_that_is_eight_times_as_long_takes_about_eight_times_as_long(unit):
+    def cost(size):
+        text = (unit * size)[:size] + "="
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            redact(text)
+            times.append(time.process_time() - began)
+        return max(min(times), 1e-3)
+
+    assert cost(64 * 1024) < 8 * 3 * cost(8 * 1024)
+
+
+def test_a_secret_whose_closing_quote_was_cut_off_is_hidden():
+    assert redact('user_password="canary 01') == 'user_password="***"'
+
+
+def test_what_a_library_says_is_cut_before_it_is_looked_through(configured):
+    arrived = configured(format="json")
+    logging.getLogger("wordy").warning("x" * 2000 + " https://user:canary" + "y" * 3000 + "@host/")
+    message = json.loads(arrived.lines()[0])["message"]
+    assert message == "x" * 2000 + f"…(+{len(' https://user:canary@host/') + 3000})"

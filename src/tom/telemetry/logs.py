@@ -32,6 +32,7 @@ from tom.telemetry.rotation import RotatingFile
 from tom.telemetry.writer import Writer
 
 _NOTHING: Mapping[str, Any] = {}
+_LIBRARY_CHARACTERS = 2048
 _bound: ContextVar[Mapping[str, Any]] = ContextVar("tom_logs_bound", default=_NOTHING)
 
 
@@ -210,7 +211,16 @@ class _Libraries(logging.Handler):
             module, message = "access", _without_query(message)
         if record.exc_info and record.exc_info[1]:
             message = f"{message}: {describe(record.exc_info[1], record.exc_info[2])}"
-        _put(level, module, message, None, {})
+        _put(level, module, _shortened(message), None, {})
+
+
+def _shortened(message: str) -> str:
+    """The beginning of what a library says, in whole words: half a secret would not look like one."""
+    if len(message) <= _LIBRARY_CHARACTERS:
+        return message
+    begun = message[:_LIBRARY_CHARACTERS]
+    kept = begun.rpartition(" ")[0] or begun
+    return f"{kept}…(+{len(message) - len(kept)})"
 
 
 def _without_query(message: str) -> str:

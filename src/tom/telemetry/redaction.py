@@ -18,17 +18,21 @@ _KEY_SHAPES = re.compile(
     | \bgithub_pat_\w{8,}
     | \bAIza[A-Za-z0-9_-]{8,}
     | \bAKIA[A-Z0-9]{12,}
-    | \beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)?
+    | \beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){0,2}     # no dot needed: to look for one takes quadratic time
     | \$argon2[a-z]*\$[^\s'"]+
     | (?<=__Host-tom=)[^\s;'"]+
     | (?<=tom_login=)[^\s;'"]+
+    | (?<=__Host-tom-device=)[^\s;'"]+
+    | (?<=tom_device=)[^\s;'"]+
     """,
     re.VERBOSE,
 )
 _SCHEME = re.compile(r"\b(Bearer|Basic)\s+[^\s'\",;]+", re.IGNORECASE)
+# It begins at the telling word: whatever stands before it would be looked through again from every place in it. A text
+# that was cut inside its quotes is hidden as well.
 _ASSIGNED = re.compile(
-    r"""(?i)\b([a-z0-9_-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|authorization|cookie)["']?\s*[=:]\s*)"""
-    r"""("[^"]*"|'[^']*'|(?!\*\*\*)[^\s,;&'"}\])]+)"""
+    r"""(?i)((?:password|passwd|passphrase|secret|token|api[_-]?key|authorization|cookie)["']?\s*[=:]\s*)"""
+    r"""("[^"]*(?:"|\Z)|'[^']*(?:'|\Z)|(?!\*\*\*)[^\s,;&'"}\])]+)"""
 )
 _URL = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{1,20}://)([^\s'\"<>|]+)")
 _HINTS = re.compile(r"[=:$]|-|_|eyJ|AIza|AKIA|bearer|basic", re.IGNORECASE)
