@@ -1,7 +1,9 @@
 """The page's documents, files and rendering route, through an ASGI application as the gateway mounts them."""
 
+import asyncio
 import json
 import re
+import threading
 from html.parser import HTMLParser
 
 import httpx2
@@ -193,6 +195,40 @@ async def test_a_full_megabyte_is_answered(client):
     answer = await client.post("/page/render", json={"markdown": texts}, timeout=60)
     assert answer.status_code == 200
     assert all("a" in html for html in answer.json()["html"])
+
+
+async def test_one_request_is_rendered_at_a_time_and_few_wait(client, monkeypatch):
+    rendering, most, go_on = [], [], threading.Event()
+
+    def slow(text):
+        rendering.append(text)
+        most.append(len(rendering))
+        go_on.wait(10)
+        rendering.remove(text)
+        return f"formed {text}"
+
+    monkeypatch.setattr(page, "render_markdown", slow)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        asked = [group.create_task(client.post("/page/render", json={"markdown": [str(n)]})) for n in range(12)]
+        await asyncio.wait(asked[-3:])
+        assert not any(task.done() for task in asked[:9])
+        go_on.set()
+    answers = [task.result().json()["html"][0] for task in asked]
+    assert answers[:9] == [f"formed {n}" for n in range(9)]
+    assert not any("formed" in html for html in answers[9:])
+    assert max(most) == 1
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for(client, monkeypatch):
+    monkeypatch.setattr(page, "_BODY_SECONDS", 0.05)
+
+    async def stalled():
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        answer = await client.post("/page/render", content=stalled(), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 408
 
 
 # --- colours -----------------------------------------------------------------------------------------------------

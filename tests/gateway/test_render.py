@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tom.gateway.render import MAX_FORMATTED, render_markdown
+from tom.gateway.render import MAX_CELLS, MAX_FORMATTED, render_markdown
 
 CASES = Path(__file__).parent / "cases"
 HOSTILE = json.loads((CASES / "xss.json").read_text())
@@ -168,3 +168,26 @@ def test_a_hostile_shape_takes_bounded_time(text):
     began = time.process_time()
     render_markdown(text)
     assert time.process_time() - began < 8
+
+
+def table(columns, rows, *, prefix="", row="|"):
+    lines = ["|x" * columns, "|-" * columns, *[row] * (rows - 1)]
+    return "".join(f"{prefix}{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("prefix", ["", "> ", " > > "])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_table_has_at_most_so_many_cells(prefix, end):
+    assert "<table" in render_markdown(table(40, MAX_CELLS // 40 - 1, prefix=prefix).replace("\n", end))
+    shown = render_markdown(table(40, MAX_CELLS // 40 + 1, prefix=prefix).replace("\n", end))
+    assert "<table" not in shown
+    assert shown.count("x") == 40
+
+
+def test_many_small_tables_are_counted_together():
+    shown = render_markdown((table(40, 40) + "\n") * 20)
+    assert "<td" not in shown
+
+
+def test_long_lines_below_a_rule_are_no_table():
+    assert "<h4" in render_markdown("a title\n-------\n" + "- a | b\n" * 3000)

@@ -4,10 +4,12 @@ Everything is static or made here; nothing is inline, so the strictest content p
 live below a path that names their content, which lets browsers keep them for ever.
 """
 
+import asyncio
 import hashlib
 import json
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -33,6 +35,8 @@ CONTENT_SECURITY_POLICY: Final = (
 MAX_TEXTS: Final = 50
 MAX_BYTES: Final = 1024 * 1024
 _RENDER_SECONDS: Final = 3.0
+_BODY_SECONDS: Final = 30.0
+_MOST_WAITING: Final = 8
 _MEDIA_TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _FOREVER: Final = "public, max-age=31536000, immutable"
 
@@ -69,7 +73,7 @@ def page_routes() -> list[BaseRoute]:
     """
     return [
         Route("/static/{path:path}", _serve_static, methods=["GET"]),
-        Route("/page/render", _render, methods=["POST"]),
+        Route("/page/render", _Rendering().answer, methods=["POST"]),
     ]
 
 
@@ -136,19 +140,47 @@ async def _serve_static(request: Request) -> Response:
 # --- rendering ---------------------------------------------------------------------------------------------------
 
 
-async def _render(request: Request) -> Response:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        return _refused(request, 415, "Content-Type must be application/json")
-    body = await _bounded_body(request)
-    if body is None:
-        return _refused(request, 413, f"At most {MAX_BYTES} bytes are rendered at once")
-    texts = _texts(body)
-    if texts is None:
-        return _refused(request, 400, f"'markdown' must be a list of at most {MAX_TEXTS} texts")
-    if sum(len(text.encode()) for text in texts) > MAX_BYTES:
-        return _refused(request, 413, f"At most {MAX_BYTES} bytes are rendered at once")
-    html = await run_in_threadpool(_render_all, texts)
-    return JSONResponse({"html": html}, headers={"Cache-Control": "no-store"})
+class _Rendering:
+    """Renders for one gateway: one request at a time, while a few wait.
+
+    Reading Markdown is pure Python and holds the interpreter's lock: more at once would be no faster, and keep the
+    event loop from its turn.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rendering")
+        self._accepted = 0
+
+    async def answer(self, request: Request) -> Response:
+        """``POST /page/render``."""
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return _refused(request, 415, "Content-Type must be application/json")
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await _bounded_body(request)
+        except TimeoutError:
+            return _refused(request, 408, "The body did not arrive in time")
+        if body is None:
+            return _refused(request, 413, f"At most {MAX_BYTES} bytes are rendered at once")
+        texts = _texts(body)
+        if texts is None:
+            return _refused(request, 400, f"'markdown' must be a list of at most {MAX_TEXTS} texts")
+        if sum(len(text.encode()) for text in texts) > MAX_BYTES:
+            return _refused(request, 413, f"At most {MAX_BYTES} bytes are rendered at once")
+        return JSONResponse({"html": await self._render(texts)}, headers={"Cache-Control": "no-store"})
+
+    async def _render(self, texts: Sequence[str]) -> list[str]:
+        """In turn; shown without their form when too many wait already."""
+        if self._accepted > _MOST_WAITING:
+            return await run_in_threadpool(_render_all, texts, seconds=0)
+        self._accepted += 1
+        future = asyncio.get_running_loop().run_in_executor(self._thread, _render_all, texts)
+        # The place is given back when the thread is done, not when its caller stops waiting.
+        future.add_done_callback(self._give_back)
+        return await asyncio.shield(future)
+
+    def _give_back(self, _done: object) -> None:
+        self._accepted -= 1
 
 
 async def _bounded_body(request: Request) -> bytes | None:
@@ -171,9 +203,9 @@ def _texts(body: bytes) -> list[str] | None:
         return None
 
 
-def _render_all(texts: Sequence[str]) -> list[str]:
+def _render_all(texts: Sequence[str], *, seconds: float = _RENDER_SECONDS) -> list[str]:
     """Render one after the other; once the time is used up, what is left is shown without its form."""
-    until = time.monotonic() + _RENDER_SECONDS
+    until = time.monotonic() + seconds
     return [render_markdown(text) if time.monotonic() < until else render_plain(text) for text in texts]
 
 

@@ -21,6 +21,8 @@ from markdown_it.utils import OptionsDict
 
 MAX_FORMATTED: Final = 128 * 1024
 """Characters up to which a text is read as Markdown; a longer one is shown as the plain text it is."""
+MAX_CELLS: Final = 2000
+"""Table cells up to which a text is read as Markdown: a row of one character may stand for hundreds of cells."""
 _MAX_NESTING: Final = 40
 
 _TAGS: Final = {
@@ -49,16 +51,18 @@ _HIDDEN: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 _NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
 _ADDRESS: Final = re.compile(r"(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}")
+_LINE_END: Final = re.compile(r"\r\n?|\n")
+_RULE: Final = re.compile(r"[ \t>]*([-:|][-:| \t]*)")
 _LANGUAGE: Final = re.compile(r"[A-Za-z0-9+#.\-]{1,32}")
 
 
 def render_markdown(text: str) -> str:
     """Render ``text`` (CommonMark with tables and strikethrough) as a sanitised HTML fragment.
 
-    No word is lost for its form: a text longer than `MAX_FORMATTED` characters, nested deeper than the parser goes, or
-    made of link definitions alone, is shown as plain paragraphs.
+    No word is lost for its form: a text longer than `MAX_FORMATTED` characters, with tables of more than `MAX_CELLS`
+    cells, nested deeper than the parser goes, or made of link definitions alone, is shown as plain paragraphs.
     """
-    if len(text) > MAX_FORMATTED:
+    if len(text) > MAX_FORMATTED or _count_cells(text) > MAX_CELLS:
         return render_plain(text)
     parser = _parser()
     tokens = parser.parse(text)
@@ -79,6 +83,24 @@ def render_plain(text: str) -> str:
 def show_hidden(text: str) -> str:
     """Spell out the characters that reorder text unseen, so that code reads as it will run."""
     return _HIDDEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def _count_cells(text: str) -> int:
+    """How many cells the tables of a text have at most: every line below a table's rule has all its columns.
+
+    A table is over at an empty line; where it ends earlier the count is too high, never too low.
+    """
+    cells = columns = 0
+    above = ""
+    for line in _LINE_END.split(text):
+        rule = _RULE.fullmatch(line) if "|" in above else None
+        if not line.strip(" \t>"):
+            columns = 0
+        elif rule:
+            columns = max(columns, rule[1].strip(" \t|").count("|") + 1)
+        cells += columns
+        above = line
+    return cells
 
 
 @cache
