@@ -1,6 +1,7 @@
 """Who may come in: users of config.yml, their passwords and logins, across restarts and changes."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import apsw
@@ -14,7 +15,6 @@ from tom.accounts.users import UserEntry
 from tom.clock import timestamp
 from tom.config.secret import Secret
 from tom.ids import digest
-from tom.testing.manual_clock import ManualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -27,41 +27,6 @@ def alice(password="the first password", **more):
 
 
 BOB = UserEntry("bob", password=Secret("the password of bob"))
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "gateway.db"
-
-
-@pytest.fixture
-async def opened(path, clock):
-    """Open the accounts; what was opened before is closed first."""
-    current = []
-
-    async def open_(*entries, **options):
-        while current:
-            await current.pop().close()
-        accounts = await Accounts.open(path, entries or (alice(), BOB), clock=clock, **options)
-        current.append(accounts)
-        return accounts
-
-    yield open_
-    while current:
-        await current.pop().close()
-
-
-async def settle_passwords(accounts, until):
-    """Let `run` compare the passwords of the file."""
-    task = asyncio.ensure_future(accounts.run())
-    await until(lambda: not accounts._unread)
-    task.cancel()
-    await asyncio.wait([task])
 
 
 def rows(path, query):
@@ -99,11 +64,11 @@ async def test_tokens_and_passwords_stand_in_no_file(opened, path, tmp_path):
     assert path.stat().st_mode & 0o077 == 0
 
 
-async def test_logins_survive_a_restart(opened, until):
+async def test_logins_survive_a_restart(opened, settle_passwords):
     accounts = await opened()
     token, _ = await accounts.log_in("alice", "the first password", address=HOME)
     again = await opened()
-    await settle_passwords(again, until)
+    await settle_passwords(again)
     assert again.find(token).user == "alice"
 
 
@@ -197,23 +162,23 @@ async def test_when_a_login_was_seen_is_written_at_most_once_a_minute(opened, cl
     assert rows(path, query) == [(timestamp(clock.now()),)]
 
 
-async def test_an_unchanged_file_changes_nothing(opened, until, path):
+async def test_an_unchanged_file_changes_nothing(opened, settle_passwords, path):
     accounts = await opened()
-    await settle_passwords(accounts, until)
+    await settle_passwords(accounts)
     before = rows(path, "SELECT * FROM users ORDER BY name")
     assert len(before) == 2
     again = await opened()
-    await settle_passwords(again, until)
+    await settle_passwords(again)
     assert rows(path, "SELECT * FROM users ORDER BY name") == before
 
 
 @pytest.mark.promise("P18")
-async def test_a_changed_password_in_the_file_is_a_new_password_and_ends_logins(opened, until):
+async def test_a_changed_password_in_the_file_is_a_new_password_and_ends_logins(opened, settle_passwords):
     accounts = await opened()
     token, login = await accounts.log_in("alice", "the first password", address=HOME)
     other, _ = await accounts.log_in("bob", "the password of bob", address=HOME)
     await accounts.apply([alice("the second password"), BOB])
-    await settle_passwords(accounts, until)
+    await settle_passwords(accounts)
     assert login.ended
     assert accounts.find(token) is None
     assert accounts.find(other)
@@ -222,35 +187,35 @@ async def test_a_changed_password_in_the_file_is_a_new_password_and_ends_logins(
     assert await accounts.log_in("alice", "the second password", address=HOME)
 
 
-async def test_a_password_set_in_the_app_wins_until_the_file_changes(opened, until):
+async def test_a_password_set_in_the_app_wins_until_the_file_changes(opened, settle_passwords):
     accounts = await opened()
     await accounts.set_password("alice", "set in the app")
     accounts = await opened()
-    await settle_passwords(accounts, until)
+    await settle_passwords(accounts)
     assert await accounts.log_in("alice", "set in the app", address=HOME)
     accounts = await opened(alice("changed in the file"), BOB)
     assert await accounts.log_in("alice", "changed in the file", address=HOME)
 
 
-async def test_a_password_set_without_any_in_the_file_is_kept(opened, until):
+async def test_a_password_set_without_any_in_the_file_is_kept(opened, settle_passwords):
     accounts = await opened(UserEntry("alice"))
     await accounts.set_password("alice", "set by hand")
     accounts = await opened(UserEntry("alice"))
-    await settle_passwords(accounts, until)
+    await settle_passwords(accounts)
     assert await accounts.log_in("alice", "set by hand", address=HOME)
 
 
-async def test_a_hash_in_the_file_is_used_as_it_is(opened, until):
+async def test_a_hash_in_the_file_is_used_as_it_is(opened, settle_passwords):
     entry = UserEntry("alice", password_hash=WEAK.hash("by hash"))
     accounts = await opened(entry)
     token, _ = await accounts.log_in("alice", "by hash", address=HOME)
     with pytest.raises(ManagedByFile):
         await accounts.set_password("alice", "another one")
     accounts = await opened(entry)
-    await settle_passwords(accounts, until)
+    await settle_passwords(accounts)
     assert accounts.find(token)
     accounts = await opened(UserEntry("alice", password_hash=WEAK.hash("by another")))
-    await settle_passwords(accounts, until)
+    await settle_passwords(accounts)
     assert accounts.find(token) is None
     assert await accounts.log_in("alice", "by another", address=HOME)
 
@@ -310,3 +275,20 @@ async def test_a_login_that_cannot_be_stored_is_none(opened, monkeypatch):
         await accounts.log_in("alice", "the first password", address=HOME)
     assert len(accounts.logins("alice")) == 1
     monkeypatch.undo()
+
+
+async def test_a_hash_in_the_file_sets_what_an_unknown_user_costs(opened, settle_passwords):
+    dear = argon2.PasswordHasher(time_cost=4, memory_cost=40_000, parallelism=1).hash("x")
+    accounts = await opened(alice(), UserEntry("carol", password_hash=dear))
+
+    async def cost():
+        began = time.process_time()
+        with pytest.raises(InvalidCredentials):
+            await accounts.log_in("nobody", "x", address=HOME)
+        return time.process_time() - began
+
+    before = await cost()
+    await settle_passwords(accounts)
+    assert await cost() > 2 * before
+    await accounts.apply([alice()])
+    assert await cost() < 2 * before

@@ -110,6 +110,21 @@ async def test_nobody_costs_the_same_work_as_somebody(passwords):
     assert 0.5 < statistics.median(known) / statistics.median(unknown) < 2
 
 
+@pytest.mark.parametrize("dear", [(3, 40_000), (2, 19_456)])
+async def test_nobody_and_a_cheap_hash_cost_what_the_dearest_hash_costs(passwords, dear):
+    dearest = argon2.PasswordHasher(time_cost=dear[0], memory_cost=dear[1], parallelism=1).hash("a password")
+    cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("a password")
+    passwords.level([cheap, None, dearest, "no hash"])
+
+    async def cost(hash_):
+        began = time.process_time()
+        await passwords.check("wrong", hash_)
+        return time.process_time() - began
+
+    medians = {hash_: statistics.median([await cost(hash_) for _ in range(7)]) for hash_ in (dearest, cheap, None)}
+    assert all(0.6 < medians[dearest] / medians[hash_] < 1.6 for hash_ in (cheap, None))
+
+
 def test_hashes_of_the_configuration_are_recognised():
     assert is_hash(argon2.PasswordHasher(time_cost=1, memory_cost=64).hash("x"))
     for other in ("", "x", "$argon2i$v=19$m=8,t=1,p=1$YWJjZGVmZ2g$abc", "$2b$12$abcdefghijklmnopqrstuv"):

@@ -168,6 +168,7 @@ class Accounts:
             if stored and stored.role != entry.role:
                 await self._store_user(entry.name, role=entry.role)
             self._unread[entry.name] = entry
+        self._level()
         self._work.set()
 
     async def run(self) -> None:
@@ -251,6 +252,11 @@ class Accounts:
         row = self._users.changed(name, **changed)
         await self._database.write(lambda connection: user_rows.save(connection, row, self._clock.now()), full=True)
         self._users.stored[name] = row
+        self._level()
+
+    def _level(self) -> None:
+        rows = (self._users.stored.get(name) for name in self._users.entries)
+        self._passwords.level(row.password_hash for row in rows if row)
 
     async def _end(self, logins: Iterable[Login]) -> int:
         ended = self._logins.end(logins)

@@ -1,27 +1,28 @@
 """Passwords as argon2id, hashed in worker threads so that the event loop goes on.
 
-At most one thread per core hashes and at most 64 more wait; what comes then is refused at once. A user that does not
-exist costs the same work as one that does.
+At most one thread per core hashes and at most 64 more wait; what comes then is refused at once. Every comparison costs
+what the dearest stored hash costs, so that the time tells neither who exists nor whose hash is an old one.
 """
 
 import asyncio
 import os
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import argon2
 from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.low_level import hash_secret_raw
 
 from tom.accounts.refusals import InvalidPassword, TooBusy
 
 MAX_BYTES: Final = 1024
 QUEUE: Final = 64
 
-# The hash of a password that nobody has: random bytes in the form of a hash with the parameters below.
-_NOBODY: Final = "$argon2id$v=19$m=19456,t=2,p=1$YFydHekrzeChaN3a02g+5A$XTYsk7vNttm696k7NMswbmYpsnjpYzw15L+4wcAk57I"
+_SALT: Final = bytes(16)
+_VERSION: Final = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,13 @@ class Passwords:
         self._room = self._threads + queue
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="passwords")
         self._hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
+        self._own = argon2.Parameters(argon2.Type.ID, _VERSION, 16, 32, 2, 19456, 1)
+        self._dearest = self._own
+
+    def level(self, stored: Iterable[str | None]) -> None:
+        """Let every comparison cost what the dearest of these hashes costs, and no less than a hash of our own."""
+        known = (_parameters(hash_) for hash_ in stored if hash_)
+        self._dearest = max((self._own, *(each for each in known if each)), key=_work)
 
     async def hash(self, password: str) -> str:
         """The hash to be stored. Raises `InvalidPassword`, `TooBusy`."""
@@ -72,14 +80,20 @@ class Passwords:
             encoded = normalise(password)
         except InvalidPassword:
             encoded, stored = b"-", None
-        match = await self._run(lambda: self._check(encoded, stored or _NOBODY))
-        return match if stored else Match(right=False)
+        dearest = self._dearest
+        return await self._run(lambda: self._check(encoded, stored, dearest))
 
     def close(self) -> None:
         """End the threads; what waits is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _check(self, encoded: bytes, stored: str) -> Match:
+    def _check(self, encoded: bytes, stored: str | None, dearest: argon2.Parameters) -> Match:
+        match = self._compare(encoded, stored) if stored else Match(right=False)
+        parameters = _parameters(stored) if stored else None
+        _spend(dearest, _work(dearest) - (_work(parameters) if parameters else 0))
+        return match
+
+    def _compare(self, encoded: bytes, stored: str) -> Match:
         try:
             self._hasher.verify(stored, encoded)
         except (Argon2Error, InvalidHashError):
@@ -97,3 +111,22 @@ class Passwords:
 
     def _give_back(self, _done: object) -> None:
         self._room += 1
+
+
+def _parameters(stored: str) -> argon2.Parameters | None:
+    try:
+        return argon2.extract_parameters(stored)
+    except InvalidHashError:
+        return None
+
+
+def _work(parameters: argon2.Parameters) -> int:
+    """What a hash costs: KiB filled in all passes."""
+    return parameters.memory_cost * parameters.time_cost
+
+
+def _spend(like: argon2.Parameters, work: int) -> None:
+    """Hash with less memory than ``like``, so that it costs ``work``."""
+    memory = work // like.time_cost
+    if memory >= 8 * like.parallelism:
+        hash_secret_raw(b"-", _SALT, like.time_cost, memory, like.parallelism, 32, argon2.Type.ID)
