@@ -18,7 +18,7 @@ from tom.accounts.logins import Login, LoginLimits, Logins
 from tom.accounts.passwords import Passwords
 from tom.accounts.refusals import InvalidCredentials, ManagedByFile, TooBusy, UnknownUser
 from tom.accounts.throttle import Counter, Throttle
-from tom.accounts.users import UserEntry, Users
+from tom.accounts.users import StoredUser, UserEntry, Users
 from tom.clock import Clock, SystemClock, parse_timestamp, timestamp
 from tom.sqlite import Database
 from tom.telemetry import logs
@@ -43,6 +43,7 @@ class Accounts:
         self._passwords = Passwords()
         self._unread: dict[str, UserEntry] = {}
         self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._storing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._work = asyncio.Event()
 
     @classmethod
@@ -93,7 +94,7 @@ class Accounts:
         """
         self._throttle.begin(username, address, self._clock.now().timestamp())
         try:
-            user = await self._check(username, password)
+            entry, row = await self._check(username, password)
         except TooBusy:
             self._throttle.withdraw(username, address)
             raise
@@ -102,6 +103,10 @@ class Accounts:
             raise
         finally:
             await self._store_counters()
+        # Nothing is awaited from here until the login has begun: whoever was shut out meanwhile stays out.
+        if not self._still(entry, row):
+            raise InvalidCredentials
+        user = entry.name
         self._throttle.succeeded(username, address)
         token, login = self._logins.begin(user, remember=remember, address=address, agent=agent)
         try:
@@ -202,20 +207,26 @@ class Accounts:
 
     # --- below ----------------------------------------------------------------------------------------------------
 
-    async def _check(self, username: str, password: str) -> str:
+    async def _check(self, username: str, password: str) -> tuple[UserEntry, StoredUser]:
+        """Who that is, and the row that says so; `log_in` looks at both again with `_still`."""
         entry = self._users.find(username)
         if entry:
             await self._read_file(entry.name)
         stored = self._users.stored.get(entry.name) if entry else None
         match = await self._passwords.check(password, stored.password_hash if stored else None)
-        # The user may have been disabled, or got another password, while the hash was made.
-        if not (match.right and entry and self._users.stored.get(entry.name) is stored):
-            raise InvalidCredentials
-        if self._users.find(entry.name) is None:
+        if not (match.right and entry and stored and self._still(entry, stored)):
             raise InvalidCredentials
         if match.outdated and not entry.password_hash:
-            await self._store_user(entry.name, password_hash=await self._passwords.hash(password))
-        return entry.name
+            fresh = await self._passwords.hash(password)
+            stored = await self._store_user(entry.name, instead_of=stored, password_hash=fresh)
+        return entry, stored
+
+    def _still(self, entry: UserEntry, row: StoredUser) -> bool:
+        """Whether the user is enabled, with the same password and role, as when the password was looked at."""
+        now, stored = self._users.find(entry.name), self._users.stored.get(entry.name)
+        if now is None or stored is None:
+            return False
+        return (now.role, stored.password_hash) == (entry.role, row.password_hash)
 
     async def _read_file(self, name: str) -> None:
         """Take over what config.yml says of a user's password if it says something new; ends their logins then."""
@@ -248,11 +259,17 @@ class Accounts:
             return None
         return await self._passwords.hash(password)
 
-    async def _store_user(self, name: str, **changed: Any) -> None:
-        row = self._users.changed(name, **changed)
-        await self._database.write(lambda connection: user_rows.save(connection, row, self._clock.now()), full=True)
-        self._users.stored[name] = row
-        self._level()
+    async def _store_user(self, name: str, *, instead_of: StoredUser | None = None, **changed: Any) -> StoredUser:
+        """Change a user's row and return it; unless it is ``instead_of`` any more, which raises `InvalidCredentials`."""
+        # One after the other: a row is made from the one before it, and the last one counts.
+        async with self._storing[name]:
+            if instead_of and self._users.stored.get(name) is not instead_of:
+                raise InvalidCredentials
+            row = self._users.changed(name, **changed)
+            await self._database.write(lambda connection: user_rows.save(connection, row, self._clock.now()), full=True)
+            self._users.stored[name] = row
+            self._level()
+            return row
 
     def _level(self) -> None:
         rows = (self._users.stored.get(name) for name in self._users.entries)
