@@ -16,12 +16,30 @@ async def test_json_login_answers_who_and_until_when_and_sets_a_host_cookie(door
         assert answer.status == 200
         assert (body["status"], body["username"]) == ("OK", "alice")
         assert body["expires_at"].endswith("Z")
-        (cookie,) = answer.headers.getall("Set-Cookie")
+        cookie, device = answer.headers.getall("Set-Cookie")
     name, _, rest = cookie.partition("=")
     value, *attributes = (part.strip() for part in rest.split(";"))
     assert name == "__Host-tom"
     assert len(value) == 43
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax", "Max-Age=2592000"} == set(attributes)
+    name, _, rest = device.partition("=")
+    value, *attributes = (part.strip() for part in rest.split(";"))
+    assert (name, len(value)) == ("__Host-tom-device", 43)
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Strict", "Max-Age=34560000"} == set(attributes)
+
+
+async def test_a_browser_that_logged_in_before_is_not_locked_out_by_others(door):
+    right, wrong = ({"username": "alice", "password": password} for password in (PASSWORD, "wrong"))
+    async with door.stranger().post("/login", json=right) as answer:
+        kept = answer.headers.getall("Set-Cookie")[1].partition(";")[0]
+    for _ in range(5):
+        async with door.stranger().post("/login", json=wrong) as answer:
+            assert answer.status == 401
+    async with door.stranger().post("/login", json=right) as answer:
+        assert answer.status == 429
+    async with door.stranger(Cookie=f"a=b; {kept}").post("/login", json=right) as answer:
+        assert answer.status == 200
+        assert answer.headers.getall("Set-Cookie")[1].partition(";")[0] == kept
 
 
 async def test_a_login_that_is_not_remembered_ends_with_the_browser(door):

@@ -12,8 +12,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from tom.accounts import devices as device_rows
 from tom.accounts import logins as login_rows
 from tom.accounts import users as user_rows
+from tom.accounts.devices import Devices
 from tom.accounts.logins import Login, LoginLimits, Logins
 from tom.accounts.passwords import Passwords
 from tom.accounts.refusals import InvalidCredentials, ManagedByFile, TooBusy, UnknownUser
@@ -32,13 +34,18 @@ class Accounts:
     """Users, logins and throttle of one gateway."""
 
     def __init__(
-        self, databases: tuple[Database, Database], users: Users, logins: Logins, throttle: Throttle, clock: Clock
+        self,
+        databases: tuple[Database, Database],
+        users: Users,
+        logins: Logins,
+        guard: tuple[Throttle, Devices],
+        clock: Clock,
     ) -> None:
         """Use `open`."""
         self._database, self._login_database = databases
         self._users = users
         self._logins = logins
-        self._throttle = throttle
+        self._throttle, self._devices = guard
         self._clock = clock
         self._passwords = Passwords()
         self._unread: dict[str, UserEntry] = {}
@@ -65,8 +72,8 @@ class Accounts:
         apart = await _open(logins_path, clock) if logins_path else database
         users = Users(await database.read(user_rows.load))
         logins = Logins(clock, limits or LoginLimits(), await apart.read(login_rows.load))
-        throttle = Throttle(await database.read(_load_counters))
-        accounts = cls((database, apart), users, logins, throttle, clock)
+        guard = Throttle(await database.read(_load_counters)), Devices(await database.read(device_rows.load))
+        accounts = cls((database, apart), users, logins, guard, clock)
         await accounts.apply(entries)
         return accounts
 
@@ -85,18 +92,20 @@ class Accounts:
     # --- coming and going -----------------------------------------------------------------------------------------
 
     async def log_in(
-        self, username: str, password: str, *, address: str, agent: str = "", remember: bool = True
+        self, username: str, password: str, *, address: str, agent: str = "", remember: bool = True, device: str = ""
     ) -> tuple[str, Login]:
-        """Check a password; returns the cookie's value and the login.
+        """Check a password; returns the cookie's value and the login. ``device``: what `remember_device` gave.
 
         Raises `InvalidCredentials` (the same for an unknown user, a wrong password and a disabled user),
         `TooManyAttempts` (the password was not looked at), `TooBusy`.
         """
-        self._throttle.begin(username, address, self._clock.now().timestamp())
+        now = self._clock.now().timestamp()
+        known = self._devices.find(username, device, now)
+        self._throttle.begin(username, address, now, known)
         try:
             entry, row = await self._check(username, password)
         except TooBusy:
-            self._throttle.withdraw(username, address)
+            self._throttle.withdraw(username, address, known)
             raise
         except InvalidCredentials:
             log.warning(f"🔒 Login failed for '{username[:32]}' from {address}", event="login_failed")
@@ -107,7 +116,7 @@ class Accounts:
         if not self._still(entry, row):
             raise InvalidCredentials
         user = entry.name
-        self._throttle.succeeded(username, address)
+        self._throttle.succeeded(username, address, known)
         token, login = self._logins.begin(user, remember=remember, address=address, agent=agent)
         try:
             await self._login_database.write(lambda connection: login_rows.save(connection, login), full=True)
@@ -117,6 +126,12 @@ class Accounts:
         await self._store_counters()
         log.info(f"🔐 Login of '{user}' from {address}", event="login")
         return token, login
+
+    async def remember_device(self, user: str, presented: str = "") -> str:
+        """Take note that a browser has logged in; returns the secret it shall keep: what it presented, or a new one."""
+        token, row, dropped = self._devices.logged_in(user, presented, self._clock.now().timestamp())
+        await self._database.write(lambda connection: device_rows.save(connection, row, dropped), full=False)
+        return token
 
     async def log_out(self, login: Login) -> None:
         """End one login and everything open under it."""

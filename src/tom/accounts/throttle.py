@@ -1,7 +1,8 @@
 """How often a password may be guessed: per account and per address, never a lock for good.
 
 An attempt is counted as a failure before its password is looked at and taken back when it was right, so that many
-attempts at the same moment gain nothing. The counters are in memory and written to ``gateway.db``; they are forgotten
+attempts at the same moment gain nothing. A browser that logged in before has a counter of its own in place of the
+account's, so that nobody can keep the account's owner out by failing again and again. The counters are in memory and written to ``gateway.db``; they are forgotten
 a day after the last failure.
 """
 
@@ -35,9 +36,12 @@ class Counter:
         return datetime.fromtimestamp(self.last, UTC)
 
 
-def account_key(username: str) -> str:
-    """The counter of an account, also of one that does not exist; case is ignored as at login."""
-    return f"account:{username.casefold()[:64]}"
+def account_key(username: str, device: str = "") -> str:
+    """The counter of an account, also of one that does not exist; case is ignored as at login.
+
+    ``device`` is the digest of a browser that logged into this account before.
+    """
+    return f"account:{username.casefold()[:64]}{device and ':'}{device}"
 
 
 def address_key(address: str) -> str:
@@ -68,9 +72,9 @@ class Throttle:
         self._counters = OrderedDict(sorted(counters, key=lambda item: item[1].last))
         self._changed: set[str] = set()
 
-    def begin(self, username: str, address: str, now: float) -> None:
+    def begin(self, username: str, address: str, now: float, device: str = "") -> None:
         """Count an attempt. `TooManyAttempts` while the account or the address must wait; then nothing is counted."""
-        keys = (account_key(username), FREE_PER_ACCOUNT), (address_key(address), FREE_PER_ADDRESS)
+        keys = (account_key(username, device), FREE_PER_ACCOUNT), (address_key(address), FREE_PER_ADDRESS)
         wait = max(self._wait(key, free, now) for key, free in keys)
         if wait > 0:
             raise TooManyAttempts(round(wait, 1) or 0.1)
@@ -78,14 +82,14 @@ class Throttle:
             self._set(key, self._failures(key, now) + 1, now)
         self._forget(now)
 
-    def succeeded(self, username: str, address: str) -> None:
+    def succeeded(self, username: str, address: str, device: str = "") -> None:
         """The password was right: the account starts anew, the address gets its attempt back."""
-        self._drop(account_key(username))
+        self._drop(account_key(username, device))
         self._take_back(address_key(address))
 
-    def withdraw(self, username: str, address: str) -> None:
+    def withdraw(self, username: str, address: str, device: str = "") -> None:
         """The password was not looked at: both get their attempt back."""
-        self._take_back(account_key(username))
+        self._take_back(account_key(username, device))
         self._take_back(address_key(address))
 
     def take_changes(self) -> list[tuple[str, Counter | None]]:

@@ -6,6 +6,7 @@ from typing import Any, Final, NoReturn, Protocol, cast
 from urllib.parse import parse_qsl
 
 from tom.accounts.accounts import Accounts
+from tom.accounts.devices import KEPT_SECONDS
 from tom.accounts.refusals import InvalidCredentials, TooBusy, TooManyAttempts
 from tom.errors import TomError
 from tom.gateway.identify import cleared_cookie, login_cookie
@@ -14,6 +15,8 @@ from tom.gateway.refusals import BadRequest, UnsupportedMediaType
 from tom.gateway.request import Reply, Request, json_reply, page_reply, redirect
 
 LIMIT: Final = 8192
+SECURE_DEVICE: Final = b"__Host-tom-device"
+LOOPBACK_DEVICE: Final = b"tom_device"
 _FORM: Final = b"application/x-www-form-urlencoded"
 _NO: Final = frozenset({"", "0", "false", "no", "off"})
 
@@ -62,6 +65,7 @@ class LoginDoor:
         if not given.username or not given.password:
             missing = "password" if given.username else "username"
             return self._refused(request, given, BadRequest(f"Missing '{missing}'"))
+        device = _device(request)
         try:
             token, login = await self._accounts.log_in(
                 given.username,
@@ -69,13 +73,16 @@ class LoginDoor:
                 address=request.address,
                 agent=request.headers.get(b"user-agent", b"").decode("latin-1"),
                 remember=given.remember,
+                device=device,
             )
         except (InvalidCredentials, TooManyAttempts, TooBusy) as error:
             return self._refused(request, given, error)
         if request.identity.principal:
             await self._accounts.log_out(request.identity.principal.login)
         cookie = login_cookie(token, secure=request.secure, max_age=self._accounts.max_age(login))
-        headers = [(b"set-cookie", cookie)]
+        device = await self._accounts.remember_device(login.user, device)
+        # The login cookie comes first: clients other than browsers keep the first one.
+        headers = [(b"set-cookie", cookie), (b"set-cookie", _device_cookie(device, secure=request.secure))]
         if given.form:
             return redirect(given.next_path, headers)
         answer = {"status": "OK", "username": login.user, "expires_at": self._accounts.expires(login)}
@@ -116,6 +123,21 @@ def safe_next(target: str | None) -> str:
     if any(ord(character) <= 32 or ord(character) == 127 for character in target):
         return "/"
     return target if target.isascii() else "/"
+
+
+def _device(request: Request) -> str:
+    """What the browser kept of an earlier login; empty when nothing."""
+    name = SECURE_DEVICE if request.secure else LOOPBACK_DEVICE
+    for part in request.headers.get(b"cookie", b"").split(b";"):
+        key, _, value = part.strip().partition(b"=")
+        if key == name:
+            return value.decode("latin-1")
+    return ""
+
+
+def _device_cookie(token: str, *, secure: bool) -> bytes:
+    name, mark = (SECURE_DEVICE, b"; Secure") if secure else (LOOPBACK_DEVICE, b"")
+    return b"%s=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%d%s" % (name, token.encode(), KEPT_SECONDS, mark)
 
 
 async def _credentials(request: Request) -> Credentials:
