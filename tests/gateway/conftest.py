@@ -37,6 +37,7 @@ class Double:
     starts: int = 1
     active_runs: int = 0
     seen: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
     release: asyncio.Event = field(default_factory=asyncio.Event)
     streams: int = 0
     sent: int = 0
@@ -95,6 +96,7 @@ class Double:
         return JSONResponse({"status": "OK", "response": body.get("request"), "user": self.user})
 
     async def outcome(self, request: Request):
+        self.asked.append(self.describe(request))
         return JSONResponse(
             {"status": "OK", "state": "running", "run_id": "R1", "request_id": request.path_params["id"]}
         )
@@ -259,7 +261,7 @@ async def imposter():
                     await asyncio.sleep(pause)
                 if not end:
                     await reader.read()
-                    closed.append(True)
+            closed.append(True)
             writer.close()
 
         door.data.joinpath("gateway", "agents", "alice.sock").unlink()

@@ -6,10 +6,11 @@ import json
 import time
 
 import pytest
+from aiohttp import ClientTimeout
 from websockets.exceptions import InvalidStatus
 from yarl import URL
 
-from tom.gateway.agentlink import TimedOut, ask
+from tom.gateway.agentlink import TimedOut, ask, render_head
 
 pytestmark = pytest.mark.anyio
 
@@ -244,8 +245,16 @@ async def test_an_agent_that_does_not_answer_is_504_and_the_run_is_named(opened)
         async with alice.post("/process", json={"request": "wait", "request_id": "mine"}) as answer:
             assert answer.status == 504
             body = await answer.json()
+            own_id = answer.headers["X-Request-ID"]
         assert body["message"] == "Backend service timed out for user alice"
         assert (body["run_id"], body["request_id"]) == ("R1", "mine")
+        [(asked, sent)] = [(told["path"], dict(told["headers"])) for told in door.agents.by_user["alice"].asked]
+        assert (asked, sent["x-request-id"]) == ("/process/mine", own_id), "the header is the request's own id"
+        for identifier in ("x\r\nX-Tom-User: bob", "a" * 129, "ä", ""):
+            async with alice.post("/process", json={"request": "wait", "request_id": identifier}) as answer:
+                assert answer.status == 504
+                assert "run_id" not in await answer.json()
+        assert len(door.agents.by_user["alice"].asked) == 1, "what is no id is not asked for"
         async with alice.post("/process", json={"request": "wait"}) as answer:
             body = await answer.json()
             assert "run_id" not in body
@@ -385,3 +394,55 @@ async def test_asking_an_agent_ends_in_time_even_if_it_drips(door, imposter):
     with pytest.raises(TimedOut):
         await ask(door.agents.handles["alice"].socket, "/health", [], seconds=0.5)
     assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"X: " + b"a" * 70_000],
+        [b"A: %d\r\n" % number for number in range(110)],
+        [b"\r\nHTTP/1.1 100 Continue\r\nA: 1\r\n"] * 110,
+        [b"\r\nHTTP/1.1 100 Continue\r\n"] * 3000,
+        [b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n"],
+    ],
+    ids=["endless", "many", "interim", "many interim", "not HTTP"],
+)
+async def test_a_head_without_bound_ends_the_exchange(door, imposter, until, pieces):
+    alice = await door.person("alice")
+    closed = await imposter(door, b"HTTP/1.1 100 Continue\r\n" + b"".join(pieces), end=False)
+    async with alice.get("/tasks", timeout=ClientTimeout(5)) as answer:
+        assert answer.status == 502
+    await until(lambda: closed)
+
+
+@pytest.mark.parametrize("trailers", [b"X: " + b"a" * 400_000, b"A: 1\r\n" * 200], ids=["endless", "many"])
+async def test_trailers_without_bound_end_the_exchange(door, imposter, until, trailers):
+    alice = await door.person("alice")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    closed = await imposter(door, head, b"2\r\n\n\n\r\n0\r\n", trailers, end=False)
+    async with alice.get("/sessions/x/events", timeout=ClientTimeout(5)) as answer:
+        assert b"agent_failed" in await answer.read()
+    await until(lambda: closed)
+
+
+async def test_a_stream_of_many_small_pieces_has_no_bound(door, imposter):
+    alice = await door.person("alice")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    await imposter(door, head, *[b"1\r\n:\r\n" * 2000] * 20, b"0\r\nTrailer: kept\r\n\r\n")
+    async with alice.get("/sessions/x/events") as answer:
+        assert len(await answer.read()) == 40_000
+
+
+async def test_a_head_that_drips_is_504(opened, imposter):
+    async with opened(**{"global": {"proxy_timeout": 1}}) as door:
+        alice = await door.person("alice")
+        await imposter(door, b"HTTP/1.1 200 OK\r\nX: ", *[b"x"] * 60, pause=0.1)
+        async with alice.get("/tasks", timeout=ClientTimeout(5)) as answer:
+            assert answer.status == 504
+
+
+@pytest.mark.parametrize("bad", [b"a\r\nX-B: 1", b"a\nb", b"a\0b", b"a\rb"])
+def test_no_line_of_a_head_is_two(bad):
+    for target, header in ((bad, (b"x", b"y")), (b"/", (bad, b"y")), (b"/", (b"x", bad))):
+        with pytest.raises(ValueError, match="end of its own"):
+            render_head("GET", target, [header], length=None)

@@ -6,6 +6,7 @@ and an agent that was stopped meanwhile is noticed when connecting, before anyth
 
 import asyncio
 import contextlib
+import re
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
@@ -16,7 +17,9 @@ from tom.spawner.unixpath import reachable
 
 CONNECT_SECONDS: Final = 5.0
 _HIGH_WATER: Final = 262_144
-_LOW_WATER: Final = 65_536
+_MOST_HEADERS: Final = 100
+_LARGEST_HEAD: Final = 65_536
+_FORBIDDEN: Final = re.compile(rb"[\r\n\x00]")
 
 type Header = tuple[bytes, bytes]
 
@@ -49,6 +52,9 @@ class Exchange(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
+        self._headers = 0
+        self._header_bytes = 0
+        self._beside_body = 0
         self._started = False
         self._complete = False
         self._until_closed = True
@@ -59,9 +65,13 @@ class Exchange(asyncio.Protocol):
     # --- what the proxy calls -------------------------------------------------------------------------------------
 
     async def head(self, seconds: float) -> None:
-        """Wait for status and headers. Raises `TimedOut`, `Broken`."""
-        while not self._started:
-            await self._wait(seconds)
+        """Wait for status and headers, ``seconds`` in all. Raises `TimedOut`, `Broken`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._started:
+                    await self._wait(seconds)
+        except TimeoutError:
+            raise TimedOut(f"no answer in {seconds:g} s") from None
 
     async def chunk(self, seconds: float) -> bytes:
         """The next piece of the body, empty at its end. Raises `TimedOut` when no byte came for ``seconds``, `Broken`."""
@@ -75,7 +85,7 @@ class Exchange(asyncio.Protocol):
             content = b"".join(self._chunks)
             self._chunks.clear()
         self._buffered = 0
-        if self._paused and self._transport:
+        if self._paused and self._transport and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
         return content
@@ -114,12 +124,19 @@ class Exchange(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        if self._complete:
+        if self._complete or self._failure:
             return
+        self._beside_body += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._fail(f"not HTTP: {error}")
+            self._fail(f"not HTTP: {error.__context__ or error}")
+        # Whatever brings no body is bounded: a head or a trailer without end, and interim answers.
+        if self._beside_body > _LARGEST_HEAD:
+            self._fail("the head is too large")
+        if self._failure:
+            self._wake()
+            return
         if self._buffered > _HIGH_WATER and not self._paused and self._transport:
             self._paused = True
             self._transport.pause_reading()
@@ -136,7 +153,13 @@ class Exchange(asyncio.Protocol):
     # --- what the parser calls ------------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header of the answer."""
+        """One header of the answer, of an interim answer, or a trailer, which is only counted."""
+        self._headers += 1
+        self._header_bytes += len(name) + len(value)
+        if self._headers > _MOST_HEADERS or self._header_bytes > _LARGEST_HEAD:
+            raise Broken("the headers are too large")
+        if self._started:
+            return
         lowered = name.lower()
         if lowered in {b"content-length", b"transfer-encoding"}:
             self._until_closed = False
@@ -155,6 +178,7 @@ class Exchange(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._beside_body = 0
         self._chunks.append(body)
         self._buffered += len(body)
 
@@ -165,6 +189,8 @@ class Exchange(asyncio.Protocol):
 
     def _fail(self, reason: str) -> None:
         self._failure = self._failure or Broken(reason)
+        if self._transport:
+            self._transport.abort()
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
@@ -177,6 +203,7 @@ async def exchange(socket: str, method: str, target: bytes, headers: Iterable[He
     ``target`` is the path with its query, as it goes on the wire. ``headers`` have no ``Host`` and no length.
     """
     loop = asyncio.get_running_loop()
+    head = render_head(method, target, headers, length=len(body) if body or method != "GET" else None)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             with reachable(socket) as address:
@@ -185,12 +212,15 @@ async def exchange(socket: str, method: str, target: bytes, headers: Iterable[He
                 )
     except (OSError, TimeoutError) as error:
         raise NotReachable(str(error)) from error
-    transport.write(render_head(method, target, headers, length=len(body) if body or method != "GET" else None) + body)
+    transport.write(head + body)
     return link
 
 
 def render_head(method: str, target: bytes, headers: Iterable[Header], *, length: int | None) -> bytes:
-    """The bytes of a request's head; ``length`` None: there is no body."""
+    """The bytes of a request's head; ``length`` None: there is no body. `ValueError` for what would be another line."""
+    headers = list(headers)
+    if any(_FORBIDDEN.search(text) for text in (target, *(part for header in headers for part in header))):
+        raise ValueError("a line of the head has an end of its own")
     lines = [b"%s %s HTTP/1.1\r\nhost: agent\r\n" % (method.encode("ascii"), target)]
     lines.extend(b"%s: %s\r\n" % header for header in headers)
     if length is not None:

@@ -6,6 +6,7 @@ the gateway alone. When the client goes away the exchange ends and the agent's r
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,7 @@ log = logs.get("proxy")
 
 _EVENTS: Final = b"text/event-stream"
 _ASK_SECONDS: Final = 5.0
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Proxy:
             await link.head(self._timeout)
             await self._stream(request, who, link, door)
         except TimedOut as error:
-            raise await self._timed_out(who, lease, door, body) from error
+            raise await self._timed_out(request, who, lease, door, body) from error
         except Broken as error:
             raise await self._broken(who, error) from error
         finally:
@@ -97,13 +99,15 @@ class Proxy:
         log.error(f"❌ Agent of '{who.user}' failed during an answer: {error}", event="agent_failed")
         return AgentBroken(who.user)
 
-    async def _timed_out(self, who: Principal, lease: Lease, door: Door, body: bytes) -> AgentTimedOut:
+    async def _timed_out(
+        self, request: Request, who: Principal, lease: Lease, door: Door, body: bytes
+    ) -> AgentTimedOut:
         """The refusal for an answer that did not come; it names the run when the message was accepted."""
         failure = AgentTimedOut(who.user)
         log.warning(f"⚠️ Agent of '{who.user}' did not answer in {self._timeout:g} s", event="agent_timeout")
         identifier = _request_id_of(body) if door.process else None
         if identifier:
-            headers = link_headers(who.user, self._secret_of(who.user), identifier, who.door)
+            headers = link_headers(who.user, self._secret_of(who.user), request.request_id, who.door)
             with contextlib.suppress(LinkError, msgspec.DecodeError):
                 target = f"/process/{quote(identifier, safe='')}"
                 status, answer = await ask(lease.handle.socket, target, headers, seconds=_ASK_SECONDS)
@@ -164,10 +168,12 @@ def target_of(request: Request) -> bytes:
 
 
 def _request_id_of(body: bytes) -> str:
+    """What the body names itself, if it is an id at all."""
     try:
-        return msgspec.json.decode(body, type=_Run).request_id
+        given = msgspec.json.decode(body, type=_Run).request_id
     except msgspec.DecodeError:
         return ""
+    return given if _IDENTIFIER.fullmatch(given) else ""
 
 
 async def _gone(request: Request) -> None:
