@@ -49,7 +49,7 @@ class Lock:
 
     def _commit(self, events: list[Event]) -> None:
         with self._connection:
-            self._appender.append(self._connection, events)
+            self._appender.append_all(self._connection, [events])
 
     async def close(self) -> None:
         self._connection.close()

@@ -14,6 +14,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from queue import SimpleQueue
 from typing import Any
 
@@ -27,12 +29,21 @@ from tom.sqlite.recovery import Recovery
 
 GROUP_ROWS = 256
 
+_batch_of = attrgetter("batch")
+
+
+type Batch = Callable[[apsw.Connection, list[Any]], list[Any]]
+
 
 @dataclass(slots=True, eq=False)
 class Write:
-    """One unit of work: ``work`` runs inside a transaction, and perhaps a second time in another."""
+    """One unit of work: ``batch`` is called inside a transaction with it and its neighbours that have the same batch.
 
-    work: Callable[[apsw.Connection], Any]
+    It returns one result for each, and is perhaps called a second time, with one of them alone.
+    """
+
+    batch: Batch
+    item: Any
     full: bool
     rows: int
     answer: asyncio.Future[Any]
@@ -66,10 +77,10 @@ class Writer:
 
     # --- on the event loop ----------------------------------------------------------------------------------------
 
-    def write(self, work: Callable[[apsw.Connection], Any], *, full: bool, rows: int) -> asyncio.Future[Any]:
+    def write(self, batch: Batch, item: Any, *, full: bool, rows: int) -> asyncio.Future[Any]:
         """Ask for a write; the answer comes after the commit that covers it."""
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._gather(Write(work, full, rows, answer))
+        self._gather(Write(batch, item, full, rows, answer))
         return answer
 
     def alone(self, work: Callable[[apsw.Connection], Any], *, last: bool = False) -> asyncio.Future[Any]:
@@ -145,7 +156,9 @@ class Writer:
             self._synchronous = wanted
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [write.work(connection) for write in group]
+            results: list[Any] = []
+            for batch, writes in groupby(group, _batch_of):
+                results += batch(connection, [write.item for write in writes])
             connection.execute("COMMIT")
         except Exception:
             self._rolled_back()
@@ -185,6 +198,11 @@ class Writer:
     def _answer(self, answers: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(_settle, answers)
+
+
+def one_by_one(connection: apsw.Connection, works: list[Any]) -> list[Any]:
+    """The batch of works that have nothing in common."""
+    return [work(connection) for work in works]
 
 
 def _take_group(backlog: deque[Write | Alone]) -> list[Write]:

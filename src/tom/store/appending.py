@@ -1,13 +1,15 @@
 """Appending in SQLite: what runs in the writer's thread, inside its transaction.
 
-What is refused before anything was written is returned and not raised: raising would roll back the group of other
-people's writes that this one shares a transaction with. Where something was written already, raising is right.
+Appends that share a transaction are written in one call. What is refused before anything of it was written is returned
+and not raised, because raising rolls back all of them; where something was written already, raising is right.
 """
 
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import apsw
 
@@ -41,6 +43,17 @@ _MILLISECOND = timedelta(milliseconds=1)
 type Refusal = DuplicateRequest | Superseded
 
 
+@dataclass(slots=True)
+class _Group:
+    """What is written in one call."""
+
+    cursor: apsw.Cursor
+    now: str
+    rows: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    effects: list[EffectIntended | EffectEnded] = field(default_factory=list[EffectIntended | EffectEnded])
+    stored: dict[str, list[Event]] = field(default_factory=dict[str, list[Event]])
+
+
 class Appender:
     """Numbers events and writes them with the rows that follow from them. Used by one thread."""
 
@@ -59,35 +72,43 @@ class Appender:
         """Rely on nothing remembered: a transaction was rolled back, or a conversation erased."""
         self._last.clear()
 
-    def append(self, connection: apsw.Connection, events: Sequence[Event]) -> tuple[Event, ...] | Refusal:
-        """Store the events; returns them as stored, or why they are refused."""
-        cursor = self._cursor_of(connection)
+    def append_all(
+        self, connection: apsw.Connection, appends: Sequence[Sequence[Event]]
+    ) -> list[tuple[Event, ...] | Refusal]:
+        """Store each append's events; returns them as stored, or why they are refused."""
+        group = _Group(self._cursor_of(connection), self._now())
+        answers = [self._take(group, events) for events in appends]
+        group.cursor.executemany(self._insert_event, group.rows)
+        for effect in group.effects:
+            self._write_effect(group.cursor, effect)
+        for conversation_id, events in group.stored.items():
+            change = conversation_changed(events)
+            self._write_conversation(group.cursor, change)
+            self._last[conversation_id] = change.last_seq
+            self._last.move_to_end(conversation_id)
+        while len(self._last) > REMEMBERED:
+            self._last.popitem(last=False)
+        return answers
+
+    def _take(self, group: "_Group", events: Sequence[Event]) -> tuple[Event, ...] | Refusal:
+        """Number the events of one append and write its runs; the rest is written for the whole group at once."""
         last: dict[str, int] = {}
-        new: set[str] = set()
-        now = self._now()
         stored: list[Event] = []
         for event in events:
             conversation_id = event.conversation_id
             seq = last.get(conversation_id)
             if seq is None:
-                seq = self._last_seq(cursor, conversation_id)
-                if not seq:
-                    new.add(conversation_id)
+                earlier = group.stored.get(conversation_id)
+                seq = earlier[-1].seq if earlier else self._last_seq(group.cursor, conversation_id)
             last[conversation_id] = seq = seq + 1
-            stored.append(event.stored(event_id=ulid(), seq=seq, timestamp=now))
-        if refused := self._write_runs(cursor, stored):
+            stored.append(event.stored(event_id=ulid(), seq=seq, timestamp=group.now))
+        if refused := self._write_runs(group.cursor, stored):
             return refused
         for event in stored:
-            cursor.execute(self._insert_event, encode_row(event))
+            group.rows.append(encode_row(event))
             if effect := effect_changed(event):
-                self._write_effect(cursor, effect)
-        for conversation_id, seq in last.items():
-            own = stored if len(last) == 1 else [event for event in stored if event.conversation_id == conversation_id]
-            self._write_conversation(cursor, conversation_changed(own), known=conversation_id not in new)
-            self._last[conversation_id] = seq
-            self._last.move_to_end(conversation_id)
-        while len(self._last) > REMEMBERED:
-            self._last.popitem(last=False)
+                group.effects.append(effect)
+            group.stored.setdefault(event.conversation_id, []).append(event)
         return tuple(stored)
 
     def _cursor_of(self, connection: apsw.Connection) -> apsw.Cursor:
@@ -161,14 +182,14 @@ class Appender:
             row = (effect.state, effect.result, effect.run_id, effect.turn, effect.call_id)
             cursor.execute(self._sql["end_effect"], row)
 
-    def _write_conversation(self, cursor: apsw.Cursor, change: ConversationChanged, *, known: bool) -> None:
+    def _write_conversation(self, cursor: apsw.Cursor, change: ConversationChanged) -> None:
         state = change.state
         if change.recount:
             unfinished = cursor.execute(self._sql["states_of_unfinished"], (change.conversation_id,))
             state = conversation_state(RunState(name) for (name,) in unfinished)
         spent = (change.tokens, change.usage.prompt_tokens, change.usage.completion_tokens, change.usage.estimated)
         title = change.title or ""
-        if known:
+        if change.first_seq > 1:
             row = (change.last_seq, *spent, state, title, change.system_prompt, change.conversation_id)
             if change.used_at:
                 cursor.execute(self._sql["use_conversation"], (change.used_at, *row))

@@ -34,6 +34,7 @@ class SqliteEventStore:
         self._database = database
         self._sql = load_queries()
         self._appender = Appender(self._sql, clock, database.boot_epoch)
+        self._append = self._appender.append_all
         database.after_rollback(self._appender.forget)
 
     @classmethod
@@ -68,8 +69,7 @@ class SqliteEventStore:
         """Store the events in one transaction; see the seam."""
         if not events:
             return ()
-        work = partial(self._appender.append, events=events)
-        stored = await self._database.write(work, full=needs_fsync(events), rows=len(events))
+        stored = await self._database.write_together(self._append, events, full=needs_fsync(events), rows=len(events))
         if isinstance(stored, Exception):
             raise stored
         return stored
