@@ -1,7 +1,9 @@
 """Requests that are none, too large, too slow, or for somebody else (bad inputs I5, I10, I13)."""
 
 import asyncio
+import contextlib
 import json
+import ssl
 
 import pytest
 
@@ -87,6 +89,39 @@ async def test_a_body_that_does_not_come_is_408(door, monkeypatch):
     async with asyncio.timeout(5):
         assert status_of(await reader.readuntil(b"\r\n\r\n")) == 408
     writer.close()
+
+
+async def test_a_connection_whose_request_was_answered_before_its_end_is_closed(door):
+    lines = ["POST /login HTTP/1.1", "Host: localhost", "Content-Type: text/plain", "Content-Length: 50000"]
+    async with asyncio.timeout(10):
+        answer = await door.raw(request(*lines, body=b"x" * 10))
+    assert status_of(answer) == 413
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("bound", ["MOST_PER_ADDRESS", "MOST_CONNECTIONS"])
+async def test_connections_beyond_their_number_are_closed(door, monkeypatch, until, bound):
+    cookie = await door.log_in("alice")
+    await door.close()
+    connections = door.gateway._parts.servers[0]._state.connections
+    await until(lambda: not connections)
+    monkeypatch.setattr(f"tom.gateway.serving.{bound}", 2)
+    async with door.socket(cookie) as socket:
+        _, held = await asyncio.open_connection("localhost", door.port, ssl=door.context)
+        await until(lambda: len(connections) == 2)
+        with contextlib.suppress(OSError, ssl.SSLError):
+            assert await door.raw(request("GET /health HTTP/1.1", "Host: localhost")) == b""
+        await socket.send("still here")
+        assert await socket.recv() == "alice: still here"
+        held.close()
+        await until(lambda: len(connections) == 1)
+        answer = await door.raw(request("GET /health HTTP/1.1", "Host: localhost", "Connection: close"))
+        assert status_of(answer) == 200
+
+
+async def test_a_query_with_too_many_fields_is_400(door):
+    async with door.stranger().get("/auth?" + "a=1&" * 200) as answer:
+        assert answer.status == 400
 
 
 async def test_pipelined_requests_are_answered_in_order(door):

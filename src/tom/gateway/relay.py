@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from uvicorn.protocols.utils import get_remote_addr
+
 from tom.accounts.logins import Login
 from tom.gateway.agentlink import Broken, Exchange
 from tom.gateway.frames import FrameTrack, close_frame
@@ -120,6 +122,8 @@ class ClientSide(asyncio.Protocol):
     def __init__(self, open_: Callable[["ClientSide", Request], Awaitable[None]], server_state: Any) -> None:
         """``open_`` is told of the request and calls `relay` or `refuse`; ``server_state`` is the HTTP server's."""
         self.transport: asyncio.Transport
+        self.client: tuple[str, int] | None = None
+        """Whose connection it is, as the HTTP server's own connections have it."""
         self._open_by = open_
         self._connections: set[Any] = server_state.connections
         self._tasks: set[asyncio.Task[None]] = server_state.tasks
@@ -203,6 +207,7 @@ class ClientSide(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Taken over from the HTTP server, which now delivers the head."""
         self.transport = transport  # type: ignore[assignment]
+        self.client = get_remote_addr(self.transport)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from tom.gateway.identify import NOBODY, Identity
-from tom.gateway.refusals import BodyTimedOut, PayloadTooLarge
+from tom.gateway.refusals import BadRequest, BodyTimedOut, PayloadTooLarge
 from tom.ids import ulid
 
 type Scope = MutableMapping[str, Any]
@@ -19,6 +19,7 @@ type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 type Header = tuple[bytes, bytes]
 
 BODY_SECONDS: Final = 60.0
+_MOST_FIELDS: Final = 100
 _ID_CHARACTERS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _MARKUP: Final = b"text/html"
 
@@ -83,8 +84,12 @@ class Request:
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"application/json"
 
     def query(self, name: str) -> str | None:
-        """The first value of a query parameter."""
-        pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100)
+        """The first value of a query parameter. Raises `BadRequest` when there are too many fields."""
+        text = self.scope["query_string"].decode("latin-1")
+        try:
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError:
+            raise BadRequest("The query has too many fields") from None
         return next((value for key, value in pairs if key == name), None)
 
     async def body(self, limit: int) -> bytes:

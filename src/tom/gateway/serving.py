@@ -21,6 +21,9 @@ MOST_HEADERS: Final = 100
 LARGEST_HEAD: Final = 65_536
 HEAD_SECONDS: Final = 30.0
 KEEP_ALIVE_SECONDS: Final = 75
+MOST_CONNECTIONS: Final = 4096
+MOST_PER_ADDRESS: Final = 256
+LINGER_SECONDS: Final = 1.0
 _HANDSHAKE_SECONDS: Final = 10.0
 _BACKLOG: Final = 1024
 _HTTPS: Final = 443
@@ -149,7 +152,7 @@ class Server:
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's protocol with a bound on the head of a request: in bytes, in headers and in time."""
+    """uvicorn's protocol with bounds: on connections, and on the head of a request in bytes, in headers and in time."""
 
     standard_headers: Callable[[str], list[Header]]
 
@@ -160,10 +163,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_open = True
         self._refusal = (400, "The request cannot be read")
         self._timer: asyncio.TimerHandle | None = None
+        self._ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected; its first request must come soon."""
         super().connection_made(transport)
+        if self._too_many():
+            self._ending = True
+            transport.abort()
+            return
         self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -173,6 +181,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head that has not ended."""
+        if self._ending:
+            return
         super().data_received(data)
         if self._head_open and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -207,6 +217,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._stop_timer()
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        """An answer is whole. When its request is not, nothing can follow on this connection."""
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
+            self._ending = True
+            # Not at once: closing with bytes unread is a reset, which can overtake the answer.
+            self._timer = self.loop.call_later(LINGER_SECONDS, self._too_slow)
+
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, in the gateway's own form."""
         del msg
@@ -217,6 +235,15 @@ class BoundedHttp(HttpToolsProtocol):
         headers = [(b"content-type", b"application/json"), *type(self).standard_headers(request_id)]
         self.transport.write(render_reply(Reply(status, body, headers)))
         self.transport.close()
+
+    def _too_many(self) -> bool:
+        """Sockets count as well; ``client`` is None on a Unix socket."""
+        if len(self.connections) > MOST_CONNECTIONS:
+            return True
+        mine = self.client and self.client[0]
+        others: Any = self.connections
+        same = sum(1 for other in others if other.client and other.client[0] == mine)
+        return same > MOST_PER_ADDRESS
 
     def _too_slow(self) -> None:
         self._timer = None
