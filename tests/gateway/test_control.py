@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -165,3 +166,11 @@ async def test_a_taken_port_is_said_in_one_sentence(opened, free_port):
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     assert error.messages == [f"❌ Port {free_port} is already in use"]
+
+
+@pytest.mark.parametrize("names", [["alice"], ["alice", "bob"]])
+async def test_with_several_users_the_missing_wall_is_said_once(opened, capfd, names):
+    async with opened(users=[{"username": name, "password": "correct horse battery"} for name in names]):
+        pass
+    said = f"not walled off by the operating system yet: all run as uid {os.getuid()}"
+    assert capfd.readouterr().err.count(said) == len(names) - 1

@@ -107,6 +107,7 @@ class Gateway:
                 tasks = [group.create_task(work) for work in (parts.accounts.run(), watch.run(), self._settle(parts))]
                 await self._listen(parts, listeners, stack)
                 parts.health.ready = True
+                _warn_of_shared_uid(settings)
                 self.started.set()
                 log.info(f"🚀 Gateway listens on {', '.join(self.addresses)}", event="gateway_started")
                 await self._stopping.wait()
@@ -298,6 +299,15 @@ def _entries(settings: Settings) -> list[UserEntry]:
         )
         for user in settings.users
     ]
+
+
+def _warn_of_shared_uid(settings: Settings) -> None:
+    if len(settings.users) > 1:
+        log.warning(
+            "⚠️ Agents are separate processes but not walled off by the operating system yet: "
+            f"all run as uid {os.getuid()}",
+            event="isolation_reduced",
+        )
 
 
 def _present(settings: Settings) -> set[str]:
