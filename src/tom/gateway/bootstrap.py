@@ -176,7 +176,14 @@ class Gateway:
         proxy = Proxy(pool, secret_of=self._secret_of, timeout=settings.proxy_timeout)
         routes = [*own_routes(LoginDoor(accounts, login_page), health, endpoint), *proxied_routes(proxy)]
         app = GatewayApp(gate, Table(routes), counters, standard)
-        sockets = SocketDoor(gate, pool, secret_of=self._secret_of, endpoint=endpoint, standard_headers=standard)
+        sockets = SocketDoor(
+            gate,
+            pool,
+            secret_of=self._secret_of,
+            endpoint=endpoint,
+            standard_headers=standard,
+            largest=settings.chat.max_message_size,
+        )
         return _Parts(accounts, pool, health, app, sockets)
 
     async def _listen(self, parts: _Parts, listeners: list[Listener], stack: contextlib.AsyncExitStack) -> None:

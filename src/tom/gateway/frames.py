@@ -8,6 +8,7 @@ import struct
 from typing import Final
 
 _CLOSE: Final = 0x8
+_RESERVED: Final = 0x70
 _LENGTH_16: Final = 126
 
 
@@ -18,13 +19,15 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 class FrameTrack:
-    """Follows the frames of one direction. ``closed``: a close frame has begun."""
+    """Follows the frames of one direction. ``closed``: a close frame has begun; ``oversized``: one beyond ``largest``."""
 
-    __slots__ = ("_head", "_left", "closed")
+    __slots__ = ("_head", "_largest", "_left", "closed", "oversized")
     _head: bytes
 
-    def __init__(self) -> None:
-        """At the beginning of a frame."""
+    def __init__(self, largest: int | None = None) -> None:
+        """At the beginning of a frame; ``largest`` is in bytes with the frame's head, None: any size."""
+        self._largest = largest
+        self.oversized = False
         self._left = 0
         self._head = b""
         self.closed = False
@@ -52,6 +55,9 @@ class FrameTrack:
                 return
             if data[position] & 0x0F == _CLOSE:
                 self.closed = True
+            # Bytes that are no frame at all (reserved bits set) are the agent's to refuse, by their own code.
+            if self._largest is not None and size > self._largest and not data[position] & _RESERVED:
+                self.oversized = True
             position += size
         self._left = position - end
 

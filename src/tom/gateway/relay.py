@@ -19,6 +19,8 @@ from tom.gateway.pool import Lease
 from tom.gateway.request import Header, Reply, Request, join_headers, render_reply
 
 RESTART: Final = 1012
+TOO_LARGE: Final = 1009
+LARGEST_HEAD: Final = 14
 LOGGED_OUT: Final = 4401
 _REFUSAL_SECONDS: Final = 5.0
 _GOODBYE_SECONDS: Final = 2.0
@@ -119,8 +121,13 @@ class AgentSide(asyncio.Protocol):
 class ClientSide(asyncio.Protocol):
     """The connection to the client after it asked for an upgrade."""
 
-    def __init__(self, open_: Callable[["ClientSide", Request], Awaitable[None]], server_state: Any) -> None:
-        """``open_`` is told of the request and calls `relay` or `refuse`; ``server_state`` is the HTTP server's."""
+    def __init__(
+        self, open_: Callable[["ClientSide", Request], Awaitable[None]], server_state: Any, *, largest: int
+    ) -> None:
+        """``open_`` is told of the request and calls `relay` or `refuse`; ``server_state`` is the HTTP server's.
+
+        A frame with more than ``largest`` bytes of text is refused here, before it is passed on.
+        """
         self.transport: asyncio.Transport
         self.client: tuple[str, int] | None = None
         """Whose connection it is, as the HTTP server's own connections have it."""
@@ -130,7 +137,7 @@ class ClientSide(asyncio.Protocol):
         self._opening: asyncio.Task[None] | None = None
         self.agent: AgentSide | None = None
         """The other side, once they are connected."""
-        self._track = FrameTrack()
+        self._track = FrameTrack(largest + LARGEST_HEAD)
         self._lease: Lease | None = None
         self._release: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -218,6 +225,8 @@ class ClientSide(asyncio.Protocol):
                 self._open(data)
             return
         self._track.feed(data)
+        if self._track.oversized:
+            self.end(TOO_LARGE, "Message too big")
         if not self.ending:
             agent.transport.write(data)
         elif self._track.closed:

@@ -36,8 +36,13 @@ class SocketDoor:
         secret_of: Callable[[str], str],
         endpoint: str,
         standard_headers: Callable[[str], list[Header]],
+        largest: int,
     ) -> None:
-        """``endpoint``: the one path that is a socket; ``standard_headers`` (by request id) are on every answer."""
+        """``endpoint``: the one path that is a socket; ``standard_headers`` (by request id) are on every answer.
+
+        ``largest``: bytes of one frame of a client.
+        """
+        self._largest = largest
         self._gate = gate
         self._pool = pool
         self._secret_of = secret_of
@@ -48,7 +53,7 @@ class SocketDoor:
     def protocol(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> ClientSide:
         """What the HTTP server hands an upgrade request to."""
         del config, app_state
-        return ClientSide(self.open, server_state)
+        return ClientSide(self.open, server_state, largest=self._largest)
 
     async def open(self, client: ClientSide, request: Request) -> None:
         """Check, connect, relay; or refuse by HTTP. Returns when the relay runs or the refusal is written."""
