@@ -5,13 +5,13 @@ are read in turns; figures are medians.
 """
 
 import argparse
-import asyncio
 import json
 import tempfile
 import time
 from pathlib import Path
 
 import apsw
+import uvloop
 
 from measure import Result, finish, median, percentile
 from tom.conversation.codec import encode_row
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     parser.add_argument("--plot", action="store_true", help="draw bench/results/B12.png")
     asked = parser.parse_args()
-    result = asyncio.run(measure(100_000, 300) if asked.quick else measure(1_000_000, 2000))
+    result = uvloop.run(measure(100_000, 300) if asked.quick else measure(1_000_000, 2000))
     if asked.json:
         print(json.dumps({"bench": result.name, **result.numbers, "must": result.must}))
     else:
