@@ -80,6 +80,7 @@ def build_cell(
         parallel=chat.max_parallel_runs,
         max_turns=chat.max_tool_hops,
         deadline=chat.run_deadline_seconds,
+        secret=settings.agent_secret,
     )
     durable = settings.persistence.enabled and settings.persistence.type == "sql"
     conversations = Conversations(store, scheduler, feed, clock, max_queue=chat.max_queue, durable=durable)

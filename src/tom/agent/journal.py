@@ -6,6 +6,7 @@ import hmac
 from dataclasses import replace
 
 from tom.agent.feed import Feed, Stored
+from tom.config.secret import Secret
 from tom.conversation import event as happened
 from tom.conversation.event import Event, EventType
 from tom.conversation.run import RunProgress, RunState
@@ -18,14 +19,15 @@ class Journal:
     ``parked`` asks the loop to stop at the next safe point, leaving the run to be resumed later.
     """
 
-    def __init__(self, row: RunRow, progress: RunProgress, store: EventStore, feed: Feed) -> None:
-        """Work on the run ``row``, which stands at ``progress``."""
+    def __init__(self, row: RunRow, progress: RunProgress, store: EventStore, feed: Feed, secret: Secret) -> None:
+        """Work on the run ``row``, which stands at ``progress``; the keys of its calls are made with ``secret``."""
         self.row = row
         self.progress = progress
         self.parked = False
         self._taken = progress.state is RunState.QUEUED
         self._store = store
         self._feed = feed
+        self._secret = secret
 
     @property
     def run_id(self) -> str:
@@ -85,10 +87,10 @@ class Journal:
     def key_for(self, turn: int, call_id: str) -> str:
         """The key that lets a service recognise a repetition of this very call.
 
-        HMAC-SHA-256 over run, turn and call, keyed by the store's epoch: a restored copy never reuses a key.
+        HMAC-SHA-256 over epoch, run, turn and call: nobody else can make it, and a restored copy never makes it again.
         """
-        text = f"{self.run_id}\0{turn}\0{call_id}"
-        return hmac.new(self._store.epoch.encode(), text.encode(), hashlib.sha256).hexdigest()
+        text = f"{self._store.epoch}\0{self.run_id}\0{turn}\0{call_id}"
+        return hmac.new(self._secret.reveal().encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def unresolved_call(run: Journal, intent: Event) -> Event:

@@ -12,6 +12,7 @@ from tom.agent.journal import Journal
 from tom.agent.places import PendingRun, Places
 from tom.agent.worker import Worker
 from tom.clock import Clock
+from tom.config.secret import Secret
 from tom.conversation import event as happened
 from tom.conversation.codec import CodecError
 from tom.conversation.run import InvalidTransition, RunProgress, RunState, fold_run
@@ -40,14 +41,16 @@ class Scheduler:
         parallel: int,
         max_turns: int,
         deadline: float,
+        secret: Secret,
     ) -> None:
-        """At most ``parallel`` runs at once; each at most ``deadline`` seconds."""
+        """At most ``parallel`` runs at once; each at most ``deadline`` seconds. ``secret`` keys their calls."""
         self._store = store
         self._feed = feed
         self._worker = worker
         self._clock = clock
         self._max_turns = max_turns
         self._deadline = deadline
+        self._secret = secret
         self._places = Places(parallel)
         self._group: asyncio.TaskGroup | None = None
         self.draining = False
@@ -166,7 +169,7 @@ class Scheduler:
         ):
             progress = fold_run(row.id, events, self._max_turns, progress)
             after = events[-1].seq
-        return Journal(row, progress, self._store, self._feed)
+        return Journal(row, progress, self._store, self._feed, self._secret)
 
     async def _wait_for_storage(self, pending: PendingRun, code: str) -> None:
         """The disk is full or away: the run is not lost, it goes on (or is stopped) when writing works again."""
