@@ -190,6 +190,7 @@ class Conversations:
         async with self._turnstile("conversation", conversation_id):  # nothing is accepted in between
             await self.stop(conversation_id, queued=True)
             await self.store.erase(conversation_id)
+            self.scheduler.forget(conversation_id)
             self._known.pop(conversation_id, None)
 
     # --- reading -----------------------------------------------------------------------------------------------

@@ -228,6 +228,10 @@ class Scheduler:
                 return dropped.row.id
         return None
 
+    def forget(self, conversation_id: str) -> None:
+        """Keep nothing in memory of a conversation that is erased."""
+        self._worker.forget(conversation_id)
+
     async def drain(self, grace: float, last: float) -> None:
         """Start nothing new; let running turns end within ``grace`` seconds, then park what is left.
 

@@ -38,10 +38,15 @@ class Transcript:
 
     def prompt(self, events: tuple[Event, ...], tools: tuple[ToolDefinition, ...]) -> tuple[Message, ...]:
         """The messages for the next turn, given the run's own events so far. Raises `ContextTooSmall`."""
+        current, earlier = self.current(events), self._past.earlier
+        return build_prompt(self._settings, current, earlier, tools, self._around, self._clock.now())
+
+    def current(self, events: tuple[Event, ...]) -> RunHistory:
+        """The run itself, given its own events so far."""
         current = RunHistory(self._request.run_id, self._request, RunState.QUEUED, self._past.done)
         for event in events:
             current = current.apply(event)
-        return build_prompt(self._settings, current, self._past.earlier, tools, self._around, self._clock.now())
+        return current
 
 
 @dataclass(frozen=True, slots=True)

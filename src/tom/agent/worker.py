@@ -8,6 +8,7 @@ from tom.agent.asking import Model, ModelAsking
 from tom.agent.feed import Feed
 from tom.agent.journal import Journal, unresolved_call
 from tom.agent.loop import drive
+from tom.agent.recall import Recall
 from tom.agent.runtools import RunTools
 from tom.agent.toolrunner import ToolRunner
 from tom.agent.transcript import Origin, Past, Transcript, read_past, request_of
@@ -38,6 +39,7 @@ class Worker:
         self._toolbox = toolbox
         self._models = models
         self._clock = clock
+        self._recall = Recall(settings.chat.context_max_tokens)
 
     async def work(self, run: Journal, origin: Origin) -> None:
         """Take the run to its end. Raises what ends a run badly: `ProviderError`, `ContextTooSmall`, storage errors."""
@@ -48,7 +50,8 @@ class Worker:
         # Reading what was said before needs no commit to be over, and the person is waiting.
         beginning = asyncio.ensure_future(self._begin(run, level, services))
         try:
-            past = Past() if origin.first else await read_past(self._settings, self._store, run.row)
+            recalled = self._recall.take(run.conversation_id, run.row.first_seq)
+            past = Past() if origin.first else recalled or await read_past(self._settings, self._store, run.row)
         finally:
             await beginning
         run.remember_unresolved(past.unresolved_tools)
@@ -62,6 +65,13 @@ class Worker:
         )
         asking = ModelAsking(model, transcript, tools, self._feed, self._clock)
         await drive(run, asking, ToolRunner(tools, self._feed, self._clock))
+        if run.progress.state is RunState.COMPLETED and not past.done:
+            told = transcript.current(run.progress.events)
+            self._recall.keep(run.conversation_id, run.progress.events[-1].seq, (*past.earlier, told))
+
+    def forget(self, conversation_id: str) -> None:
+        """Keep nothing in memory of a conversation that is erased."""
+        self._recall.forget(conversation_id)
 
     async def _begin(self, run: Journal, level: int, services: list[str] | None) -> None:
         if run.progress.state is RunState.QUEUED:
