@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -233,3 +234,14 @@ def test_importing_it_brings_nothing_heavy():
     script = "import sys; import tom.telemetry.logs; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert not heavy & set(found.stdout.split())
+
+
+def test_logging_costs_little(configured, monkeypatch):
+    configured()
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        monkeypatch.setattr("sys.stderr", nowhere)
+        started = time.process_time()
+        for _ in range(2000):
+            log.info("📤 answered", event="request_completed", status_code=200, duration_ms=1.5)
+        assert (time.process_time() - started) / 2000 < 0.0005  # 0.00001 on an idle machine
+        assert logs.flush(10)
