@@ -176,6 +176,149 @@ class WrongHost(CallerError):
     http_status = 421
 
 
+class ApprovalNotFound(CallerError):
+    """There is no such approval."""
+
+    code = "approval_not_found"
+    http_status = 404
+
+
+class ElicitationNotFound(CallerError):
+    """There is no such question."""
+
+    code = "elicitation_not_found"
+    http_status = 404
+
+
+class AlreadyAnswered(CallerError):
+    """This was answered already."""
+
+    code = "already_answered"
+    http_status = 409
+
+
+class AskExpired(CallerError):
+    """The time to answer this is over."""
+
+    code = "expired"
+    http_status = 410
+
+
+class ArgumentsChanged(CallerError):
+    """These are not the arguments that were asked about; look at the ask again."""
+
+    code = "arguments_changed"
+    http_status = 409
+
+
+class InvalidAnswer(CallerError):
+    """The answer does not fit what was asked."""
+
+    code = "invalid_answer"
+
+
+class PromptNotFound(CallerError):
+    """There is no such prompt."""
+
+    code = "prompt_not_found"
+    http_status = 404
+
+
+class ResourceNotFound(CallerError):
+    """There is no such resource."""
+
+    code = "resource_not_found"
+    http_status = 404
+
+
+class InvalidArguments(CallerError):
+    """The arguments do not fit the prompt."""
+
+    code = "invalid_arguments"
+
+
+class ToolNotFound(CallerError):
+    """There is no such tool."""
+
+    code = "tool_not_found"
+    http_status = 400
+
+
+class ToolAmbiguous(CallerError):
+    """Several services have a tool of this name; name the service too."""
+
+    code = "tool_ambiguous"
+    http_status = 400
+
+
+class ModelNotAllowed(CallerError):
+    """This model cannot be chosen."""
+
+    code = "model_not_allowed"
+    http_status = 400
+
+
+class OptionConflict(CallerError):
+    """These options exclude each other."""
+
+    code = "option_conflict"
+    http_status = 400
+
+
+class AttachmentTooLarge(CallerError):
+    """The attachment is too large."""
+
+    code = "attachment_too_large"
+    http_status = 413
+
+
+class InvalidAttachment(CallerError):
+    """The attachment cannot be read."""
+
+    code = "invalid_attachment"
+
+
+class ModelHasNoVision(CallerError):
+    """The model cannot see pictures."""
+
+    code = "model_has_no_vision"
+
+
+class QuotaExceeded(CallerError):
+    """Your daily limit is reached."""
+
+    code = "quota_exceeded"
+    http_status = 403
+
+
+# --- limits of a run ---------------------------------------------------------------------------------------------
+
+
+class LimitReached(TomError):
+    """The run has reached a limit."""
+
+    code = "limit_reached"
+    http_status = 422
+
+
+class TokenLimit(LimitReached):
+    """The run has used as many tokens as one run may."""
+
+    code = "token_limit"
+
+
+class ToolLimit(LimitReached):
+    """The run has called as many tools as one run may."""
+
+    code = "tool_limit"
+
+
+class TooManyAsks(LimitReached):
+    """The run has asked for more approvals than one run may."""
+
+    code = "too_many_asks"
+
+
 # --- Tom's own, temporary ----------------------------------------------------------------------------------------
 
 
@@ -228,6 +371,13 @@ class AgentFailed(OperatorError):
     """The agent could not be started."""
 
     code = "agent_unavailable"
+
+
+class ServiceUnavailable(RemoteError):
+    """The service cannot be reached."""
+
+    code = "service_unavailable"
+    http_status = 503
 
 
 # --- the provider's ----------------------------------------------------------------------------------------------

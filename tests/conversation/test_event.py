@@ -30,7 +30,7 @@ def test_a_result_without_a_tool_names_none_and_a_cut_one_says_so():
 
 def test_a_completed_run_carries_its_warning():
     ended = happened.run_completed("c1", run_id="r1", usage=Usage(), finish_reason="stop", hops=1, warning="careful")
-    assert ended.extra["warning"] == "careful"
+    assert ended.extra["warnings"] == ["careful"]
 
 
 def test_every_message_is_counted_when_it_is_made(story):

@@ -13,15 +13,39 @@ from tom.config.secret import Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a model costs: the currency's units per million tokens."""
+
+    input: float
+    output: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LlmEntry:
-    """One usable language model entry; ``models`` are those of level 0, 1 and 2, without provider prefix."""
+    """One usable language model entry; ``models`` are those of level 0, 1 and 2, without provider prefix.
+
+    ``options`` go with each request, ``options_by_level`` (three mappings, or none) win over them. ``price`` by level,
+    empty: unknown. ``context_tokens`` is the models' context window, 0: unknown. ``max_tokens`` is the longest reply
+    that may be asked for, 0: the provider's own. ``vision`` None: unknown, pictures are sent. ``requests_per_minute``
+    and ``concurrent_requests`` of 0: no bound.
+    """
 
     name: str
     provider: str
     base_url: str
     key: Secret
     models: tuple[str, str, str]
+    dialect: str = "openai"
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options_by_level: tuple[Mapping[str, Any], ...] = ()
+    price: tuple[Price, ...] = ()
+    context_tokens: int = 0
+    max_tokens: int = 0
+    vision: bool | None = None
+    requests_per_minute: float = 0.0
+    concurrent_requests: int = 0
+    max_connections: int = 20
+    backoff_factor: float = 2.0
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     timeout: float = 30.0
     connect_timeout: float = 10.0
@@ -30,10 +54,18 @@ class LlmEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceEntry:
-    """One MCP service: either ``url`` (streamable HTTP) or ``command`` (stdio)."""
+    """One MCP service: ``url`` (streamable HTTP), ``command`` (stdio) or ``builtin`` (one that comes with Tom).
+
+    ``trust``: ``trusted`` (its results are the admin's or the person's own words), ``untrusted`` (not even its
+    consigns are heard), or empty: the results of a service are untrusted, its consigns are heard. ``consigns`` None:
+    by ``trust``.
+    """
 
     name: str
     url: str = ""
+    builtin: str = ""
+    trust: str = ""
+    consigns: bool | None = None
     headers: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
     command: str = ""
     args: tuple[str, ...] = ()
@@ -63,6 +95,9 @@ class ChatSettings:
     tool_notifications: bool = True
     context_max_tokens: int = 4000
     context_reserve_tokens: int = 500
+    preserve_recent: int = 5
+    compaction: bool = True
+    approval_hours: float = 72.0
     host: str = "localhost"
     port: int = 8000
     endpoint: str = "/ws/chat"
@@ -84,6 +119,61 @@ class PersistenceSettings:
     path: str = "history.db"
     enabled: bool = True
     clear_on_startup: bool = False
+    retention: str = "unlimited"
+    retention_tokens: int = 8000
+    retention_messages: int = 100
+    retention_days: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRule:
+    """One rule of the admin. What is empty matches everything; ``tool`` is a pattern of ``service.tool``.
+
+    ``verdict``: allow, ask or deny. ``arguments``: name -> pattern that the value's text must match. ``until``: RFC 3339,
+    the rule ends then. ``number`` is its place in the file, from 1.
+    """
+
+    number: int
+    verdict: str
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    tool: str = ""
+    tool_class: str = ""
+    even_when_tainted: bool = False
+    arguments: Mapping[str, str] = field(default_factory=dict[str, str])
+    until: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """``policy``. ``proposals``: ``accept`` or ``review`` (every tool whose class nobody has confirmed asks)."""
+
+    rules: tuple[PolicyRule, ...] = ()
+    proposals: str = "accept"
+    max_asks: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """``limits`` of one run and of one person's day, the narrowest that applies; costs in the price table's currency."""
+
+    tool_calls: int = 100
+    parallel: int = 8
+    tokens_in: int = 1_000_000
+    tokens_out: int = 64_000
+    result_characters: int = 100_000
+    reply_bytes: int = 10_485_760
+    cost_per_run: float = 2.0
+    cost_per_day: float = 10.0
+    tokens_per_day: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriageSettings:
+    """``triage``: no triage up to ``skip_below`` services; ``timeout`` in seconds."""
+
+    skip_below: int = 3
+    timeout: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +191,30 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """Everything one agent needs. ``llm`` names an entry of ``llms``, or is ``scripted`` or ``unconfigured``."""
+    """Everything one agent needs. ``llm`` names an entry of ``llms``, or is ``scripted`` or ``unconfigured``.
+
+    ``llm_tts``, ``llm_triage`` and ``llm_behavior`` empty: ``llm``. ``client_models``: ``any``, ``listed`` or ``none``.
+    """
 
     user: str
     home: Path
     agent_secret: Secret = field(default_factory=lambda: Secret(""))
     llm: str = "scripted"
     llms: Mapping[str, LlmEntry] = field(default_factory=dict[str, LlmEntry])
+    llm_fallbacks: tuple[str, ...] = ()
+    llm_tts: str = ""
+    llm_triage: str = ""
+    llm_behavior: str = ""
+    client_models: str = "any"
+    listed_models: tuple[str, ...] = ()
+    role: str = "user"
+    groups: tuple[str, ...] = ()
     default_level: int = 1
+    max_level: int = 2
+    triage: TriageSettings = field(default_factory=TriageSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    memory_min_score: float = 0.30
     services: tuple[ServiceEntry, ...] = ()
     chat: ChatSettings = field(default_factory=ChatSettings)
     persistence: PersistenceSettings = field(default_factory=PersistenceSettings)

@@ -2,7 +2,7 @@
 
 An `Event` has the columns of the table ``chat_events``. The store gives it ``id``, ``seq`` and ``timestamp``; until
 then they are empty. Each function below makes one type of event: they are the whole vocabulary, and the only
-places that know what an event carries.
+places that know what an event carries; those about asks are in `asks.py`, those about upkeep in `upkeep.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tom.conversation.label import CLEAN, Label, label_of
 from tom.conversation.part import ToolCall
 from tom.conversation.tool import ToolClass, ToolDefinition
 from tom.conversation.usage import Usage, estimate_tokens
@@ -33,6 +34,15 @@ class EventType(StrEnum):
     TOOL_RETURNED = "tool.returned"
     TOOL_UNRESOLVED = "tool.unresolved"
     RUN_WAITING = "run.waiting"
+    APPROVAL_REQUESTED = "approval.requested"
+    APPROVAL_ANSWERED = "approval.answered"
+    ELICITATION_REQUESTED = "elicitation.requested"
+    ELICITATION_ANSWERED = "elicitation.answered"
+    TRIAGE_DECIDED = "triage.decided"
+    LLM_FELL_BACK = "llm.fell_back"
+    CONVERSATION_CHANGED = "conversation.changed"
+    HISTORY_COMPACTED = "history.compacted"
+    HISTORY_RETIRED = "history.retired"
     RUN_COMPLETED = "run.completed"
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"
@@ -66,6 +76,11 @@ class Event:
     def turn(self) -> int:
         """The turn within the run, from 0."""
         return self.extra.get("turn", 0)
+
+    @property
+    def label(self) -> Label:
+        """Where its text came from."""
+        return label_of(self.extra)
 
     def stored(self, *, event_id: str, seq: int, timestamp: str) -> "Event":
         """The same fact as the store wrote it."""
@@ -119,13 +134,22 @@ def message_received(
     surface: str,
     options: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    attachments: Sequence[Mapping[str, Any]] = (),
+    label: Label = CLEAN,
 ) -> Event:
-    """A person's message was accepted, and with it the run ``run_id`` that answers it."""
+    """A person's message was accepted, and with it the run ``run_id`` that answers it.
+
+    ``attachments`` describe what came with it (the bytes are files of the conversation); ``label`` is theirs.
+    """
     extra: dict[str, Any] = {"run_id": run_id, "payload_digest": payload_digest, "surface": surface}
     if options:
         extra["options"] = dict(options)
     if metadata:
         extra["metadata"] = dict(metadata)
+    if attachments:
+        extra["attachments"] = [dict(attachment) for attachment in attachments]
+    if label != CLEAN:
+        extra |= {"taint": label.tainted, "label": label.as_json()}
     return Event(
         conversation_id=conversation_id,
         type=EventType.MESSAGE_RECEIVED,
@@ -167,13 +191,19 @@ def model_replied(
     tool_calls: tuple[ToolCall, ...] = (),
     thinking: str = "",
     partial: bool = False,
+    label: Label = CLEAN,
 ) -> Event:
-    """A model's reply ended well, or (``partial``) was kept as far as it had been shown when the run was stopped."""
+    """A model's reply ended well, or (``partial``) was kept as far as it had been shown when the run was stopped.
+
+    ``label`` is that of everything that was in its prompt: what its calls may do is judged by it.
+    """
     extra: dict[str, Any] = {"run_id": run_id, "turn": turn, "attempt": attempt, "finish_reason": finish_reason}
     if thinking:
         extra["thinking"] = thinking
     if partial:
         extra["partial"] = True
+    if label != CLEAN:
+        extra |= {"taint": label.tainted, "label": label.as_json()}
     written = text + "".join(call.name + call.arguments for call in tool_calls)
     return Event(
         conversation_id=conversation_id,
@@ -215,9 +245,15 @@ def tool_called(
     digest: str,
     tool_class: ToolClass,
     key: str,
+    verdict: str = "allow",
+    reason: str = "",
+    approval_id: str = "",
 ) -> Event:
-    """A tool is about to be called: written, and synced, *before* the call."""
-    extra = {
+    """A tool is about to be called: written, and synced, *before* the call.
+
+    ``verdict`` and ``reason`` are the policy's; ``approval_id`` names the yes on which it rests, where one was asked.
+    """
+    extra: dict[str, Any] = {
         "run_id": run_id,
         "turn": turn,
         "service": service,
@@ -226,8 +262,9 @@ def tool_called(
         "digest": digest,
         "class": str(tool_class),
         "key": key,
-        "verdict": "allow",
+        "verdict": verdict,
     }
+    extra |= {name: value for name, value in (("reason", reason), ("approval_id", approval_id)) if value}
     return Event(conversation_id=conversation_id, type=EventType.TOOL_CALLED, tool_call_id=call_id, extra=extra)
 
 
@@ -243,14 +280,25 @@ def tool_returned(
     tool: ToolDefinition | None = None,
     truncated: bool = False,
     bad_call: bool = False,
+    denied: str = "",
+    label: Label = CLEAN,
+    attachments: Sequence[Mapping[str, Any]] = (),
 ) -> Event:
     """A call's result came back, or the call was answered without being made (unknown tool, refused, bad input).
 
-    ``bad_call`` marks arguments that were not JSON at all: a model that cannot write a call ends its run.
+    ``bad_call`` marks arguments that were not JSON at all: a model that cannot write a call ends its run. ``denied`` is
+    the ground on which the policy or the person refused it. ``label`` says where ``content`` came from; ``attachments``
+    describe pictures among it, kept as files of the conversation.
     """
     extra: dict[str, Any] = {"run_id": run_id, "turn": turn, "is_error": is_error, "duration_ms": duration_ms}
     if tool is not None:
-        extra |= {"service": tool.service, "tool": tool.tool, "class": str(tool.tool_class), "taint": True}
+        extra |= {"service": tool.service, "tool": tool.tool, "class": str(tool.tool_class), "taint": label.tainted}
+    if label != CLEAN:
+        extra["label"] = label.as_json()
+    if denied:
+        extra["denied"] = denied
+    if attachments:
+        extra["attachments"] = [dict(attachment) for attachment in attachments]
     if truncated:
         extra["truncated"] = True
     if bad_call:
@@ -283,12 +331,19 @@ def tool_unresolved(
 
 
 def run_completed(
-    conversation_id: str, *, run_id: str, usage: Usage, finish_reason: str, hops: int, warning: str = ""
+    conversation_id: str,
+    *,
+    run_id: str,
+    usage: Usage,
+    finish_reason: str,
+    hops: int,
+    more: Mapping[str, Any] | None = None,
 ) -> Event:
-    """The run is over and was answered; ``hops`` turns were taken."""
-    extra: dict[str, Any] = {"run_id": run_id, "finish_reason": finish_reason, "hops": hops}
-    if warning:
-        extra["warning"] = warning
+    """The run is over and was answered; ``hops`` turns were taken.
+
+    ``more``: what else is to be told of the answer: ``warnings``, ``text_tts``, ``new_conversation_id``.
+    """
+    extra: dict[str, Any] = {"run_id": run_id, "finish_reason": finish_reason, "hops": hops, **(more or {})}
     return Event(conversation_id=conversation_id, type=EventType.RUN_COMPLETED, usage=usage, extra=extra)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from tom.conversation import message as make
 from tom.conversation.event import MESSAGE_OVERHEAD, Event, EventType
 from tom.conversation.message import Message
-from tom.conversation.part import ToolResult
+from tom.conversation.part import ToolResult, attached
 from tom.conversation.run import TRANSITIONS, RunState
 from tom.conversation.usage import estimate_tokens
 
@@ -28,10 +28,10 @@ class Unit:
         text = self.reply.content or ""
         if not self.complete:
             count = estimate_tokens(text) + MESSAGE_OVERHEAD
-            return (make.assistant(text, (), count),) if text else ()
+            return (make.assistant(text, (), count, self.reply.label),) if text else ()
         if not text and not self.reply.tool_calls:
             return ()
-        said = make.assistant(text, self.reply.tool_calls, self.reply.token_count)
+        said = make.assistant(text, self.reply.tool_calls, self.reply.token_count, self.reply.label)
         names = {call.id: call.name for call in self.reply.tool_calls}
         return (said, *(_result_message(result, names) for result in self.results))
 
@@ -56,7 +56,8 @@ class RunHistory:
         """The person's message alone."""
         if self.request is None:
             return ()
-        return (make.user(self.request.content or "", self.request.token_count),)
+        said = make.user(self.request.content or "", self.request.token_count, self.request.label)
+        return (replace(said, parts=said.parts + attached(self.request.extra.get("attachments", ()))),)
 
     def done(self) -> tuple[Unit, ...]:
         """What a retry need not, and must not, do again: calls with their results, also those that may have happened."""
@@ -89,16 +90,22 @@ class History:
 
     runs: dict[str, RunHistory] = field(default_factory=dict[str, RunHistory])
     instructions: tuple[Event, ...] = ()
+    summary: Event | None = None
 
     def before(self, run_id: str) -> tuple[RunHistory, ...]:
-        """The runs that ended or began before ``run_id``, oldest first, leaving out those it retries."""
+        """The runs that began before ``run_id``, oldest first, without those it retries and those summed up."""
         earlier: list[RunHistory] = []
         for run in self.runs.values():
             if run.run_id == run_id:
                 break
             earlier.append(run)
         retried = self._retried()
-        return tuple(run for run in earlier if run.request is not None and run.run_id not in retried)
+        through: int = self.summary.extra["through_seq"] if self.summary is not None else 0
+        return tuple(
+            run
+            for run in earlier
+            if run.request is not None and run.request.seq > through and run.run_id not in retried
+        )
 
     def _retried(self) -> set[str]:
         return {run.retry_of for run in self.runs.values() if run.retry_of}
@@ -112,9 +119,12 @@ def fold(events: Iterable[Event]) -> History:
     """
     runs: dict[str, RunHistory] = {}
     instructions: list[Event] = []
+    summary: Event | None = None
     for event in events:
         if event.type == EventType.PROMPT_SET:
             instructions.append(event)
+        elif event.type == EventType.HISTORY_COMPACTED:
+            summary = event
         elif event.type == EventType.MESSAGE_RECEIVED:
             runs[event.run_id] = RunHistory(event.run_id, request=event)
         elif event.type == EventType.RUN_RETRIED:
@@ -123,7 +133,7 @@ def fold(events: Iterable[Event]) -> History:
             runs[event.run_id] = RunHistory(event.run_id, old.request, units=old.done(), retry_of=retry_of)
         elif event.run_id and event.type in set(EventType):
             runs[event.run_id] = runs.get(event.run_id, RunHistory(event.run_id, state=RunState.RUNNING)).apply(event)
-    return History(runs, tuple(instructions))
+    return History(runs, tuple(instructions), summary)
 
 
 def _result_message(event: Event, names: Mapping[str, str]) -> Message:
@@ -135,4 +145,5 @@ def _result_message(event: Event, names: Mapping[str, str]) -> Message:
         name=names.get(call_id, ""),
         service=event.extra.get("service", ""),
     )
-    return make.tool(result, event.token_count)
+    told = make.tool(result, event.token_count, event.label)
+    return replace(told, parts=told.parts + attached(event.extra.get("attachments", ())))

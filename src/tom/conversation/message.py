@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tom.conversation.label import CLEAN, Label
 from tom.conversation.part import Image, Part, Text, ToolCall, ToolResult
 
 
@@ -17,11 +18,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one role said; ``tokens`` is the stored count of all its parts."""
+    """What one role said; ``tokens`` is the stored count of all its parts, ``label`` says where they came from."""
 
     role: Role
     parts: tuple[Part, ...]
     tokens: int = 0
+    label: Label = CLEAN
 
     @property
     def text(self) -> str:
@@ -44,21 +46,21 @@ class Message:
         return tuple(part for part in self.parts if isinstance(part, ToolResult))
 
 
-def system(text: str, tokens: int = 0) -> Message:
+def system(text: str, tokens: int = 0, label: Label = CLEAN) -> Message:
     """An instruction."""
-    return Message(Role.SYSTEM, (Text(text),), tokens)
+    return Message(Role.SYSTEM, (Text(text),), tokens, label)
 
 
-def user(text: str, tokens: int = 0) -> Message:
+def user(text: str, tokens: int = 0, label: Label = CLEAN) -> Message:
     """What the person said."""
-    return Message(Role.USER, (Text(text),), tokens)
+    return Message(Role.USER, (Text(text),), tokens, label)
 
 
-def assistant(text: str, calls: tuple[ToolCall, ...] = (), tokens: int = 0) -> Message:
+def assistant(text: str, calls: tuple[ToolCall, ...] = (), tokens: int = 0, label: Label = CLEAN) -> Message:
     """What the model said, with the tool calls it asked for."""
-    return Message(Role.ASSISTANT, ((Text(text),) if text else ()) + calls, tokens)
+    return Message(Role.ASSISTANT, ((Text(text),) if text else ()) + calls, tokens, label)
 
 
-def tool(result: ToolResult, tokens: int = 0) -> Message:
+def tool(result: ToolResult, tokens: int = 0, label: Label = CLEAN) -> Message:
     """What a tool answered."""
-    return Message(Role.TOOL, (result,), tokens)
+    return Message(Role.TOOL, (result,), tokens, label)

@@ -1,6 +1,8 @@
 """The pieces a message is made of."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,10 +14,27 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture; ``data`` is the raw file, ``media_type`` e.g. ``image/png``."""
+    """A picture; ``data`` is the raw file, ``media_type`` e.g. ``image/png``.
+
+    ``file`` names the file of the conversation that holds it, while ``data`` is not loaded yet.
+    """
 
     media_type: str
-    data: bytes
+    data: bytes = b""
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text that came with a message: an attached file or a service's resource. Always somebody else's words.
+
+    ``file`` names the file of the conversation that holds it, while ``text`` is not loaded yet. A prompt turns it into
+    fenced `Text`; no provider ever sees one.
+    """
+
+    name: str
+    text: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +64,17 @@ class ToolResult:
     service: str = ""
 
 
-type Part = Text | Image | Thinking | ToolCall | ToolResult
+type Part = Text | Image | Document | Thinking | ToolCall | ToolResult
+
+
+def attached(described: Iterable[Mapping[str, Any]]) -> tuple[Part, ...]:
+    """The parts that an event's ``attachments`` describe, not loaded yet.
+
+    Each is ``{"type": "image", "media_type", "file"}`` or ``{"type": "text", "name", "file"}``.
+    """
+    return tuple(
+        Image(attachment["media_type"], file=attachment["file"])
+        if attachment["type"] == "image"
+        else Document(attachment["name"], file=attachment["file"])
+        for attachment in described
+    )

@@ -4,6 +4,7 @@
 `next_step` says and records it, so going on after a crash is the same as going on.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -51,6 +52,19 @@ TRANSITIONS: dict[tuple[RunState, EventType], RunState] = {
     (_R, EventType.RUN_COMPLETED): _C,
     (_R, EventType.RUN_FAILED): _F,
     (_R, EventType.RUN_CANCELLED): _X,
+    (_R, EventType.APPROVAL_REQUESTED): _R,
+    (_R, EventType.APPROVAL_ANSWERED): _R,
+    (_R, EventType.ELICITATION_REQUESTED): _R,
+    (_R, EventType.ELICITATION_ANSWERED): _R,
+    (_R, EventType.TRIAGE_DECIDED): _R,
+    (_R, EventType.LLM_FELL_BACK): _R,
+    # A call that waits for an answer waits beside others of its turn, which go on.
+    (_W, EventType.APPROVAL_ANSWERED): _W,
+    (_W, EventType.ELICITATION_REQUESTED): _W,
+    (_W, EventType.ELICITATION_ANSWERED): _W,
+    (_W, EventType.TOOL_CALLED): _W,
+    (_W, EventType.TOOL_RETURNED): _W,
+    (_W, EventType.TOOL_UNRESOLVED): _W,
     (_W, EventType.RUN_RESUMED): _R,
     (_W, EventType.RUN_FAILED): _F,
     (_W, EventType.RUN_CANCELLED): _X,
@@ -121,7 +135,12 @@ type Step = AskModel | CallTools | Complete | GiveUp | Nothing
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """A run as its events tell it, from its `message.received` or `run.retried` on."""
+    """A run as its events tell it, from its `message.received` or `run.retried` on.
+
+    Of the turn whose calls are pending: ``asks`` and ``decisions`` are the approvals asked and answered, by call;
+    ``questions`` and ``answers`` the elicitations, by their id. ``asked`` counts the turns that asked for approvals,
+    ``tool_calls`` the calls that were made.
+    """
 
     run_id: str
     max_turns: int
@@ -134,6 +153,13 @@ class RunProgress:
     unresolved_tools: frozenset[str] = frozenset()
     bad_calls: int = 0
     last_reply: Event | None = None
+    triage: Event | None = None
+    asks: Mapping[str, Event] = field(default_factory=dict[str, Event])
+    decisions: Mapping[str, Event] = field(default_factory=dict[str, Event])
+    asked: int = 0
+    questions: Mapping[str, Event] = field(default_factory=dict[str, Event])
+    answers: Mapping[str, Event] = field(default_factory=dict[str, Event])
+    tool_calls: int = 0
     usage: Usage = NOTHING
     events: tuple[Event, ...] = field(default=(), repr=False)
 
@@ -147,25 +173,21 @@ class RunProgress:
         )
         match event.type:
             case EventType.MODEL_REPLIED:
-                return replace(
-                    after,
-                    turns=event.turn + 1,
-                    attempts=0,
-                    resumes=0,
-                    pending=event.tool_calls,
-                    intended=frozenset(),
-                    last_reply=event,
-                )
-            case EventType.MODEL_FAILED:
-                return replace(after, attempts=self.attempts + 1)
-            case EventType.RUN_RESUMED:
-                return replace(after, attempts=self.attempts + (not self.pending), resumes=self.resumes + 1)
+                return _replied(after, event)
+            case EventType.MODEL_FAILED | EventType.RUN_RESUMED:
+                resumed = event.type == EventType.RUN_RESUMED
+                again = not (resumed and self.pending)
+                return replace(after, attempts=self.attempts + again, resumes=self.resumes + resumed)
+            case EventType.TRIAGE_DECIDED:
+                return replace(after, triage=event)
             case EventType.TOOL_CALLED:
-                return replace(after, intended=self.intended | {event.tool_call_id or ""})
+                call_id = event.tool_call_id or ""
+                made = self.tool_calls + (call_id not in self.intended)
+                return replace(after, intended=self.intended | {call_id}, tool_calls=made)
             case EventType.TOOL_RETURNED | EventType.TOOL_UNRESOLVED:
-                return _answered(after, event)
+                return _returned(after, event)
             case _:
-                return after
+                return _asked(after, event)
 
     def next_step(self) -> Step:
         """What is to be done now."""
@@ -181,6 +203,23 @@ class RunProgress:
             return CallTools(self.turns - 1, self.pending)
         return AskModel(self.turns, self.attempts + 1, with_tools=self.turns < self.max_turns)
 
+    @property
+    def open_asks(self) -> tuple[Event, ...]:
+        """The approvals and elicitations of the pending calls that nobody has answered, in order."""
+        waiting = {call.id for call in self.pending}
+        asks = [event for call_id, event in self.asks.items() if call_id in waiting - self.decisions.keys()]
+        questions = [
+            event
+            for asked_id, event in self.questions.items()
+            if asked_id not in self.answers and event.tool_call_id in waiting
+        ]
+        return tuple(sorted((*asks, *questions), key=lambda event: event.seq))
+
+    def continued(self, call_id: str) -> bool:
+        """Whether the call was answered with questions, all of which have an answer now: it can be made again."""
+        asked = [event for event in self.questions.values() if event.tool_call_id == call_id and event.extra["key"]]
+        return bool(asked) and all(event.extra["elicitation_id"] in self.answers for event in asked)
+
     def _answers(self, reply: Event) -> bool:
         return not reply.tool_calls or self.turns > self.max_turns
 
@@ -188,7 +227,40 @@ class RunProgress:
         return "tool_limit_reached" if self.turns > self.max_turns else reply.extra.get("finish_reason", "stop")
 
 
-def _answered(progress: RunProgress, event: Event) -> RunProgress:
+def _replied(progress: RunProgress, event: Event) -> RunProgress:
+    return replace(
+        progress,
+        turns=event.turn + 1,
+        attempts=0,
+        resumes=0,
+        pending=event.tool_calls,
+        intended=frozenset(),
+        last_reply=event,
+        asks={},
+        decisions={},
+        questions={},
+        answers={},
+    )
+
+
+def _asked(progress: RunProgress, event: Event) -> RunProgress:
+    """An ask or its answer; a run that is being answered is not one that gets nowhere."""
+    call_id = event.tool_call_id or ""
+    match event.type:
+        case EventType.APPROVAL_REQUESTED:
+            first = not progress.asks
+            return replace(progress, asks={**progress.asks, call_id: event}, asked=progress.asked + first)
+        case EventType.APPROVAL_ANSWERED:
+            return replace(progress, decisions={**progress.decisions, call_id: event}, resumes=0)
+        case EventType.ELICITATION_REQUESTED:
+            return replace(progress, questions={**progress.questions, event.extra["elicitation_id"]: event})
+        case EventType.ELICITATION_ANSWERED:
+            return replace(progress, answers={**progress.answers, event.extra["elicitation_id"]: event}, resumes=0)
+        case _:
+            return progress
+
+
+def _returned(progress: RunProgress, event: Event) -> RunProgress:
     unresolved = progress.unresolved_tools
     if event.type == EventType.TOOL_UNRESOLVED:
         unresolved |= {f"{event.extra['service']}.{event.extra['tool']}"}
@@ -203,7 +275,7 @@ def _answered(progress: RunProgress, event: Event) -> RunProgress:
 
 
 def _spent(event: Event) -> Usage:
-    counted = event.type in {EventType.MODEL_REPLIED, EventType.MODEL_FAILED}
+    counted = event.type in {EventType.MODEL_REPLIED, EventType.MODEL_FAILED, EventType.TRIAGE_DECIDED}
     return event.usage if counted and event.usage is not None else NOTHING
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tom.conversation.elicitation import InputNeeded
+from tom.conversation.part import Image
+
 
 class ToolClass(StrEnum):
     """What a call of a tool can do. Set by the admin or proposed by `policy`, never by the service."""
@@ -26,7 +29,9 @@ class ToolDefinition:
     """One tool of one service.
 
     ``name`` is what the model sees and calls; ``service`` and ``tool`` are what is dispatched; ``parameters`` is a
-    JSON Schema object.
+    JSON Schema object. ``pin`` is the hash of the whole definition and of the service's identity, as it was reviewed.
+    ``proposed``: nobody has confirmed the class yet. ``outward``: its arguments leave the house. ``honours_key``: it
+    may be repeated with the same key. ``trusted``: what it returns is the admin's or the person's own.
     """
 
     name: str
@@ -35,6 +40,11 @@ class ToolDefinition:
     description: str
     parameters: Mapping[str, Any]
     tool_class: ToolClass = ToolClass.WRITE_EXTERNAL
+    pin: str = ""
+    proposed: bool = False
+    outward: bool = False
+    honours_key: bool = False
+    trusted: bool = False
 
     @property
     def full_name(self) -> str:
@@ -47,10 +57,14 @@ class ToolOutcome:
     """What a call brought back. ``is_error`` is the service's word or Tom's; either way it is a result.
 
     ``unknown``: the call left, and whether it took effect cannot be known (no answer in time, connection lost).
+    ``needs``: the service did not answer but asks its person; the same call is then made again. ``images`` are the
+    pictures among what it returned.
     """
 
     content: str
     is_error: bool = False
     truncated: bool = False
     unknown: bool = False
+    needs: InputNeeded | None = None
+    images: tuple[Image, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])

@@ -6,11 +6,15 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one or more model calls; ``estimated`` when Tom counted because a provider did not say."""
+    """Tokens of one or more model calls; ``estimated`` when Tom counted because a provider did not say.
+
+    ``cost`` is in millionths of the price table's currency; 0 where no price is known.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: bool = False
+    cost: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -23,17 +27,22 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             self.estimated or other.estimated,
+            self.cost + other.cost,
         )
 
-    def as_json(self) -> dict[str, int | bool]:
-        """The object of `contract: complete frame` with all four keys."""
-        return {
+    def as_json(self) -> dict[str, int | float | bool]:
+        """The usage object of the doors: four keys, and ``cost`` in the currency where there is one."""
+        counts: dict[str, int | float | bool] = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
             "estimated": self.estimated,
         }
+        return counts | {"cost": self.cost / MICRO} if self.cost else counts
 
+
+MICRO = 1_000_000
+"""Parts of the currency's unit in which costs are counted, so that adding is exact."""
 
 NOTHING = Usage()
 

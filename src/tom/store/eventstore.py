@@ -18,7 +18,11 @@ from tom.conversation.usage import NOTHING, Usage
 
 @dataclass(frozen=True, slots=True)
 class ConversationRow:
-    """A conversation in a list. ``state`` is ``idle``, ``running`` or ``waiting``; times are RFC 3339 UTC."""
+    """A conversation in a list. ``state`` is ``idle``, ``running`` or ``waiting``; times are RFC 3339 UTC.
+
+    ``title_by``: ``message`` (its first line), ``model`` or ``person``. ``services``: pinned for triage, None: none
+    are. ``allowed``: standing yeses, full tool name -> pin. ``tokens`` is the sum over its events' counts.
+    """
 
     id: str
     title: str
@@ -32,6 +36,12 @@ class ConversationRow:
     usage: Usage
     created_at: str
     updated_at: str
+    title_by: str = "message"
+    pinned: bool = False
+    services: tuple[str, ...] | None = None
+    allowed: Mapping[str, str] = field(default_factory=dict[str, str])
+    tokens: int = 0
+    system_prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +61,16 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs to list, oldest first. Everything given must match; ``since`` compares ``created_at``."""
+    """Which runs to list, oldest first. Everything given must match; ``since`` compares ``created_at``.
+
+    ``asked`` is the id of an approval or elicitation: the run that asked it.
+    """
 
     run_id: str | None = None
     conversation_id: str | None = None
     request_id: str | None = None
     since: str | None = None
+    asked: str | None = None
     states: Collection[RunState] = field(default_factory=tuple[RunState, ...])
 
 
@@ -67,6 +81,26 @@ class DuplicateRequest(Exception):
         """Carry the run that the first submission made."""
         self.run = run
         super().__init__(run.id)
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """What one person has used on one day (UTC, ``YYYY-MM-DD``)."""
+
+    day: str
+    usage: Usage
+    runs: int
+
+
+class Ledger(Protocol):
+    """What has been used, day by day; rows are written in the transaction of the events that cost something.
+
+    The other, small seam of this package: what the limits of `tom.agent` are measured against.
+    """
+
+    async def spent(self, *, since: str, until: str | None = None) -> tuple[DayUsage, ...]:
+        """The days from ``since`` to ``until`` (both included) on which something was used, oldest first."""
+        ...
 
 
 class EventStore(Protocol):
@@ -87,7 +121,9 @@ class EventStore(Protocol):
 
         Returns only after the commit that covers them, with fsync when one of them is of the FULL class
         (`durability.py`). Raises `DuplicateRequest` when a `message.received` or `run.retried` among them repeats a
-        (conversation, request_id); `Superseded` when a run in them is leased to a later opening or has ended.
+        (conversation, request_id); `Superseded` when a run in them is leased to a later opening or has ended;
+        `AlreadyAnswered` when an `approval.answered` or `elicitation.answered` is not the first to its ask. An answer
+        may be given by any opening while its run has not ended.
         """
         ...
 
@@ -96,7 +132,10 @@ class EventStore(Protocol):
         ...
 
     async def tail(self, conversation_id: str, *, tokens: int, limit: int = 2000) -> tuple[Event, ...]:
-        """The newest events, oldest first: backwards until their token counts exceed ``tokens`` or ``limit``."""
+        """The newest events, oldest first: backwards until their token counts exceed ``tokens`` or ``limit``.
+
+        In front of them stands the newest `history.compacted`, when it is older than they are.
+        """
         ...
 
     async def conversations(
@@ -114,8 +153,13 @@ class EventStore(Protocol):
         """Runs that match, oldest first."""
         ...
 
-    async def erase(self, conversation_id: str) -> bool:
-        """Remove a conversation for good (events, runs, effects, free pages). False when there was none."""
+    async def erase(self, conversation_id: str, *, before: int | None = None) -> bool:
+        """Remove a conversation for good (events, runs, effects, asks, free pages). False when there was none.
+
+        With ``before`` only its events of a smaller seq, with the runs that began among them, and a `history.retired`
+        is appended in the same transaction; the caller sees to it that the cut is at the border of a run. False when
+        there was nothing to remove.
+        """
         ...
 
     async def close(self) -> None:
