@@ -174,3 +174,47 @@ async def test_with_several_users_the_missing_wall_is_said_once(opened, capfd, n
         pass
     said = f"not walled off by the operating system yet: all run as uid {os.getuid()}"
     assert capfd.readouterr().err.count(said) == len(names) - 1
+
+
+async def asked(door, user, errand):
+    return await ask_gateway(door.data, "POST", f"/agents/{user}/request", errand)
+
+
+async def test_the_operator_may_ask_an_agent_which_is_started_for_it(door):
+    status, answer = await asked(door, "alice", {"method": "POST", "path": "/reset?a=%20b", "body": {"one": [1]}})
+    assert status == 200
+    assert answer["status"] == 200
+    told = answer["body"]
+    assert (told["user"], told["method"], told["path"], told["query"]) == ("alice", "POST", "/reset", "a=%20b")
+    assert json.loads(told["body"]) == {"one": [1]}
+    headers = dict(told["headers"])
+    assert headers["x-tom-door"] == "control"
+    assert headers["x-tom-user"] == "alice"
+    assert headers["x-tom-agent-secret"] == door.agents.by_user["alice"].secret
+    assert door.agents.starts == ["alice"]
+    assert (await asked(door, "alice", {"method": "GET", "path": "/nowhere"}))[1] == {
+        "status": 404,
+        "body": "Not Found",
+    }
+
+
+async def test_an_errand_that_cannot_be_run_is_said(opened):
+    people = [{"username": "alice", "password": "correct horse battery"}]
+    gone = {"username": "carol", "password": "correct horse battery", "disabled": True}
+    async with opened(users=[*people, gone]) as door:
+        fine = {"method": "GET", "path": "/tasks"}
+        for user, errand, code in [
+            ("nobody", fine, "unknown_user"),
+            ("carol", fine, "user_disabled"),
+            ("alice", {"method": "TRACE", "path": "/tasks"}, "invalid_json"),
+            ("alice", {"method": "GET", "path": "tasks"}, "invalid_json"),
+            ("alice", {"method": "GET", "path": "/tasks HTTP/1.1\r\nx: y"}, "invalid_json"),
+            ("alice", {**fine, "headers": {}}, "invalid_json"),
+        ]:
+            status, answer = await asked(door, user, errand)
+            assert status >= 400
+            assert answer["code"] == code
+        assert door.agents.starts == []
+        door.agents.failing = 1
+        status, answer = await asked(door, "alice", fine)
+        assert (status, answer["code"]) == (503, "agent_unavailable")

@@ -77,6 +77,7 @@ class AgentApp:
             await self._refuse(scope, refused)(scope, receive, send)
             return
         scope["tom.identified"] = True
+        scope["tom.door"] = self._door.door_of(headers)
         try:
             await self._router(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - a defect costs one clear answer

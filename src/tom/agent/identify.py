@@ -31,6 +31,10 @@ class BehindGateway:
             return AuthenticationRequired()
         return None
 
+    def door_of(self, headers: Mapping[bytes, bytes]) -> str:
+        """Through which door an identified request came: ``cookie``, ``token`` or ``control``, as the gateway says."""
+        return headers.get(b"x-tom-door", b"").decode("latin-1")
+
 
 @dataclass(frozen=True, slots=True)
 class AtThisMachine:
@@ -48,6 +52,10 @@ class AtThisMachine:
         if changes and origin is not None and not self._allowed(origin.decode("latin-1").lower(), host):
             return OriginNotAllowed()
         return None
+
+    def door_of(self, headers: Mapping[bytes, bytes]) -> str:  # noqa: ARG002 - one signature
+        """``local``: somebody at this machine."""
+        return "local"
 
     def _allowed(self, origin: str, host: str) -> bool:
         return origin in self.allow_origins or (urlsplit(origin).scheme == "http" and urlsplit(origin).netloc == host)

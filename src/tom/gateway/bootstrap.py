@@ -193,7 +193,13 @@ class Gateway:
         parts.servers.append(public)
         for listener in listeners:
             await public.listen(listener)
-        control = Control(parts.accounts, parts.pool, describe=self._describe, reload=self._reload)
+        control = Control(
+            parts.accounts,
+            parts.pool,
+            secret_of=self._secret_of,
+            describe=self._describe,
+            reload=self._reload,
+        )
         private = Server(control, sockets=None, standard_headers=standard)
         parts.servers.append(private)
         sockets = SocketDirectory(self._settings.data_dir / "gateway")

@@ -6,6 +6,7 @@
 | ``GET /agents`` | | ``{"agents": [{"user", "pid"}]}`` |
 | ``GET /users`` | | ``{"users": [{"user", "role", "logins"}]}`` |
 | ``POST /users/{user}/password`` | ``{"password"}`` | 200; the user's logins have ended |
+| ``POST /agents/{user}/request`` | ``{"method", "path", "body"?}`` | ``{"status", "body"}``: what their agent answers |
 | ``POST /reload`` | | 200 when config.yml was read again and is in force, else 409 with what is wrong |
 """
 
@@ -16,7 +17,9 @@ from urllib.parse import unquote
 import msgspec
 
 from tom.accounts.accounts import Accounts
+from tom.accounts.refusals import UnknownUser
 from tom.errors import TomError
+from tom.gateway.agentask import AgentAsk, UserDisabled
 from tom.gateway.pool import Pool
 from tom.gateway.refusals import BadRequest, NotFound
 from tom.gateway.request import Receive, Request, Scope, Send, join_headers, json_reply
@@ -26,6 +29,7 @@ log = logs.get("gateway")
 
 SOCKET: Final = "control.sock"
 _LIMIT: Final = 65_536
+_LARGEST_ERRAND: Final = 1_114_112
 
 type Answer = Mapping[str, Any]
 
@@ -38,12 +42,17 @@ class Control:
         accounts: Accounts,
         pool: Pool,
         *,
+        secret_of: Callable[[str], str],
         describe: Callable[[], Answer],
         reload: Callable[[], Awaitable[None]],
     ) -> None:
-        """``describe`` tells how the gateway is; ``reload`` reads config.yml again, or raises `TomError`."""
+        """``describe`` tells how the gateway is; ``reload`` reads config.yml again, or raises `TomError`.
+
+        ``secret_of``: the secret of a user's agent.
+        """
         self._accounts = accounts
         self._pool = pool
+        self._agents = AgentAsk(pool, secret_of)
         self._describe = describe
         self._reload = reload
 
@@ -73,11 +82,22 @@ class Control:
             case "POST", ["users", user, "password"]:
                 await self._accounts.set_password(unquote(user), await _password(request))
                 return {"status": "OK"}
+            case "POST", ["agents", user, "request"]:
+                return await self._agents.ask(self._known(unquote(user)), await request.body(_LARGEST_ERRAND))
             case "POST", ["reload"]:
                 await self._reload()
                 return {"status": "OK"}
             case _:
                 raise NotFound
+
+    def _known(self, user: str) -> str:
+        """The user's name as it is configured. Raises `UnknownUser`, `UserDisabled`."""
+        for one in self._accounts.overview():
+            if one["user"] == user.lower():
+                if one["disabled"]:
+                    raise UserDisabled
+                return one["user"]
+        raise UnknownUser
 
 
 async def _password(request: Request) -> str:
