@@ -3,12 +3,17 @@
 import os
 import socket
 
+from tom.agent.approvals import Approvals
+from tom.agent.calling import Calling
 from tom.agent.cell import Cell
 from tom.agent.conversations import Conversations
 from tom.agent.feed import Feed
 from tom.agent.identify import AtThisMachine, BehindGateway, Door
+from tom.agent.judging import Judging
+from tom.agent.runtools import RunTools
 from tom.agent.scheduler import Scheduler
 from tom.agent.serving import serve
+from tom.agent.toolrunner import ToolRunner
 from tom.agent.worker import Worker
 from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings
@@ -70,8 +75,16 @@ def build_cell(
     feed = Feed()
     services: Toolbox = toolbox or ServiceRegistry(settings.services, clock=clock, environment=_environment(settings))
     models = open_models(settings)
-    worker = Worker(settings, store, feed, services, models, clock)
+    judging = Judging(settings, store, clock)
     chat = settings.chat
+
+    def running(tools: RunTools) -> ToolRunner:
+        calling = Calling(tools, feed, clock, hours=chat.approval_hours)
+        return ToolRunner(
+            tools, judging, calling, feed, parallel=settings.limits.parallel, max_asks=settings.policy.max_asks
+        )
+
+    worker = Worker(settings, store, feed, services, models, clock, running)
     scheduler = Scheduler(
         store,
         feed,
@@ -84,7 +97,9 @@ def build_cell(
     )
     durable = settings.persistence.enabled and settings.persistence.type == "sql"
     conversations = Conversations(store, scheduler, feed, clock, max_queue=chat.max_queue, durable=durable)
-    return Cell(settings, store, feed, scheduler, conversations, services, models, clock, Counters(clock))
+    approvals = Approvals(store, scheduler, feed, services, clock)
+    counters = Counters(clock)
+    return Cell(settings, store, feed, scheduler, conversations, services, models, clock, counters, approvals)
 
 
 def _environment(settings: AgentSettings) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tom.agent.approvals import Answering
 from tom.agent.conversations import Conversations
 from tom.agent.feed import Feed
 from tom.agent.scheduler import Scheduler
@@ -27,6 +28,7 @@ class Cell:
     models: Models
     clock: Clock
     counters: Counters
+    approvals: Answering
     sockets: SocketCount = field(default_factory=SocketCount)
     ready: bool = False
 

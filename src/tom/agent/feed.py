@@ -58,7 +58,28 @@ class ToolsAnnounced:
     tools: tuple[str, ...]
 
 
-type Item = Stored | Delta | Restarted | ToolsAnnounced
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A tool says how far its call is: ``done`` of ``total`` (None: unknown), in the service's own unit and words."""
+
+    conversation_id: str
+    run_id: str
+    request_id: str | None
+    turn: int
+    call_id: str
+    service: str
+    tool: str
+    done: float
+    total: float | None = None
+    message: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it says that it is at its end."""
+        return self.total is not None and self.done >= self.total
+
+
+type Item = Stored | Delta | Restarted | ToolsAnnounced | Progressed
 type Listener = Callable[[Item], None]
 
 

@@ -3,20 +3,24 @@
 import asyncio
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import replace
 
 from tom.agent.feed import Feed, Stored
 from tom.config.secret import Secret
+from tom.conversation import asks
 from tom.conversation import event as happened
 from tom.conversation.event import Event, EventType
 from tom.conversation.run import RunProgress, RunState
+from tom.conversation.tool import ToolClass
 from tom.store.eventstore import EventStore, RunRow
 
 
 class Journal:
     """One run being worked on by this process.
 
-    ``parked`` asks the loop to stop at the next safe point, leaving the run to be resumed later.
+    ``parked`` asks the loop to stop at the next safe point, leaving the run to be resumed later. ``on_rest`` is told
+    when a call of the run begins (True) and ends (False) to wait for the person on its open connection.
     """
 
     def __init__(self, row: RunRow, progress: RunProgress, store: EventStore, feed: Feed, secret: Secret) -> None:
@@ -24,6 +28,8 @@ class Journal:
         self.row = row
         self.progress = progress
         self.parked = False
+        self.on_rest: Callable[[bool], None] = lambda resting: None  # noqa: ARG005
+        self._expected: dict[str, asyncio.Future[Event]] = {}
         self._taken = progress.state is RunState.QUEUED
         self._store = store
         self._feed = feed
@@ -60,6 +66,33 @@ class Journal:
         for stored in await self._store.append(events):
             self.progress = self.progress.apply(stored)
             self._feed.publish(Stored(stored, self.request_id))
+            if stored.type == EventType.ELICITATION_ANSWERED:
+                expected = self._expected.pop(stored.extra["elicitation_id"], None)
+                if expected is not None and not expected.done():
+                    expected.set_result(stored)
+
+    async def ask(self, asked: Event) -> Event:
+        """Record a question of a service whose connection waits, and wait for the event that answers it.
+
+        The run is `waiting` until no question is open any more.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        self._expected[asked.extra["elicitation_id"]] = answer
+        resting = self.progress.state is RunState.WAITING
+        waiting = asks.run_waiting(self.conversation_id, run_id=self.run_id, reason="elicitation")
+        self.on_rest(True)
+        try:
+            await self.record(asked, *(() if resting else (waiting,)))
+            return await answer
+        finally:
+            self._expected.pop(asked.extra["elicitation_id"], None)
+            if not self._expected:
+                self.on_rest(False)
+
+    async def go_on(self) -> None:
+        """Record that a run which waited on a connection goes on, once nothing is asked any more."""
+        if self.progress.state is RunState.WAITING and not self._expected and not self.progress.open_asks:
+            await self.record(happened.run_resumed(self.conversation_id, run_id=self.run_id))
 
     def taking(self) -> tuple[Event, ...]:
         """The event that takes over a run which an earlier process had begun; nothing when it is ours already."""
@@ -80,9 +113,25 @@ class Journal:
 
     def in_flight(self) -> tuple[Event, ...]:
         """One `tool.unresolved` for every call that left and has no result."""
-        intended = self.progress.intended
-        calls = [event for event in self.progress.events if event.type == EventType.TOOL_CALLED]
-        return tuple(unresolved_call(self, event) for event in calls if event.tool_call_id in intended)
+        return tuple(unresolved_call(self, event) for event in self._doubtful())
+
+    def interrupted(self) -> tuple[Event, ...]:
+        """The same for a run that is taken up again: calls that only read are made again instead."""
+        doubtful = self._doubtful()
+        return tuple(
+            unresolved_call(self, event) for event in doubtful if not ToolClass(event.extra["class"]).reads_only
+        )
+
+    def _doubtful(self) -> tuple[Event, ...]:
+        """The last intent of every call without a result, but those that their service answered with questions."""
+        last: dict[str, Event] = {}
+        for event in self.progress.events:
+            call_id = event.tool_call_id or ""
+            if event.type == EventType.TOOL_CALLED and call_id in self.progress.intended:
+                last[call_id] = event
+            elif event.type == EventType.ELICITATION_REQUESTED and event.extra["key"]:
+                last.pop(call_id, None)
+        return tuple(last.values())
 
     def key_for(self, turn: int, call_id: str) -> str:
         """The key that lets a service recognise a repetition of this very call.

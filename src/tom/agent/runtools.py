@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from tom.conversation.elicitation import Continuation
 from tom.conversation.tool import ToolDefinition, ToolOutcome
-from tom.services.toolbox import Toolbox
+from tom.services.toolbox import Exchange, Toolbox
 
 
 class RunTools:
@@ -34,6 +35,14 @@ class RunTools:
         """What is wrong with the arguments, in the service's own terms."""
         return self._toolbox.validate(tool, arguments)
 
-    async def call(self, tool: ToolDefinition, arguments: Mapping[str, Any], key: str) -> ToolOutcome:
+    async def call(
+        self,
+        tool: ToolDefinition,
+        arguments: Mapping[str, Any],
+        key: str,
+        *,
+        exchange: Exchange | None = None,
+        continuation: Continuation | None = None,
+    ) -> ToolOutcome:
         """Call it."""
-        return await self._toolbox.call(tool, arguments, key=key)
+        return await self._toolbox.call(tool, arguments, key=key, exchange=exchange, continuation=continuation)

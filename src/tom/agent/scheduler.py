@@ -5,6 +5,11 @@ and resumed by `recover` at the next start. `places.py` keeps the order.
 """
 
 import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from tom.agent.ending import end_badly, end_cancelled, first_of
 from tom.agent.feed import Feed
@@ -43,7 +48,11 @@ class Scheduler:
         deadline: float,
         secret: Secret,
     ) -> None:
-        """At most ``parallel`` runs at once; each at most ``deadline`` seconds. ``secret`` keys their calls."""
+        """At most ``parallel`` runs at once; each at most ``deadline`` seconds. ``secret`` keys their calls.
+
+        ``found_waiting`` is told of each run that waits at the start, and says whether something is still asked;
+        ``beside`` runs as long as the scheduler serves.
+        """
         self._store = store
         self._feed = feed
         self._worker = worker
@@ -54,18 +63,20 @@ class Scheduler:
         self._places = Places(parallel)
         self._group: asyncio.TaskGroup | None = None
         self.draining = False
+        self.found_waiting: Callable[[Journal], Awaitable[bool]] = _nobody_to_ask
+        self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     # --- what is going on --------------------------------------------------------------------------------------
 
     @property
     def active_runs(self) -> int:
         """Runs that are being worked on."""
-        return len(self._places.at_work)
+        return self._places.busy
 
     @property
     def unfinished_runs(self) -> int:
-        """Runs that are being worked on or queued."""
-        return len(self._places)
+        """Runs that are being worked on or queued; those that wait for their person, and behind them, need no agent."""
+        return self._places.going_on
 
     def ahead(self, conversation_id: str) -> int:
         """How many runs a new one in this conversation would wait for."""
@@ -84,15 +95,48 @@ class Scheduler:
             self._group = group
             await self.recover()
             ready.set()
+            beside = [group.create_task(work()) for work in self.beside]
             await stopped.wait()
+            for task in beside:
+                task.cancel()
 
     async def recover(self) -> None:
         """Queue every run that has not ended, in the order of acceptance, those that had begun first."""
         rows = await self._store.runs(RunFilter(states=UNFINISHED), limit=100_000)
         for row in sorted(rows, key=lambda row: row.state is RunState.QUEUED):
-            self.enqueue(PendingRun(row))
+            if not await self._waits_on(row):
+                self.enqueue(PendingRun(row))
         if rows:
             log.info("🔁 Unfinished runs are taken up again", event="runs_recovered", count=len(rows))
+
+    async def _waits_on(self, row: RunRow) -> bool:
+        """Give a run that still waits for its person its conversation, but no place at work."""
+        if row.state is not RunState.WAITING:
+            return False
+        try:
+            journal = await self._open_journal(row)
+        except (InvalidTransition, CodecError):
+            return False  # it is ended as unreadable when it is worked on
+        if not await self.found_waiting(journal):
+            return False
+        self._places.rest(PendingRun(row))
+        return True
+
+    # --- waiting for the person --------------------------------------------------------------------------------
+
+    def journal_of(self, run_id: str) -> Journal | None:
+        """The journal of a run that has a worker now."""
+        for pending in self._places.at_work.values():
+            if pending.row.id == run_id and pending.task is not None:
+                return pending.journal
+        return None
+
+    def wake(self, run_id: str) -> None:
+        """Everything that the run asked is answered. Does nothing for a run whose worker waits with it."""
+        for pending in self._places.at_work.values():
+            if pending.row.id == run_id and pending.task is None:
+                self._places.wake(pending)
+        self._fill()
 
     def enqueue(self, pending: PendingRun) -> int:
         """Give the run its place; returns how many are ahead of it. It begins in a later turn of the event loop."""
@@ -103,7 +147,11 @@ class Scheduler:
 
     def _fill(self) -> None:
         while not self.draining and self._group is not None and (pending := self._places.take()) is not None:
-            pending.task = self._group.create_task(self._run(pending), name=f"run {pending.row.id}")
+            self._begin(pending, self._group)
+
+    def _begin(self, pending: PendingRun, group: asyncio.TaskGroup) -> None:
+        pending.begun = False
+        pending.task = group.create_task(self._run(pending), name=f"run {pending.row.id}")
 
     # --- one run -----------------------------------------------------------------------------------------------
 
@@ -120,14 +168,27 @@ class Scheduler:
                 log.error("❌ A defect left a run without an end", event="internal_error", exception=error)
             finally:
                 self._feed.end(pending.row.id)
-                self._places.leave(pending)
+                self._set_down(pending)
                 self._fill()
+
+    def _set_down(self, pending: PendingRun) -> None:
+        """The worker is done: the run has ended, is parked, or waits for its person without one."""
+        journal, pending.task = pending.journal, None
+        if journal is None or journal.progress.state is not RunState.WAITING or self.draining:
+            self._places.leave(pending)
+            return
+        pending.row = replace(pending.row, state=RunState.WAITING)
+        pending.journal = None
+        self._places.rest(pending)
+        if not journal.progress.open_asks:  # answered before the worker was out of the door
+            self._places.wake(pending)
 
     async def _work(self, pending: PendingRun) -> None:
         """Work until the run ends, is stopped or parked. Raises what only a later try can mend."""
         try:
-            async with asyncio.timeout(self._deadline):
+            async with self._wall_time(pending) as limit:
                 journal = pending.journal = await self._open_journal(pending.row)
+                journal.on_rest = partial(self._rest, pending, limit)
                 if not pending.stop_reason:
                     await self._worker.work(journal, pending.origin)
         except asyncio.CancelledError:
@@ -142,6 +203,31 @@ class Scheduler:
             await end_cancelled(journal, self._feed, pending.stop_reason)
         if pending.journal is not None and pending.ended:
             log.info("📤 Run finished", event="run_finished", state=str(pending.journal.progress.state))
+
+    @asynccontextmanager
+    async def _wall_time(self, pending: PendingRun) -> AsyncGenerator[asyncio.Timeout]:
+        """Bound the time that a run is at work, waiting for its person not counted."""
+        began = self._clock.monotonic()
+        pending.rested = 0.0
+        try:
+            async with asyncio.timeout(max(0.0, self._deadline - pending.worked)) as limit:
+                yield limit
+        finally:
+            pending.worked += self._clock.monotonic() - began - pending.rested
+
+    def _rest(self, pending: PendingRun, limit: asyncio.Timeout, resting: bool) -> None:
+        """A call of the run begins or ends to wait for the person on its open connection."""
+        now = asyncio.get_running_loop().time()
+        if resting and not pending.resting:
+            pending.paused = (now, limit.when() or now)
+            limit.reschedule(None)
+            self._places.rest(pending)
+            self._fill()
+        elif not resting and pending.resting:
+            began, end = pending.paused
+            pending.rested += now - began
+            pending.resting = False
+            limit.reschedule(end + now - began)
 
     async def _end_badly(self, pending: PendingRun, error: Exception) -> None:
         if isinstance(error, (Superseded, StorageFull, StorageUnavailable)):
@@ -201,12 +287,17 @@ class Scheduler:
         """
         dropped = await self._drop(conversation_id, None if queued else run_id) if queued or run_id else None
         pending = self._places.at_work.get(conversation_id)
-        if pending is None or pending.task is None or run_id not in {None, pending.row.id} or pending.ended:
+        if pending is None or self._group is None or run_id not in {None, pending.row.id} or pending.ended:
             return dropped
         pending.stop_reason = pending.stop_reason or STOPPED
+        if pending.task is None:  # it waits for its person; to end it needs no free place
+            pending.resting = False
+            self._begin(pending, self._group)
+        task = pending.task
+        assert task is not None  # noqa: S101 - begun just now
         if pending.begun:  # a task that was cancelled before its first step would never leave its place
-            pending.task.cancel()
-        await asyncio.wait([pending.task])
+            task.cancel()
+        await asyncio.wait([task])
         if not pending.ended:
             raise StorageUnavailable
         return pending.row.id
@@ -242,6 +333,8 @@ class Scheduler:
         for pending in self._places.at_work.values():
             if pending.journal is not None:
                 pending.journal.parked = True
+            if pending.resting and pending.task is not None:
+                pending.task.cancel()  # it waits for a person, who will not come within the grace
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
         left = [task for task in tasks if not task.done()]
@@ -249,3 +342,7 @@ class Scheduler:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=last)
+
+
+async def _nobody_to_ask(run: Journal) -> bool:  # noqa: ARG001
+    return False

@@ -1,181 +1,183 @@
-"""Calling the tools of one turn: intent first, then the call, then its result.
+"""Calling the tools of one turn: verdicts first, then intent, call and result, one after the other.
 
-The intent (`tool.called`) is on disk before the call leaves. So after a crash there are only calls that were surely
-not made, and calls that may have been: those are repeated when they only read, else reported as unresolved.
+Every call of the turn is judged before any is made. When one needs the person's yes, all that need one are asked in a
+single commit and the run waits, without a worker (ADR 7). The intent (`tool.called`) is on disk before a call
+leaves: after a crash there are only calls that were surely not made, and calls that may have been. Those are repeated
+when they only read, else reported as unresolved.
 """
 
 import asyncio
-import hashlib
-import json
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Protocol
 
+from tom.agent.calling import Calling
+from tom.agent.calls import Call, parse_arguments, refused
 from tom.agent.feed import Feed, ToolsAnnounced
-from tom.agent.journal import Journal, unresolved_call
+from tom.agent.journal import Journal
+from tom.agent.judging import Judging
 from tom.agent.runtools import RunTools
-from tom.clock import Clock
-from tom.conversation import event as happened
-from tom.conversation.event import Event
+from tom.conversation import asks
+from tom.conversation.event import Event, EventType
 from tom.conversation.part import ToolCall
-from tom.conversation.run import CallTools
-from tom.conversation.tool import ToolDefinition
-from tom.telemetry import logs
-
-log = logs.get("tools")
+from tom.conversation.run import CallTools, RunState
+from tom.errors import TooManyAsks
+from tom.policy.verdict import Answer, Verdict
 
 PARALLEL = 8
-"""Calls of one turn that run at the same time at most."""
+"""Calls of one turn that run at the same time at most, where the limits say nothing."""
+
+DECLINED = "The user declined."
+TOO_LATE = "No answer in time."
+DOUBTFUL = (
+    "Not called: {reason}. Look first with a tool that only reads, and tell the user; then it may be asked again."
+)
+
+
+class CallLimit(Protocol):
+    """How many calls a run may make; see `limits.py`."""
+
+    def check_calls(self, made: int) -> None:
+        """Raise `ToolLimit` when no further call may be made after ``made``."""
+        ...
 
 
 class ToolRunner:
     """Calls tools on behalf of one run."""
 
-    def __init__(self, tools: RunTools, feed: Feed, clock: Clock) -> None:
-        """Call ``tools``; time is measured with ``clock``."""
+    def __init__(
+        self,
+        tools: RunTools,
+        judging: Judging,
+        calling: Calling,
+        feed: Feed,
+        *,
+        limit: CallLimit | None = None,
+        parallel: int = PARALLEL,
+        max_asks: int = 10,
+    ) -> None:
+        """Judge with ``judging``, call with ``calling``; a run may ask in at most ``max_asks`` turns."""
         self._tools = tools
+        self._judging = judging
+        self._calling = calling
         self._feed = feed
-        self._clock = clock
+        self._limit = limit
+        self._parallel = parallel
+        self._max_asks = max_asks
 
     async def call(self, run: Journal, wanted: CallTools) -> None:
-        """Make every call of the turn that has no result yet: beside each other when all only read, else in order."""
-        known = [(call, await self._tools.named(call.name)) for call in wanted.calls]
-        names = tuple(tool.full_name if tool else call.name for call, tool in known)
+        """Make every call of the turn that has no result yet, or ask the person and leave the run waiting.
+
+        Calls that all only read are made beside each other, others in order. Raises `TooManyAsks`, `ToolLimit`.
+        """
+        calls = [await self._prepared(run, wanted.turn, call) for call in wanted.calls]
+        if await self._ask(run, calls):
+            return
+        names = tuple(call.name for call in calls)
         self._feed.publish(ToolsAnnounced(run.conversation_id, run.run_id, run.request_id, wanted.turn, names))
-        if all(tool is not None and tool.tool_class.reads_only for _, tool in known):
-            places = asyncio.Semaphore(PARALLEL)
+        if all(call.tool is not None and call.tool.tool_class.reads_only for call in calls):
+            places = asyncio.Semaphore(self._parallel)
             async with asyncio.TaskGroup() as group:
-                for call, tool in known:
-                    group.create_task(self._within(places, run, wanted.turn, call, tool))
-            return
-        for call, tool in known:
-            if run.parked:
-                return
-            await self._one(run, wanted.turn, call, tool)
-
-    async def _within(
-        self, places: asyncio.Semaphore, run: Journal, turn: int, call: ToolCall, tool: ToolDefinition | None
-    ) -> None:
-        async with places:
-            await self._one(run, turn, call, tool)
-
-    async def _one(self, run: Journal, turn: int, call: ToolCall, tool: ToolDefinition | None) -> None:
-        if tool is None:
-            await run.record(_refused(run, turn, call, f"Tool '{call.name}' not found"))
-            return
-        try:
-            arguments = parse_arguments(call.arguments)
-        except ValueError as error:
-            await run.record(_refused(run, turn, call, f"Invalid tool arguments: {error}", bad_call=True))
-            return
-        problem = self._tools.validate(tool, arguments) or _repetition(run, tool)
-        if problem is not None:
-            await run.record(_refused(run, turn, call, problem))
-            return
-        await self._make(run, turn, call, tool, arguments)
-
-    async def _make(
-        self, run: Journal, turn: int, call: ToolCall, tool: ToolDefinition, arguments: dict[str, Any]
-    ) -> None:
-        key = run.key_for(turn, call.id)
-        if call.id in run.progress.intended:  # a call that only reads, being repeated after a restart
-            key = _recorded_key(run, call.id) or key
+                for call in calls:
+                    group.create_task(self._within(places, run, call))
         else:
-            await run.record(_intent(run, turn, call, tool, arguments, key))
-        started = self._clock.monotonic()
-        outcome = await self._tools.call(tool, arguments, key)
-        took = round((self._clock.monotonic() - started) * 1000)
-        log.info("✅ Tool called", event="tool_called", service=tool.service, ms=took, error=outcome.is_error)
-        if outcome.unknown and not tool.tool_class.reads_only:
-            intent = next(event for event in reversed(run.progress.events) if event.tool_call_id == call.id)
-            await run.record(unresolved_call(run, intent))
+            for call in calls:
+                if run.parked or run.progress.open_asks:
+                    break
+                await self._one(run, call)
+        if run.progress.open_asks and run.progress.state is not RunState.WAITING:
+            await run.record(asks.run_waiting(run.conversation_id, run_id=run.run_id, reason="elicitation"))
+
+    async def _within(self, places: asyncio.Semaphore, run: Journal, call: Call) -> None:
+        async with places:
+            await self._one(run, call)
+
+    # --- what is wanted ----------------------------------------------------------------------------------------
+
+    async def _prepared(self, run: Journal, turn: int, wanted: ToolCall) -> Call:
+        tool = await self._tools.named(wanted.name)
+        if tool is None:
+            return Call(turn, wanted, None, problem=f"Tool '{wanted.name}' not found")
+        edited = _edited(run, wanted.id)
+        try:
+            arguments = parse_arguments(wanted.arguments) if edited is None else edited
+        except ValueError as error:
+            return Call(turn, wanted, tool, problem=f"Invalid tool arguments: {error}", bad=True)
+        problem = self._tools.validate(tool, arguments) or ""
+        return Call(turn, wanted, tool, arguments, problem)
+
+    # --- asking ------------------------------------------------------------------------------------------------
+
+    async def _ask(self, run: Journal, calls: Sequence[Call]) -> bool:
+        """Ask for every call that needs a yes and has no answer; whether the run now waits."""
+        wanting = [(call, verdict) for call in calls if (verdict := await self._undecided(run, call)) is not None]
+        if not wanting:
+            return False
+        if run.progress.asked >= self._max_asks and not run.progress.asks:
+            message = f"The run wanted to ask more than {self._max_asks} times."
+            raise TooManyAsks(message)
+        requested = [self._judging.request(run, call, verdict) for call, verdict in wanting]
+        await run.record(*requested, asks.run_waiting(run.conversation_id, run_id=run.run_id, reason="approval"))
+        return True
+
+    async def _undecided(self, run: Journal, call: Call) -> Verdict | None:
+        """The verdict, when it is to ask and nobody has been asked yet."""
+        progress = run.progress
+        if call.tool is None or call.problem or call.id in progress.intended or call.id in progress.decisions:
+            return None
+        verdict = await self._judging.verdict(run, call)
+        return verdict if verdict.answer is Answer.ASK else None
+
+    # --- one call ----------------------------------------------------------------------------------------------
+
+    async def _one(self, run: Journal, call: Call) -> None:
+        if call.tool is None or call.problem:
+            await run.record(refused(run, call, call.problem))
             return
-        await run.record(
-            happened.tool_returned(
-                run.conversation_id,
-                outcome.content,
-                run_id=run.run_id,
-                turn=turn,
-                call_id=call.id,
-                is_error=outcome.is_error,
-                duration_ms=took,
-                tool=tool,
-                truncated=outcome.truncated,
-            )
-        )
+        if any(asked.tool_call_id == call.id for asked in run.progress.open_asks):
+            return  # its service wants to know something that nobody has answered yet
+        repeated = call.id in run.progress.intended
+        decision = run.progress.decisions.get(call.id)
+        denial = None if repeated else await self._denial(run, call, decision)
+        if denial is not None:
+            await run.record(denial)
+            return
+        if not repeated and self._limit is not None:
+            self._limit.check_calls(run.progress.tool_calls)
+        await self._calling.make(run, call, decision)
+
+    async def _denial(self, run: Journal, call: Call, decision: Event | None) -> Event | None:
+        """The result of a call that is not to be made; None when it may be. Everything is looked at once more."""
+        if decision is not None and decision.extra["decision"] == asks.DENY:
+            return refused(run, call, _declined(decision), denied="declined")
+        verdict = await self._judging.verdict(run, call)
+        if verdict.answer is Answer.DENY:
+            return refused(run, call, f"Denied by policy: {verdict.reason}", denied=verdict.ground)
+        if verdict.answer is Answer.ALLOW:
+            return None
+        if decision is None or _older_than_doubt(run, call, decision):
+            return refused(run, call, DOUBTFUL.format(reason=verdict.reason), denied=verdict.ground)
+        changed = self._judging.changed_since(call, decision)
+        return refused(run, call, f"Denied by policy: {changed}", denied="changed") if changed else None
 
 
-def parse_arguments(text: str) -> dict[str, Any]:
-    """Read the arguments that a model wrote; none at all means none. Raises ValueError saying what is wrong."""
-    if not text.strip():
-        return {}
-    try:
-        value: Any = json.loads(text, parse_constant=_no_constant)
-    except RecursionError as error:
-        message = "nested too deeply"
-        raise ValueError(message) from error
-    if not isinstance(value, dict):
-        message = "not a JSON object"
-        raise ValueError(message)  # noqa: TRY004 - the text is wrong, not a type of ours
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        message = "lone surrogates are not text"
-        raise ValueError(message) from error
-    return cast("dict[str, Any]", value)
+def _edited(run: Journal, call_id: str) -> dict[str, object] | None:
+    decision = run.progress.decisions.get(call_id)
+    return None if decision is None else decision.extra.get("arguments")
 
 
-def digest_of(arguments: dict[str, Any]) -> str:
-    """SHA-256 over the canonical JSON of the arguments."""
-    canonical = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return "sha256:" + hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+def _declined(decision: Event) -> str:
+    if decision.extra["by"] == asks.EXPIRED:
+        return TOO_LATE
+    note = decision.extra.get("note", "")
+    return f"{DECLINED} They said: {note}" if note else DECLINED
 
 
-def _no_constant(name: str) -> float:
-    message = f"{name} is not JSON"
-    raise ValueError(message)
-
-
-def _intent(
-    run: Journal, turn: int, call: ToolCall, tool: ToolDefinition, arguments: dict[str, Any], key: str
-) -> Event:
-    return happened.tool_called(
-        run.conversation_id,
-        run_id=run.run_id,
-        turn=turn,
-        call_id=call.id,
-        service=tool.service,
-        tool=tool.tool,
-        arguments=arguments,
-        digest=digest_of(arguments),
-        tool_class=tool.tool_class,
-        key=key,
+def _older_than_doubt(run: Journal, call: Call, decision: Event) -> bool:
+    """Whether a call of the same tool became unresolved after the person had said yes to this one."""
+    assert call.tool is not None  # noqa: S101 - told apart by the caller
+    return any(
+        event.type == EventType.TOOL_UNRESOLVED
+        and event.seq > decision.seq
+        and f"{event.extra['service']}.{event.extra['tool']}" == call.tool.full_name
+        for event in run.progress.events
     )
-
-
-def _refused(run: Journal, turn: int, call: ToolCall, reason: str, *, bad_call: bool = False) -> Event:
-    return happened.tool_returned(
-        run.conversation_id,
-        reason,
-        run_id=run.run_id,
-        turn=turn,
-        call_id=call.id,
-        is_error=True,
-        duration_ms=0,
-        bad_call=bad_call,
-    )
-
-
-def _repetition(run: Journal, tool: ToolDefinition) -> str | None:
-    """Why a tool whose earlier outcome is unknown is not called again in this run."""
-    if tool.full_name not in run.progress.unresolved_tools:
-        return None
-    return (
-        f"Not called: it is unknown whether an earlier call of '{tool.full_name}' in this run took effect, and a "
-        "repetition could do it twice. Look first with a tool that only reads, and tell the user."
-    )
-
-
-def _recorded_key(run: Journal, call_id: str) -> str | None:
-    for event in reversed(run.progress.events):
-        if event.tool_call_id == call_id and "key" in event.extra:
-            return event.extra["key"]
-    return None

@@ -1,23 +1,20 @@
 """The work on one run: assemble what the loop needs, start or resume the run, drive it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tom.agent.asking import Model, ModelAsking
 from tom.agent.feed import Feed
-from tom.agent.journal import Journal, unresolved_call
-from tom.agent.loop import drive
+from tom.agent.journal import Journal
+from tom.agent.loop import ToolRunning, drive
 from tom.agent.recall import Recall
 from tom.agent.runtools import RunTools
-from tom.agent.toolrunner import ToolRunner
 from tom.agent.transcript import Origin, Past, Transcript, read_past, request_of
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
 from tom.conversation import event as happened
-from tom.conversation.event import Event, EventType
 from tom.conversation.run import RunState
-from tom.conversation.tool import ToolClass
 from tom.llm.levels import Models
 from tom.services.toolbox import Toolbox
 from tom.store.eventstore import EventStore
@@ -30,9 +27,17 @@ class Worker:
     """Works on runs of one person, one call of `work` each."""
 
     def __init__(
-        self, settings: AgentSettings, store: EventStore, feed: Feed, toolbox: Toolbox, models: Models, clock: Clock
+        self,
+        settings: AgentSettings,
+        store: EventStore,
+        feed: Feed,
+        toolbox: Toolbox,
+        models: Models,
+        clock: Clock,
+        running: Callable[[RunTools], ToolRunning],
     ) -> None:
-        """Use these parts for every run."""
+        """Use these parts for every run; ``running`` makes what calls the tools of one run."""
+        self._running = running
         self._settings = settings
         self._store = store
         self._feed = feed
@@ -64,7 +69,7 @@ class Worker:
             self._models.max_retries,
         )
         asking = ModelAsking(model, transcript, tools, self._feed, self._clock)
-        await drive(run, asking, ToolRunner(tools, self._feed, self._clock))
+        await drive(run, asking, self._running(tools))
         if run.progress.state is RunState.COMPLETED and not past.done:
             told = transcript.current(run.progress.events)
             self._recall.keep(run.conversation_id, run.progress.events[-1].seq, (*past.earlier, told))
@@ -78,17 +83,4 @@ class Worker:
             chosen = services if services is not None else [entry.name for entry in self._settings.services]
             await run.record(happened.run_started(run.conversation_id, run_id=run.run_id, level=level, services=chosen))
             return
-        unknown = unresolved(run)
-        await run.record(*run.taking(), *unknown)
-
-
-def unresolved(run: Journal) -> tuple[Event, ...]:
-    """One `tool.unresolved` for every intended call without a result, but those that only read (they are repeated)."""
-    found: list[Event] = []
-    for event in run.progress.events:
-        call_id = event.tool_call_id or ""
-        if event.type != EventType.TOOL_CALLED or call_id not in run.progress.intended:
-            continue
-        if not ToolClass(event.extra["class"]).reads_only:
-            found.append(unresolved_call(run, event))
-    return tuple(found)
+        await run.record(*run.taking(), *run.interrupted())

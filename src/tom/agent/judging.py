@@ -1,0 +1,78 @@
+"""What may become of a call: the policy's verdict with all it depends on, and the request that asks the person."""
+
+from datetime import timedelta
+
+from tom import ids
+from tom.agent.calls import Call, masked
+from tom.agent.journal import Journal
+from tom.clock import Clock, timestamp
+from tom.config.agent import AgentSettings
+from tom.conversation import asks
+from tom.conversation.event import Event
+from tom.conversation.label import CLEAN
+from tom.conversation.tool import ToolClass, ToolDefinition
+from tom.policy.verdict import Person, Situation, Verdict, decide
+from tom.store.eventstore import EventStore
+
+
+class Judging:
+    """Judges calls for one person."""
+
+    def __init__(self, settings: AgentSettings, store: EventStore, clock: Clock) -> None:
+        """Judge by the rules of ``settings``; what was allowed for a conversation is asked of ``store``."""
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+
+    async def verdict(self, run: Journal, call: Call) -> Verdict:
+        """The verdict on a call that could be made."""
+        tool = _known(call)
+        settings, reply = self._settings, run.progress.last_reply
+        situation = Situation(
+            label=reply.label if reply is not None else CLEAN,
+            now=timestamp(self._clock.now()),
+            standing=await self._stands(run, tool),
+            unresolved=tool.full_name in run.progress.unresolved_tools and not tool.tool_class.reads_only,
+            proposals=settings.policy.proposals,
+            arguments=call.arguments,
+        )
+        return decide(tool, Person(settings.user, settings.groups), situation, settings.policy.rules)
+
+    def request(self, run: Journal, call: Call, verdict: Verdict) -> Event:
+        """The ask for one call."""
+        tool, reply = _known(call), run.progress.last_reply
+        expires = self._clock.now() + timedelta(hours=self._settings.chat.approval_hours)
+        return asks.approval_requested(
+            run.conversation_id,
+            run_id=run.run_id,
+            turn=call.turn,
+            call_id=call.id,
+            approval_id=ids.ulid(),
+            tool=tool,
+            arguments=masked(call.arguments),
+            digest=call.digest,
+            reason=verdict.reason,
+            label=reply.label if reply is not None else CLEAN,
+            expires_at=timestamp(expires),
+            may_remember=verdict.may_remember,
+        )
+
+    def changed_since(self, call: Call, decision: Event) -> str:
+        """Why a yes does not hold for the call as it would be made now; empty when it does."""
+        if decision.extra["pin"] != _known(call).pin:
+            return "the tool has changed since it was approved"
+        if decision.extra["arguments_digest"] != call.digest:
+            return "these are not the arguments that were approved"
+        return ""
+
+    async def _stands(self, run: Journal, tool: ToolDefinition) -> bool:
+        """Whether the person has said yes to this tool, as it is pinned, for this conversation."""
+        if tool.tool_class is not ToolClass.WRITE_EXTERNAL:
+            return False
+        rows = await self._store.conversations(ids=[run.conversation_id])
+        return bool(rows) and rows[0].allowed.get(tool.full_name) == tool.pin
+
+
+def _known(call: Call) -> ToolDefinition:
+    assert call.tool is not None  # noqa: S101 - a call without a tool is refused before it is judged
+    return call.tool
