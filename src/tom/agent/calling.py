@@ -116,7 +116,7 @@ class RunExchange:
         """Tell whoever listens."""
         run, tool = self._run, self._call.tool
         service, name = (tool.service, tool.tool) if tool else ("", "")
-        place = (run.conversation_id, run.run_id, run.request_id, self._call.turn)
+        place = (run.conversation_id, run.run_id, run.request_id, self._call.turn, self._call.id)
         self._feed.publish(Progressed(*place, service, name, done, total, message))
 
     async def elicit(self, question: Elicitation) -> ElicitationAnswer:
