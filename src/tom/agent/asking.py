@@ -52,7 +52,7 @@ class ModelAsking:
         """Ask until an attempt ends well. Raises the last attempt's `ProviderError`, or `ContextTooSmall`."""
         tools = await self._tools.on_offer() if wanted.with_tools else ()
         request = ModelRequest(
-            self._model.name, self._transcript.prompt(run.progress.events, tools), tools, self._model.options
+            self._model.name, await self._transcript.prompt(run.progress.events, tools), tools, self._model.options
         )
         first = wanted.attempt
         attempt = first

@@ -1,16 +1,33 @@
 """What a run's model gets to read: the earlier runs, loaded once, and the run itself as far as it has come."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from tom.agent.prompt import Circumstances, build_prompt
+from tom.agent.fencing import Loader
+from tom.agent.prompt import Circumstances, Preparation, build_prompt
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
-from tom.conversation.event import Event, EventType
+from tom.conversation.event import MESSAGE_OVERHEAD, Event, EventType
 from tom.conversation.history import RunHistory, Unit, fold
-from tom.conversation.message import Message
+from tom.conversation.message import Message, Role
 from tom.conversation.run import RunState
 from tom.conversation.tool import ToolDefinition
+from tom.conversation.usage import estimate_tokens
 from tom.store.eventstore import EventStore, RunFilter, RunRow
+
+DOCUMENT_SHARE = 2
+"""Characters of an attached text for each token of the context: one text never fills it all."""
+
+OLD_DOCUMENT = 2000
+"""Characters kept of a text that came with an earlier message."""
+
+
+class Helping(Protocol):
+    """Says what helps with the next turn beside what the preparation holds; see `consigns.py`."""
+
+    async def messages(self, current: RunHistory) -> tuple[Message, ...]:
+        """The helper messages of this turn only. Never raises."""
+        ...
 
 
 class Transcript:
@@ -23,23 +40,52 @@ class Transcript:
         past: "Past",
         around: Circumstances,
         clock: Clock,
+        *,
+        preparation: Preparation | None = None,
+        helping: Helping | None = None,
+        loader: Loader | None = None,
     ) -> None:
-        """See what was said before and the person's message ``request``."""
+        """See what was said before and the person's message ``request``.
+
+        ``preparation`` and ``helping`` say what helps with it; ``loader`` fills in pictures and attached texts.
+        """
         self._settings = settings
         self._request = request
         self._past = past
         self._around = around
         self._clock = clock
+        self._preparation = preparation or Preparation()
+        self._helping = helping
+        self._loader = loader
 
     @property
     def request(self) -> Event:
         """The person's message."""
         return self._request
 
-    def prompt(self, events: tuple[Event, ...], tools: tuple[ToolDefinition, ...]) -> tuple[Message, ...]:
-        """The messages for the next turn, given the run's own events so far. Raises `ContextTooSmall`."""
-        current, earlier = self.current(events), self._past.earlier
-        return build_prompt(self._settings, current, earlier, tools, self._around, self._clock.now())
+    async def prompt(self, events: tuple[Event, ...], tools: tuple[ToolDefinition, ...]) -> tuple[Message, ...]:
+        """The messages for the next turn, given the run's own events so far, each with its label.
+
+        Raises `ContextTooSmall`.
+        """
+        current, past, prepared = self.current(events), self._past, self._preparation
+        helping = await self._helping.messages(current) if self._helping is not None else ()
+        loaded = [await self._loaded(message) for message in current.asked()]
+        messages = build_prompt(
+            self._settings,
+            current,
+            () if prepared.fresh_start else past.earlier,
+            tools,
+            self._around,
+            self._clock.now(),
+            helpers=(*prepared.helpers, *helping),
+            instructions=past.instructions,
+            summary=None if prepared.fresh_start else past.summary,
+            standing=prepared.standing,
+            spent=sum(map(_attached_tokens, loaded)),
+        )
+        own = max((at for at, said in enumerate(messages) if said.role is Role.USER), default=-1)
+        return tuple([await self._loaded(said, old=at < own) for at, said in enumerate(messages)])
 
     def current(self, events: tuple[Event, ...]) -> RunHistory:
         """The run itself, given its own events so far."""
@@ -47,6 +93,17 @@ class Transcript:
         for event in events:
             current = current.apply(event)
         return current
+
+    async def _loaded(self, message: Message, *, old: bool = False) -> Message:
+        if self._loader is None:
+            return message
+        longest = OLD_DOCUMENT if old else self._settings.chat.context_max_tokens * DOCUMENT_SHARE
+        return await self._loader.load(message, self._request.conversation_id, longest=longest)
+
+
+def _attached_tokens(message: Message) -> int:
+    """What the attached texts of a message cost beside its own count."""
+    return max(0, estimate_tokens(message.text) + MESSAGE_OVERHEAD - message.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +120,15 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was said before a run; ``done`` is what an earlier try at the same message has done already."""
+    """What was said before a run; ``done`` is what an earlier try at the same message has done already.
+
+    ``summary`` stands for what came before ``earlier``; ``instructions`` are those of the conversation.
+    """
 
     earlier: tuple[RunHistory, ...] = ()
     done: tuple[Unit, ...] = ()
+    summary: Event | None = None
+    instructions: tuple[Event, ...] = ()
 
     @property
     def unresolved_tools(self) -> frozenset[str]:
@@ -83,7 +145,8 @@ async def read_past(settings: AgentSettings, store: EventStore, row: RunRow) -> 
     if mine is None:
         return Past()
     tried = history.runs.get(mine.retry_of)
-    return Past(history.before(row.id), tried.done() if tried is not None else ())
+    done = tried.done() if tried is not None else ()
+    return Past(history.before(row.id), done, history.summary, history.instructions)
 
 
 async def request_of(store: EventStore, row: RunRow) -> Event:
