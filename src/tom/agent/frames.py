@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tom.agent.feed import Delta, Restarted, ToolsAnnounced
+from tom.agent.feed import Delta, Progressed, Restarted, ToolsAnnounced
 from tom.conversation import codec
 from tom.conversation.event import Event, EventType
 from tom.conversation.usage import Usage
@@ -59,6 +59,29 @@ def tools_announced(item: ToolsAnnounced) -> dict[str, Any]:
         "metadata": {"tool_count": count, "hop": item.turn, "tools": list(item.tools)},
     }
     return processing(item.request_id, item.conversation_id, item.run_id, chunk)
+
+
+def progressed(item: Progressed) -> dict[str, Any]:
+    """A tool call is on its way; ``data`` is the service's own sentence."""
+    chunk = {
+        "type": "tool_progress",
+        "data": item.message,
+        "metadata": {
+            "hop": item.turn,
+            "tool": f"{item.service}.{item.tool}",
+            "call_id": item.call_id,
+            "done": item.done,
+            "total": item.total,
+        },
+    }
+    return processing(item.request_id, item.conversation_id, item.run_id, chunk)
+
+
+def waiting(request_id: str | None, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The run waits for its person; ``asked`` is the object of the approval or elicitation (`asks.ask_object`)."""
+    kind = "approval" if "approval_id" in asked else "elicitation"
+    chunk = {"type": "waiting", "data": kind, "metadata": asked}
+    return processing(request_id, asked["conversation_id"], asked["run_id"], chunk)
 
 
 def restarted(item: Restarted) -> dict[str, Any]:
