@@ -1,1 +1,1 @@
-"""What a call may do, decided without I/O. Read `classes.py`."""
+"""What a call may do, decided without I/O. Read `verdict.py`."""

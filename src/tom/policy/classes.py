@@ -1,16 +1,137 @@
-"""The class of a tool that nobody has classed yet.
+"""What a tool is taken for as long as nobody has reviewed it: its class, and whether its arguments leave the house.
 
 A name that begins with a reading verb is proposed as `read_private`, everything else as `write_external`: a wrong
-guess in that direction costs a question, the other one an act. A service's own annotations are not believed.
+guess in that direction costs a question, the other one an act. What a service says of its tools (annotations) may raise
+a proposal and never lower it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 from tom.conversation.tool import ToolClass
 
 READING_VERBS = frozenset({"get", "list", "search", "find", "read", "show", "describe", "count", "check", "fetch"})
+
+ADDRESS_WORDS = frozenset(
+    [
+        "address",
+        "addresses",
+        "attendee",
+        "attendees",
+        "bcc",
+        "callback",
+        "cc",
+        "domain",
+        "email",
+        "emails",
+        "endpoint",
+        "host",
+        "hostname",
+        "href",
+        "invitee",
+        "invitees",
+        "ip",
+        "link",
+        "mail",
+        "mailto",
+        "origin",
+        "participant",
+        "participants",
+        "phone",
+        "recipient",
+        "recipients",
+        "server",
+        "site",
+        "to",
+        "topic",
+        "uri",
+        "uris",
+        "url",
+        "urls",
+        "webhook",
+        "website",
+    ]
+)
+"""Words in an argument's name that say where something goes, or who gets it."""
+
+PROSE_WORDS = frozenset(
+    [
+        "answer",
+        "body",
+        "caption",
+        "comment",
+        "content",
+        "contents",
+        "description",
+        "message",
+        "messages",
+        "note",
+        "notes",
+        "prompt",
+        "q",
+        "query",
+        "question",
+        "reason",
+        "reply",
+        "search",
+        "statement",
+        "subject",
+        "summary",
+        "text",
+        "title",
+        "tweet",
+    ]
+)
+"""Words in an argument's name that say it is free text, which somebody else may get to read."""
+
+ADDRESS_FORMATS = frozenset(
+    [
+        "uri",
+        "uri-reference",
+        "uri-template",
+        "iri",
+        "iri-reference",
+        "email",
+        "idn-email",
+        "hostname",
+        "idn-hostname",
+        "ipv4",
+        "ipv6",
+    ]
+)
+
+NO_TEXT = ("number", "integer", "boolean", "null")
+"""Types into which no free text fits."""
+
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_MOST_SCHEMAS = 10_000
+_INSIDE = ("items", "prefixItems", "contains", "additionalProperties", "anyOf", "oneOf", "allOf", "not", "if", "then")
+_NAMED_INSIDE = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A class and a flag that nobody has confirmed. ``outward``: the tool's arguments leave the house."""
+
+    tool_class: ToolClass
+    outward: bool
+
+
+def propose(name: str, schema: object, annotations: Mapping[str, Any] | None = None) -> Proposal:
+    """What a tool looks like, by its name, the JSON Schema of its arguments and what its service says of it.
+
+    ``annotations`` are MCP's (``readOnlyHint`` …) as JSON; anything that is no truth value is not heard. Total: rubbish
+    in the schema is passed over, and a schema too large to be looked at is taken for one with an address.
+    """
+    hints = annotations or {}
+    tool_class = propose_class(name)
+    if hints.get("readOnlyHint") is False:
+        tool_class = ToolClass.WRITE_EXTERNAL
+    if hints.get("destructiveHint") is True:
+        tool_class = ToolClass.DESTRUCTIVE
+    return Proposal(tool_class, hints.get("openWorldHint") is True or _sends_out(schema))
 
 
 def class_of(tool: str, classes: Mapping[str, ToolClass]) -> ToolClass:
@@ -19,7 +140,55 @@ def class_of(tool: str, classes: Mapping[str, ToolClass]) -> ToolClass:
 
 
 def propose_class(tool: str) -> ToolClass:
-    """Propose a class from the tool's name."""
-    words = _WORD.findall(tool)
-    reads = bool(words) and words[0].lower() in READING_VERBS
-    return ToolClass.READ_PRIVATE if reads else ToolClass.WRITE_EXTERNAL
+    """Propose a class from the tool's name alone."""
+    words = _words(tool)
+    return ToolClass.READ_PRIVATE if words[:1] and words[0] in READING_VERBS else ToolClass.WRITE_EXTERNAL
+
+
+def _sends_out(schema: object) -> bool:
+    """Whether a field of the schema takes an address, or free text that an outside party may get."""
+    return any(_is_address(name, field) or _is_prose(name, field) for name, field in _fields(schema))
+
+
+def _is_address(name: str, field: Mapping[str, Any]) -> bool:
+    words = _words(name)
+    where = words[-1:] == ["to"] or not ADDRESS_WORDS.isdisjoint(words)  # send_to; but not to_date
+    return str(field.get("format")) in ADDRESS_FORMATS or (where and _takes_text(field))
+
+
+def _is_prose(name: str, field: Mapping[str, Any]) -> bool:
+    return _takes_text(field) and not PROSE_WORDS.isdisjoint(_words(name))
+
+
+def _takes_text(field: Mapping[str, Any]) -> bool:
+    """Whether free text fits in: of a choice, a number or a truth value there is nothing to tell."""
+    if "enum" in field or "const" in field:
+        return False
+    kinds = field.get("type")
+    named: Sequence[object] = cast("Sequence[object]", kinds) if isinstance(kinds, Sequence) else ()
+    return not named or any(kind not in NO_TEXT for kind in ([named] if isinstance(named, str) else named))
+
+
+def _fields(schema: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every schema inside ``schema`` with the name of the property that it is for; bounded."""
+    left: list[tuple[str, object]] = [("", schema)]
+    for _ in range(_MOST_SCHEMAS):
+        if not left:
+            return
+        name, found = left.pop()
+        if isinstance(found, Mapping):
+            field = cast("Mapping[str, Any]", found)
+            if name:
+                yield name, field
+            left.extend((name, field[key]) for key in _INSIDE if key in field)
+            for key in _NAMED_INSIDE:
+                inside = field.get(key)
+                if isinstance(inside, Mapping):
+                    left.extend(cast("Mapping[str, object]", inside).items())
+        elif isinstance(found, Sequence) and not isinstance(found, str):
+            left.extend((name, item) for item in cast("Sequence[object]", found))
+    yield "url", {}  # nobody has seen the rest: it is taken for the worst
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name)]

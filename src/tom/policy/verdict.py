@@ -1,18 +1,25 @@
 """The verdict on one tool call: allow, ask or deny, with its reason.
 
-The table of `cases` below is the house's rule: what a class may do in a run that is clean, tainted, or tainted and
-private. Admin rules come on top: deny beats ask beats allow, a rule may tighten anything, and loosen only clean cells
-unless it says ``even_when_tainted`` for one named tool. No text filter takes part.
+The house has a table: what a class may do in a run that is clean, tainted, or tainted and private. Admin rules come on
+top: deny beats ask beats allow, a rule may tighten anything, and loosen only clean cells unless it says
+``even_when_tainted`` for one named tool. What destroys, and what may have happened already, no rule allows beforehand.
+A tool that differs from its pin never comes here: it is not on offer. No text filter takes part.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from tom.config.agent import PolicyRule
 from tom.conversation.label import Label
 from tom.conversation.tool import ToolClass, ToolDefinition
+from tom.policy.rules import Applying, applying, may_loosen
+
+NAMED = 3
+"""Sources that a reason names; the rest is counted."""
+LONGEST_NAME = 80
+"""Characters of a source's name in a reason."""
 
 
 class Answer(StrEnum):
@@ -66,25 +73,82 @@ class Situation:
 
 def decide(tool: ToolDefinition, person: Person, situation: Situation, rules: Sequence[PolicyRule]) -> Verdict:
     """The verdict on a call of ``tool`` with ``situation.arguments``. Total: it has an answer for every input."""
-    verdict = _by_class(tool, situation)
+    found = applying(rules, tool, person.user, person.groups, situation.arguments, situation.now)
+    if found.deny is not None:
+        number = found.deny.number
+        return Verdict(Answer.DENY, f"Rule {number} of the policy forbids it.", "rule", rule=number)
+    verdict = _under_rules(tool, situation, found)
     if verdict.answer is Answer.ASK and not person.present:
-        return Verdict(Answer.DENY, f"Nobody can be asked: {verdict.reason}", "nobody_to_ask")
+        return Verdict(Answer.DENY, f"Nobody can be asked. {verdict.reason}", "nobody_to_ask", rule=verdict.rule)
     return verdict
 
 
-def _by_class(tool: ToolDefinition, situation: Situation) -> Verdict:
+def _under_rules(tool: ToolDefinition, situation: Situation, found: Applying) -> Verdict:
+    """The house's verdict, tightened or loosened by rules; none of them denies."""
+    house = _of_house(tool, situation)
+    if found.ask is not None:
+        if house.answer is Answer.ASK and not house.may_remember:
+            return house
+        number = found.ask.number
+        return Verdict(Answer.ASK, f"Rule {number} of the policy asks for it each time.", "rule", rule=number)
+    if house.answer is Answer.ALLOW or not found.allows:
+        return house
+    if house.ground == "unresolved" or tool.tool_class is ToolClass.DESTRUCTIVE:
+        return replace(house, reason=f"{house.reason} No rule can allow that beforehand.")
+    for rule in found.allows:
+        if may_loosen(rule, tainted=situation.label.tainted, unreviewed=house.ground == "proposed"):
+            return Verdict(Answer.ALLOW, f"Rule {rule.number} of the policy allows it.", "rule", rule=rule.number)
+    number = found.allows[0].number
+    return replace(house, reason=f"{house.reason} Rule {number} of the policy is not meant for that.")
+
+
+def _of_house(tool: ToolDefinition, situation: Situation) -> Verdict:
+    """The verdict without rules."""
     if situation.unresolved:
-        reason = "an earlier call of this tool in this run may or may not have happened"
-        return Verdict(Answer.ASK, reason, "unresolved")
-    tainted = situation.label.tainted
+        return Verdict(Answer.ASK, "An earlier call of it in this run may or may not have happened.", "unresolved")
+    if tool.proposed and situation.proposals != "accept":
+        return Verdict(Answer.ASK, "Nobody has reviewed yet what it can do.", "proposed")
+    return _of_class(tool, situation.label, standing=situation.standing)
+
+
+def _of_class(tool: ToolDefinition, label: Label, *, standing: bool) -> Verdict:
+    """The table: what the class may do in a run that is clean, tainted, or tainted and private."""
     match tool.tool_class:
         case ToolClass.READ_PUBLIC | ToolClass.READ_PRIVATE:
-            return Verdict(Answer.ALLOW, "it only reads", "class")
+            return _of_reading(tool, label)
         case ToolClass.WRITE_OWN:
-            return Verdict(Answer.ALLOW, "it writes only to the person's own things", "class")
-        case ToolClass.WRITE_EXTERNAL if not tainted and situation.standing:
-            return Verdict(Answer.ALLOW, "the person has allowed it for this conversation", "standing")
+            return Verdict(Answer.ALLOW, "It writes only to its person's own things.", "class")
+        case ToolClass.WRITE_EXTERNAL if label.tainted:
+            return Verdict(Answer.ASK, f"It changes things outside, and {_read(label)}.", "taint")
+        case ToolClass.WRITE_EXTERNAL if standing:
+            return Verdict(Answer.ALLOW, "Its person has allowed it for this conversation.", "standing")
         case ToolClass.WRITE_EXTERNAL:
-            return Verdict(Answer.ASK, "it changes things outside", "class", may_remember=not tainted)
-        case _:
-            return Verdict(Answer.ASK, "it destroys or cannot be undone", "class")
+            return Verdict(Answer.ASK, "It changes things outside.", "class", may_remember=True)
+        case ToolClass.DESTRUCTIVE:
+            besides = f", and {_read(label)}" if label.tainted else ""
+            return Verdict(Answer.ASK, f"It destroys, or cannot be undone{besides}.", "class")
+
+
+def _of_reading(tool: ToolDefinition, label: Label) -> Verdict:
+    """Reading is free, but where its arguments could carry private matters away on behalf of somebody's text."""
+    others = label.private - {tool.service} if tool.tool_class is ToolClass.READ_PRIVATE else label.private
+    if not (tool.outward and label.tainted and others):
+        return Verdict(Answer.ALLOW, "It only reads.", "class")
+    private = _listed(others)
+    reason = f"Its arguments leave the house; {_read(label)}, and private matters ({private}) are in sight."
+    return Verdict(Answer.ASK, reason, "outward")
+
+
+def _read(label: Label) -> str:
+    return f"text that no trusted party wrote was read ({_listed(label.untrusted)})"
+
+
+def _listed(names: Collection[str]) -> str:
+    """At most `NAMED` of the names, as one may show them: a resource's name is its service's text."""
+    shown = [_shown(name) for name in sorted(names)[:NAMED]]
+    return ", ".join(shown) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _shown(name: str) -> str:
+    printable = "".join(char if char.isprintable() else "�" for char in name)
+    return printable if len(printable) <= LONGEST_NAME else printable[: LONGEST_NAME - 1] + "…"

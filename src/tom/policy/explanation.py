@@ -1,0 +1,55 @@
+"""The verdicts on one tool in every situation that matters, side by side: what `tom policy explain` shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tom.config.agent import PolicyRule
+from tom.conversation.label import Label
+from tom.conversation.tool import ToolDefinition
+from tom.policy.verdict import Person, Situation, Verdict, decide
+
+CLEAN, TAINTED, PRIVATE, STANDING, UNRESOLVED, ALONE = (
+    "clean",
+    "tainted",
+    "tainted_private",
+    "standing_yes",
+    "unresolved",
+    "nobody_to_ask",
+)
+"""Situations: nothing untrusted read; something; that and private matters of another service; clean with the person's
+standing yes; after a call that may have happened; clean, with nobody who could be asked."""
+
+_TAINT = Label(untrusted=frozenset({"somebody else's text"}))
+_BOTH = replace(_TAINT, private=frozenset({"another service"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One situation by name, and the verdict there."""
+
+    situation: str
+    verdict: Verdict
+
+
+def explain(
+    tool: ToolDefinition,
+    person: Person,
+    rules: Sequence[PolicyRule],
+    *,
+    now: str = "",
+    proposals: str = "accept",
+    arguments: Mapping[str, Any] | None = None,
+) -> tuple[Explained, ...]:
+    """The verdict on a call of ``tool`` in each situation, the three columns of the table first."""
+    clean = Situation(Label(), now=now, proposals=proposals, arguments=arguments or {})
+    situations = {
+        CLEAN: clean,
+        TAINTED: replace(clean, label=_TAINT),
+        PRIVATE: replace(clean, label=_BOTH),
+        STANDING: replace(clean, standing=True),
+        UNRESOLVED: replace(clean, unresolved=True),
+    }
+    found = [Explained(name, decide(tool, person, situation, rules)) for name, situation in situations.items()]
+    alone = decide(tool, replace(person, present=False), clean, rules)
+    return (*found, Explained(ALONE, alone))
