@@ -392,6 +392,8 @@ class ProviderError(RemoteError):
         """``retryable`` overrides the class's own answer to "may the same call succeed in a moment?"."""
         super().__init__(message, **details)
         self.may_retry = type(self).retryable if retryable is None else retryable
+        self.tokens: tuple[int, int] | None = None
+        """What the failed attempt used, as far as the provider said: prompt and completion."""
 
 
 class ProviderUnreachable(ProviderError):
@@ -437,6 +439,12 @@ class ProviderEmpty(ProviderError):
     """The language model gave an empty answer."""
 
     code = "provider_empty"
+
+
+class ProviderDeclined(ProviderError):
+    """The language model declined to answer."""
+
+    code = "provider_declined"
 
 
 class ProviderTooLarge(ProviderError):

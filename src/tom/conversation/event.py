@@ -192,16 +192,20 @@ def model_replied(
     thinking: str = "",
     partial: bool = False,
     label: Label = CLEAN,
+    dropped_options: tuple[str, ...] = (),
 ) -> Event:
     """A model's reply ended well, or (``partial``) was kept as far as it had been shown when the run was stopped.
 
-    ``label`` is that of everything that was in its prompt: what its calls may do is judged by it.
+    ``label`` is that of everything that was in its prompt: what its calls may do is judged by it. ``dropped_options``
+    names what the person wished for and the model does not support.
     """
     extra: dict[str, Any] = {"run_id": run_id, "turn": turn, "attempt": attempt, "finish_reason": finish_reason}
     if thinking:
         extra["thinking"] = thinking
     if partial:
         extra["partial"] = True
+    if dropped_options:
+        extra["dropped_options"] = list(dropped_options)
     if label != CLEAN:
         extra |= {"taint": label.tainted, "label": label.as_json()}
     written = text + "".join(call.name + call.arguments for call in tool_calls)

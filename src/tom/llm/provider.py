@@ -17,7 +17,10 @@ from tom.conversation.usage import Usage
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One question to a model. ``options`` are sampling options (``temperature``, ``top_p``, ``max_tokens``)."""
+    """One question to a model. ``options``: ``temperature``, ``top_p``, ``max_tokens``, ``thinking`` (off, low, high).
+
+    ``tool_choice`` among them is the name of a tool on offer that is to be called, or ``required`` for any.
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -41,7 +44,10 @@ class ThinkingDelta:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The whole reply; always the last item of a stream. ``finish_reason``: stop, length, tool_calls, content_filter."""
+    """The whole reply; always the last item of a stream. ``finish_reason``: stop, length, tool_calls, content_filter.
+
+    ``dropped`` names the options of the request that the model does not support.
+    """
 
     text: str
     tool_calls: tuple[ToolCall, ...]
@@ -49,6 +55,7 @@ class Reply:
     usage: Usage
     model: str
     thinking: str = ""
+    dropped: tuple[str, ...] = ()
 
 
 type ModelItem = TextDelta | ThinkingDelta | Reply
@@ -61,7 +68,8 @@ class Provider(Protocol):
         """Ask once. Yields fragments as they arrive and the `Reply` last.
 
         Raises a `ProviderError` whose ``may_retry`` says whether asking again may help. Closing the generator ends
-        the call at once. A reply without text and without a call is `ProviderEmpty`, never a `Reply`.
+        the call at once. A reply without text and without a call is `ProviderEmpty` or `ProviderDeclined`, never a
+        `Reply`.
         """
         ...
 
