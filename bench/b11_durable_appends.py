@@ -20,6 +20,7 @@ from measure import Result, finish, median, percentile
 from tom.clock import SystemClock
 from tom.conversation.event import Event, conversation_opened, message_received
 from tom.ids import ulid
+from tom.sqlite.migrations import load_migrations
 from tom.store.appending import Appender
 from tom.store.queries import load_queries
 from tom.store.sqlite import SqliteEventStore
@@ -38,8 +39,8 @@ class Lock:
         self._connection = apsw.Connection(str(path))
         self._connection.pragma("journal_mode", "wal")
         self._connection.pragma("synchronous", 2)
-        scripts = resources.files("tom.store").joinpath("migrations")
-        self._connection.execute(scripts.joinpath("0001_history.sql").read_text())
+        for migration in load_migrations(resources.files("tom.store").joinpath("migrations")):
+            self._connection.execute(migration.sql)
         self._appender = Appender(load_queries(), SystemClock(), 1)
         self._lock = asyncio.Lock()
 

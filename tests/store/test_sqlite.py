@@ -250,12 +250,14 @@ async def test_nothing_of_an_erased_conversation_is_left_in_any_file(open_sqlite
 
 def plan_of(statement):
     connection = apsw.Connection(":memory:")
-    connection.execute((resources.files("tom.store") / "migrations" / "0001_history.sql").read_text())
+    for script in ("0001_history.sql", "0002_asks.sql"):
+        connection.execute((resources.files("tom.store") / "migrations" / script).read_text())
     names = set(re.findall(r":(\w+)", statement))
     values = (
         dict.fromkeys(names)
         if names
-        else [None] * (6 if "?6" in statement else 1 if "?1" in statement else statement.count("?"))
+        else [None]
+        * (6 if "?6" in statement else 2 if "?2" in statement else 1 if "?1" in statement else statement.count("?"))
     )
     lines = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + statement, values)]
     connection.close()

@@ -17,10 +17,13 @@ from tom.clock import Clock, timestamp
 from tom.conversation.codec import encode_row
 from tom.conversation.event import Event
 from tom.conversation.run import RunState
-from tom.errors import Superseded
+from tom.conversation.usage import NOTHING
+from tom.errors import AlreadyAnswered, Superseded
 from tom.ids import ulid
+from tom.store.asked import ANSWERABLE, AskAnswered, AskMade, AsksCancelled, ask_changed
 from tom.store.eventstore import DuplicateRequest
 from tom.store.projection import (
+    EDITABLE,
     ConversationChanged,
     EffectEnded,
     EffectIntended,
@@ -40,7 +43,7 @@ REMEMBERED = 4096
 
 _MILLISECOND = timedelta(milliseconds=1)
 
-type Refusal = DuplicateRequest | Superseded
+type Refusal = DuplicateRequest | Superseded | AlreadyAnswered
 
 
 @dataclass(slots=True)
@@ -81,11 +84,16 @@ class Appender:
         group.cursor.executemany(self._insert_event, group.rows)
         for effect in group.effects:
             self._write_effect(group.cursor, effect)
+        spent, runs = NOTHING, 0
         for conversation_id, events in group.stored.items():
             change = conversation_changed(events)
             self._write_conversation(group.cursor, change)
             self._last[conversation_id] = change.last_seq
             self._last.move_to_end(conversation_id)
+            spent, runs = spent + change.usage, runs + change.runs
+        if runs or spent != NOTHING:
+            day = (group.now[:10], spent.prompt_tokens, spent.completion_tokens, spent.estimated, spent.cost, runs)
+            group.cursor.execute(self._sql["spend"], day)
         while len(self._last) > REMEMBERED:
             self._last.popitem(last=False)
         return answers
@@ -136,8 +144,11 @@ class Appender:
     def _write_runs(self, cursor: apsw.Cursor, stored: Sequence[Event]) -> Refusal | None:
         written = False
         for event in stored:
+            ask = ask_changed(event)
             if made := run_made(event):
                 refused = self._make_run(cursor, made)
+            elif isinstance(ask, AskAnswered):
+                refused = self._answer_ask(cursor, ask)
             elif change := run_changed(event):
                 refused = self._change_run(cursor, change)
             else:
@@ -147,6 +158,8 @@ class Appender:
             if refused:
                 return refused
             written = True
+            if isinstance(ask, AskMade | AsksCancelled):
+                self._write_ask(cursor, ask)
         return None
 
     def _make_run(self, cursor: apsw.Cursor, made: RunMade) -> Refusal | None:
@@ -168,10 +181,28 @@ class Appender:
             cursor.execute(self._sql["take_run"], row)
         else:
             usage = change.usage
-            spent = (usage.prompt_tokens, usage.completion_tokens, usage.estimated)
-            row = (change.state, *spent, change.run_id, self._lease, change.ends_queued)
+            spent = (usage.prompt_tokens, usage.completion_tokens, usage.estimated, usage.cost)
+            row = (change.state, *spent, change.run_id, self._lease, change.ends_resting)
             cursor.execute(self._sql["update_run"], row)
         return None if cursor.connection.changes() else Superseded()
+
+    # --- asks -----------------------------------------------------------------------------------------------------
+
+    def _answer_ask(self, cursor: apsw.Cursor, answered: AskAnswered) -> Refusal | None:
+        cursor.execute(self._sql["answer_ask"], answered._asdict())
+        if cursor.connection.changes():
+            return None
+        states = {state for (state,) in cursor.execute(self._sql["state_of_run"], (answered.run_id,)).fetchall()}
+        return AlreadyAnswered() if states & ANSWERABLE else Superseded()
+
+    def _write_ask(self, cursor: apsw.Cursor, ask: AskMade | AsksCancelled) -> None:
+        """Write an ask whose run was written already: so a refusal is raised."""
+        if isinstance(ask, AskMade):
+            cursor.execute(self._sql["make_ask"], ask)
+            if not cursor.connection.changes():
+                raise Superseded
+        else:
+            cursor.execute(self._sql["cancel_asks"], ask._asdict())
 
     # --- effects and conversations --------------------------------------------------------------------------------
 
@@ -187,7 +218,8 @@ class Appender:
         if change.recount:
             unfinished = cursor.execute(self._sql["states_of_unfinished"], (change.conversation_id,))
             state = conversation_state(RunState(name) for (name,) in unfinished)
-        spent = (change.tokens, change.usage.prompt_tokens, change.usage.completion_tokens, change.usage.estimated)
+        usage = change.usage
+        spent = (change.tokens, usage.prompt_tokens, usage.completion_tokens, usage.estimated, usage.cost)
         title = change.title or ""
         if change.first_seq > 1:
             row = (change.last_seq, *spent, state, title, change.system_prompt, change.conversation_id)
@@ -200,3 +232,13 @@ class Appender:
             about = (change.conversation_id, title, kind, surface, state or "idle", memory_limit, change.system_prompt)
             place = (change.first_seq, change.last_seq, *spent, change.at, change.at)
             cursor.execute(self._sql["insert_conversation"], (*about, json.dumps(metadata), *place))
+        for edit in change.edits:
+            self._edit_conversation(cursor, change.conversation_id, edit)
+
+    def _edit_conversation(self, cursor: apsw.Cursor, conversation_id: str, edit: Mapping[str, Any]) -> None:
+        """Change what stands in a conversation's row; what ``edit`` does not name stays."""
+        row = {name: edit.get(name) for name in EDITABLE}
+        for name in ("metadata", "services", "allowed"):
+            row[name] = None if row[name] is None else json.dumps(row[name], ensure_ascii=False)
+        named = {f"has_{name}": name in edit for name in ("memory_limit", "services")}
+        cursor.execute(self._sql["edit_conversation"], {"id": conversation_id, **row, **named})

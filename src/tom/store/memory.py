@@ -5,16 +5,28 @@ It keeps the same promises but the one about the disk.
 
 import secrets
 from collections import ChainMap
-from collections.abc import Collection, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tom.clock import Clock, SystemClock, timestamp
-from tom.conversation.event import Event
+from tom.conversation.event import Event, EventType
 from tom.conversation.run import RunState
+from tom.conversation.upkeep import history_retired
 from tom.conversation.usage import NOTHING
-from tom.errors import StorageUnavailable, Superseded
+from tom.errors import AlreadyAnswered, StorageUnavailable, Superseded
 from tom.ids import ulid
-from tom.store.eventstore import ConversationRow, DuplicateRequest, RunFilter, RunRow
+from tom.store.asked import (
+    ANSWERABLE,
+    APPROVAL,
+    CANCELLED,
+    PENDING,
+    AskAnswered,
+    AskMade,
+    AsksCancelled,
+    ask_changed,
+)
+from tom.store.eventstore import ConversationRow, DayUsage, DuplicateRequest, RunFilter, RunRow
 from tom.store.projection import (
     ConversationChanged,
     RunChanged,
@@ -26,6 +38,9 @@ from tom.store.projection import (
     run_made,
 )
 
+type _Asks = MutableMapping[str, tuple[AskMade, str]]
+"""By id: how each was asked, and its state."""
+
 
 @dataclass(slots=True)
 class _Conversation:
@@ -34,7 +49,7 @@ class _Conversation:
 
 
 class MemoryEventStore:
-    """An `EventStore` that is gone when the process is. ``boot_epoch`` stands for the number of an opening."""
+    """An `EventStore` and `Ledger` that is gone when the process is. ``boot_epoch`` stands for the number of an opening."""
 
     durable = False
 
@@ -46,6 +61,8 @@ class MemoryEventStore:
         self._conversations: dict[str, _Conversation] = {}
         self._runs: dict[str, RunRow] = {}
         self._requests: dict[tuple[str, str], str] = {}
+        self._asks: dict[str, tuple[AskMade, str]] = {}
+        self._days: dict[str, DayUsage] = {}
         self._closed = False
 
     def reopen(self) -> "MemoryEventStore":
@@ -58,6 +75,8 @@ class MemoryEventStore:
         following._conversations = self._conversations
         following._runs = self._runs
         following._requests = self._requests
+        following._asks = self._asks
+        following._days = self._days
         return following
 
     @property
@@ -76,13 +95,19 @@ class MemoryEventStore:
         stored = self._numbered(events)
         runs = ChainMap[str, RunRow]({}, self._runs)
         requests = ChainMap[tuple[str, str], str]({}, self._requests)
+        asks = ChainMap[str, tuple[AskMade, str]]({}, self._asks)
         for event in stored:
+            ask = ask_changed(event)
             if made := run_made(event):
                 _make_run(runs, requests, made)
+            elif isinstance(ask, AskAnswered):
+                _answer_ask(runs, asks, ask)
             elif change := run_changed(event):
                 self._change_run(runs, change)
+                _write_ask(asks, ask)
         self._runs |= runs.maps[0]
         self._requests |= requests.maps[0]
+        self._asks |= asks.maps[0]
         groups: dict[str, list[Event]] = {}
         for event in stored:
             groups.setdefault(event.conversation_id, []).append(event)
@@ -93,8 +118,9 @@ class MemoryEventStore:
     async def read(self, conversation_id: str, *, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
         """The events after seq ``after``, oldest first."""
         self._check_open()
-        start = max(after, 0)
-        return tuple(self._events(conversation_id)[start : start + limit])
+        events = self._events(conversation_id)
+        start = max(after - events[0].seq + 1, 0) if events else 0
+        return tuple(events[start : start + limit])
 
     async def tail(self, conversation_id: str, *, tokens: int, limit: int = 2000) -> tuple[Event, ...]:
         """The newest events: backwards, to the one with which their token counts exceed ``tokens``."""
@@ -105,7 +131,7 @@ class MemoryEventStore:
                 break
             newest.append(event)
             tokens -= event.token_count
-        return tuple(reversed(newest))
+        return (*self._summary_before(newest), *reversed(newest))
 
     async def conversations(
         self,
@@ -131,14 +157,36 @@ class MemoryEventStore:
     async def runs(self, which: RunFilter, *, limit: int = 1000) -> tuple[RunRow, ...]:
         """Runs that match, oldest first."""
         self._check_open()
-        return tuple([row for row in self._runs.values() if _matches(row, which)][:limit])
+        asked = None if which.asked is None else self._asks.get(which.asked)
+        if which.asked is not None and asked is None:
+            return ()
+        rows = [row for row in self._runs.values() if _matches(row, which) and (not asked or asked[0].run_id == row.id)]
+        return tuple(rows[:limit])
 
-    async def erase(self, conversation_id: str) -> bool:
-        """Remove a conversation."""
+    async def spent(self, *, since: str, until: str | None = None) -> tuple[DayUsage, ...]:
+        """What was used on each day; see `Ledger`."""
         self._check_open()
-        for key in [key for key in self._requests if key[0] == conversation_id]:
-            del self._runs[self._requests.pop(key)]
-        return self._conversations.pop(conversation_id, None) is not None
+        return tuple(self._days[day] for day in sorted(self._days) if since <= day <= (until or "~"))
+
+    async def erase(self, conversation_id: str, *, before: int | None = None) -> bool:
+        """Remove a conversation, or its oldest part; see the seam."""
+        self._check_open()
+        if before is None:
+            self._erase_runs(conversation_id, None)
+            return self._conversations.pop(conversation_id, None) is not None
+        conversation = self._conversations.get(conversation_id)
+        if conversation is None:
+            return False
+        cut = min(before, conversation.row.last_seq + 1)
+        gone = [event for event in conversation.events if event.seq < cut]
+        if not gone:
+            return False
+        self._erase_runs(conversation_id, cut)
+        del conversation.events[: len(gone)]
+        tokens = conversation.row.tokens - sum(event.token_count for event in gone)
+        conversation.row = replace(conversation.row, first_seq=cut, tokens=tokens)
+        await self.append([history_retired(conversation_id, first_seq=cut, events=len(gone))])
+        return True
 
     async def close(self) -> None:
         """Answer nothing any more."""
@@ -159,10 +207,27 @@ class MemoryEventStore:
         last: dict[str, int] = {}
         stored: list[Event] = []
         for event in events:
-            before = last.get(event.conversation_id) or len(self._events(event.conversation_id))
+            conversation = self._conversations.get(event.conversation_id)
+            before = last.get(event.conversation_id) or (conversation.row.last_seq if conversation else 0)
             last[event.conversation_id] = before + 1
             stored.append(event.stored(event_id=ulid(), seq=before + 1, timestamp=now))
         return tuple(stored)
+
+    def _summary_before(self, newest: list[Event]) -> tuple[Event, ...]:
+        """The newest summary of the conversation when it stands before ``newest``, which is newest first."""
+        if not newest:
+            return ()
+        events = self._events(newest[0].conversation_id)
+        summaries = [event for event in events if event.type == EventType.HISTORY_COMPACTED][-1:]
+        return tuple(event for event in summaries if event.seq < newest[-1].seq)
+
+    def _erase_runs(self, conversation_id: str, before: int | None) -> None:
+        """Forget the runs of a conversation that began before that seq, and what they asked."""
+        for key, run_id in list(self._requests.items()):
+            if key[0] == conversation_id and (before is None or self._runs[run_id].first_seq < before):
+                del self._requests[key], self._runs[run_id]
+                for ask_id in [ask_id for ask_id, (made, _) in self._asks.items() if made.run_id == run_id]:
+                    del self._asks[ask_id]
 
     def _change_run(self, runs: MutableMapping[str, RunRow], change: RunChanged) -> None:
         row = runs.get(change.run_id)
@@ -192,7 +257,15 @@ class MemoryEventStore:
             last_seq=change.last_seq,
             usage=row.usage + change.usage,
             updated_at=change.used_at or row.updated_at,
+            tokens=row.tokens + change.tokens,
+            system_prompt=row.system_prompt if change.system_prompt is None else change.system_prompt,
         )
+        for edit in change.edits:
+            conversation.row = _edited(conversation.row, edit)
+        if change.runs or change.usage != NOTHING:
+            day = change.at[:10]
+            so_far = self._days.get(day, DayUsage(day, NOTHING, 0))
+            self._days[day] = DayUsage(day, so_far.usage + change.usage, so_far.runs + change.runs)
 
 
 def _make_run(runs: MutableMapping[str, RunRow], requests: MutableMapping[tuple[str, str], str], made: RunMade) -> None:
@@ -206,6 +279,41 @@ def _make_run(runs: MutableMapping[str, RunRow], requests: MutableMapping[tuple[
     place = (made.first_seq, made.created_at)
     runs[made.run_id] = RunRow(made.run_id, *key, payload_digest, RunState.QUEUED, 0, *place)
     requests[key] = made.run_id
+
+
+def _answer_ask(runs: Mapping[str, RunRow], asks: _Asks, answered: AskAnswered) -> None:
+    run = runs.get(answered.run_id)
+    if run is None or run.state not in ANSWERABLE:
+        raise Superseded
+    made, state = asks.get(answered.ask_id, (None, ""))
+    if made is None or made.run_id != answered.run_id or state != PENDING:
+        raise AlreadyAnswered
+    asks[answered.ask_id] = (made, answered.state)
+
+
+def _write_ask(asks: _Asks, ask: AskMade | AsksCancelled | None) -> None:
+    if isinstance(ask, AskMade):
+        place = (ask.run_id, ask.turn, ask.call_id)
+        taken = (made for made, _ in asks.values() if made.kind == APPROVAL == ask.kind)
+        if ask.ask_id in asks or any((made.run_id, made.turn, made.call_id) == place for made in taken):
+            raise Superseded
+        asks[ask.ask_id] = (ask, PENDING)
+    elif isinstance(ask, AsksCancelled):
+        for ask_id, (made, state) in list(asks.items()):
+            if made.run_id == ask.run_id and ask.call_id in {None, made.call_id} and state == PENDING:
+                asks[ask_id] = (made, CANCELLED)
+
+
+def _edited(row: ConversationRow, edit: Mapping[str, Any]) -> ConversationRow:
+    """The row after an edit; what it does not name stays."""
+    changes = {name: edit[name] for name in ("memory_limit", "pinned", "metadata") if name in edit}
+    if "services" in edit:
+        changes["services"] = None if edit["services"] is None else tuple(edit["services"])
+    by = edit.get("title_by", "person")
+    if "title" in edit and not (by == "model" and row.title_by == "person"):
+        changes |= {"title": edit["title"], "title_by": by}
+    allowed = {**row.allowed, **edit.get("allowed", {})}
+    return replace(row, **changes, allowed={name: pin for name, pin in allowed.items() if pin is not None})
 
 
 def _begun(change: ConversationChanged) -> ConversationRow:

@@ -2,7 +2,8 @@
 
 A run is made by `message.received` and `run.retried`. `run.started` and `run.resumed` give it to the present opening
 (its lease); everything else that happens in a run is written only by the opening that has it, and never after its
-end. The one exception is the end of a run that is still queued: nobody has it yet.
+end. Exceptions are the end of a run that is queued or waiting, for nobody works on it, and the person's answers to what
+it asks (`asked.py`): they come through any opening.
 
 The changes are named tuples because they are made for every event: a frozen dataclass takes three times as long.
 """
@@ -10,11 +11,15 @@ The changes are named tuples because they are made for every event: a frozen dat
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tom.conversation.asks import ALLOW
 from tom.conversation.event import Event, EventType
 from tom.conversation.run import BEGINNINGS, RunState
 from tom.conversation.usage import NOTHING, Usage
 
 TITLE_LENGTH = 80
+
+EDITABLE = ("title", "title_by", "pinned", "metadata", "memory_limit", "services", "allowed")
+"""What `conversation.changed` may say of a conversation."""
 
 UNFINISHED = frozenset({RunState.QUEUED, RunState.RUNNING, RunState.WAITING})
 
@@ -27,10 +32,17 @@ _STATE_AFTER = {
     EventType.RUN_CANCELLED: RunState.CANCELLED,
 }
 _TAKES_LEASE = frozenset({EventType.RUN_STARTED, EventType.RUN_RESUMED})
-_ENDS_QUEUED = frozenset({EventType.RUN_FAILED, EventType.RUN_CANCELLED})
+_ENDS_RESTING = frozenset({EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 _USED = frozenset({EventType.CONVERSATION_OPENED, EventType.MESSAGE_RECEIVED, EventType.RUN_RETRIED})
 _ABOUT_CALLS = frozenset({EventType.TOOL_CALLED, EventType.TOOL_RETURNED, EventType.TOOL_UNRESOLVED})
-_COSTS = frozenset({EventType.MODEL_REPLIED, EventType.MODEL_FAILED})
+_COSTS = frozenset({
+    EventType.MODEL_REPLIED,
+    EventType.MODEL_FAILED,
+    EventType.TRIAGE_DECIDED,
+    EventType.HISTORY_COMPACTED,
+    EventType.CONVERSATION_CHANGED,
+})  # fmt: skip
+_EDITS = frozenset({EventType.CONVERSATION_CHANGED, EventType.APPROVAL_ANSWERED})
 
 
 class RunMade(NamedTuple):
@@ -49,13 +61,13 @@ class RunChanged(NamedTuple):
     """A change of an unfinished run's row; None: the state stays. ``usage`` is added.
 
     Allowed to the opening that has the run's lease; with ``takes_lease`` to any that is not earlier, which has it from
-    then on; with ``ends_queued`` also while the run is queued.
+    then on; with ``ends_resting`` to any while the run is queued or waiting.
     """
 
     run_id: str
     state: RunState | None
     takes_lease: bool
-    ends_queued: bool
+    ends_resting: bool
     recovered: bool
     usage: Usage
 
@@ -65,7 +77,7 @@ class RunChanged(NamedTuple):
             return False
         if self.takes_lease:
             return leased_to <= lease
-        return leased_to == lease or (self.ends_queued and state is RunState.QUEUED)
+        return leased_to == lease or (self.ends_resting and state is not RunState.RUNNING)
 
 
 class EffectIntended(NamedTuple):
@@ -97,6 +109,7 @@ class ConversationChanged(NamedTuple):
     ``tokens`` and ``usage`` are added; ``used_at`` is set where its person used it.
 
     ``recount``: runs were taken up or ended, so the state is what `conversation_state` says of its unfinished runs.
+    ``runs`` were made. ``edits`` are what its row is changed to besides, in order.
     """
 
     conversation_id: str
@@ -111,6 +124,8 @@ class ConversationChanged(NamedTuple):
     system_prompt: str | None
     state: str | None
     recount: bool
+    runs: int
+    edits: tuple[Mapping[str, Any], ...]
 
 
 def run_made(event: Event) -> RunMade | None:
@@ -133,7 +148,7 @@ def run_changed(event: Event) -> RunChanged | None:
         event.run_id,
         _STATE_AFTER.get(event.type),  # pyright: ignore[reportArgumentType] - a StrEnum's member and its text are one key
         takes_lease=event.type in _TAKES_LEASE,
-        ends_queued=event.type in _ENDS_QUEUED,
+        ends_resting=event.type in _ENDS_RESTING,
         recovered=event.type == EventType.RUN_RESUMED,
         usage=_spent(event),
     )
@@ -155,28 +170,35 @@ def effect_changed(event: Event) -> EffectIntended | EffectEnded | None:
 
 def conversation_changed(events: Sequence[Event]) -> ConversationChanged:
     """What the stored events of one conversation, in order, do to its row."""
-    tokens, usage = 0, NOTHING
+    tokens, usage, runs = 0, NOTHING, 0
     used_at = title = opened = system_prompt = state = None
     recount = False
+    edits: tuple[Mapping[str, Any], ...] = ()
     for event in events:
         kind = event.type
         tokens += event.token_count
         if kind in _USED:
             used_at = event.timestamp
         if kind in BEGINNINGS:
-            state = "running" if event.run_id else state
+            if event.run_id:
+                state = "running"
+                runs += 1
             title = title or (title_of(event.content or "") if event.role == "user" else None)
         elif kind in _STATE_AFTER:
             recount = recount or bool(event.run_id)
-        elif kind in _COSTS:
-            usage += _spent(event)
         elif kind == EventType.CONVERSATION_OPENED:
             opened = event
         elif kind == EventType.PROMPT_SET:
             system_prompt = event.content
+        elif kind in _EDITS:
+            edits = (*edits, _edit(event))
+        if event.usage is not None:
+            usage += _spent(event)
     first, last = events[0], events[-1]
     place = (first.conversation_id, first.seq, last.seq, last.timestamp)
-    return ConversationChanged(*place, tokens, usage, used_at, title, opened, system_prompt, state, recount)
+    return ConversationChanged(
+        *place, tokens, usage, used_at, title, opened, system_prompt, state, recount, runs, edits
+    )
 
 
 def opened_with(change: ConversationChanged) -> tuple[str, str, int | None, Any]:
@@ -188,6 +210,16 @@ def opened_with(change: ConversationChanged) -> tuple[str, str, int | None, Any]
         extra.get("memory_limit"),
         extra.get("metadata") or {},
     )
+
+
+def _edit(event: Event) -> Mapping[str, Any]:
+    """What a `conversation.changed`, or a yes that is to stand, does to the row; often nothing."""
+    extra = event.extra
+    if event.type == EventType.CONVERSATION_CHANGED:
+        return {name: extra[name] for name in EDITABLE if name in extra}
+    if extra.get("remember") == "conversation" and extra.get("decision") == ALLOW:
+        return {"allowed": {f"{extra['service']}.{extra['tool']}": extra["pin"]}}
+    return {}
 
 
 def title_of(text: str) -> str:
@@ -205,5 +237,4 @@ def conversation_state(runs: Iterable[RunState]) -> str:
 
 
 def _spent(event: Event) -> Usage:
-    counted = event.type in _COSTS and event.usage is not None
-    return event.usage if counted and event.usage else NOTHING
+    return event.usage if event.usage is not None and event.type in _COSTS else NOTHING

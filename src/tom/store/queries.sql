@@ -15,25 +15,31 @@ SELECT id, conversation_id, seq, timestamp, type, role, content, tool_calls, too
        token_count, request_id
 FROM chat_events WHERE conversation_id = ? ORDER BY seq DESC LIMIT ?;
 
+-- name: newest_summary
+SELECT id, conversation_id, seq, timestamp, type, role, content, tool_calls, tool_call_id, model, usage, extra,
+       token_count, request_id
+FROM chat_events INDEXED BY chat_events_summary
+WHERE conversation_id = ? AND type = 'history.compacted' ORDER BY seq DESC LIMIT 1;
+
 -- name: last_seq
 SELECT last_seq FROM conversations WHERE id = ?;
 
 -- name: insert_conversation
 INSERT INTO conversations (id, title, kind, surface, state, memory_limit, system_prompt, metadata, first_seq, last_seq,
-                           token_count, prompt_tokens, completion_tokens, estimated, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                           token_count, prompt_tokens, completion_tokens, estimated, cost, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: update_conversation
 UPDATE conversations
 SET last_seq = ?, token_count = token_count + ?, prompt_tokens = prompt_tokens + ?,
-    completion_tokens = completion_tokens + ?, estimated = max(estimated, ?), state = coalesce(?, state),
+    completion_tokens = completion_tokens + ?, estimated = max(estimated, ?), cost = cost + ?, state = coalesce(?, state),
     title = CASE title WHEN '' THEN ? ELSE title END, system_prompt = coalesce(?, system_prompt)
 WHERE id = ?;
 
 -- name: use_conversation
 UPDATE conversations
 SET updated_at = ?, last_seq = ?, token_count = token_count + ?, prompt_tokens = prompt_tokens + ?,
-    completion_tokens = completion_tokens + ?, estimated = max(estimated, ?), state = coalesce(?, state),
+    completion_tokens = completion_tokens + ?, estimated = max(estimated, ?), cost = cost + ?, state = coalesce(?, state),
     title = CASE title WHEN '' THEN ? ELSE title END, system_prompt = coalesce(?, system_prompt)
 WHERE id = ?;
 
@@ -61,8 +67,51 @@ UPDATE runs
 SET state = coalesce(?, state),
     prompt_tokens = prompt_tokens + ?,
     completion_tokens = completion_tokens + ?,
-    estimated = max(estimated, ?)
-WHERE id = ? AND (lease = ? OR (? AND state = 'queued')) AND (state = 'queued' OR state = 'running' OR state = 'waiting');
+    estimated = max(estimated, ?),
+    cost = cost + ?
+WHERE id = ? AND (lease = ? OR (? AND state != 'running')) AND (state = 'queued' OR state = 'running' OR state = 'waiting');
+
+-- name: make_ask
+INSERT INTO approvals (id, kind, conversation, run, turn, call, digest, pin, state, asked_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: answer_ask
+UPDATE approvals
+SET state = :state, decided_at = :decided_at, decided_by = :decided_by, digest = coalesce(:digest, digest)
+WHERE id = :ask_id AND run = :run_id AND state = 'pending'
+  AND EXISTS (SELECT 1 FROM runs WHERE runs.id = :run_id AND runs.state IN ('running', 'waiting'));
+
+-- name: cancel_asks
+UPDATE approvals INDEXED BY approvals_pending
+SET state = 'cancelled', decided_at = :decided_at, decided_by = 'cancel'
+WHERE run = :run_id AND (:call_id IS NULL OR call = :call_id) AND state = 'pending';
+
+-- name: state_of_run
+SELECT state FROM runs WHERE id = ?;
+
+-- name: spend
+INSERT INTO ledger (day, prompt_tokens, completion_tokens, estimated, cost, runs) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (day) DO UPDATE
+SET prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens,
+    estimated = max(estimated, excluded.estimated), cost = cost + excluded.cost, runs = runs + excluded.runs;
+
+-- name: spent
+SELECT day, prompt_tokens, completion_tokens, estimated, cost, runs FROM ledger
+WHERE day BETWEEN ? AND coalesce(?, '~') ORDER BY day;
+
+-- name: edit_conversation
+UPDATE conversations
+SET title = CASE WHEN :title IS NULL OR (:title_by = 'model' AND title_by = 'person') THEN title ELSE :title END,
+    title_by = CASE WHEN :title IS NULL OR (:title_by = 'model' AND title_by = 'person') THEN title_by
+                    ELSE coalesce(:title_by, 'person') END,
+    pinned = coalesce(:pinned, pinned),
+    metadata = coalesce(:metadata, metadata),
+    memory_limit = CASE WHEN :has_memory_limit THEN :memory_limit ELSE memory_limit END,
+    services = CASE WHEN :has_services THEN :services ELSE services END,
+    allowed = json_patch(allowed, coalesce(:allowed, '{}'))
+WHERE id = :id;
 
 -- name: intend_effect
 INSERT INTO effects (run, turn, call, service, tool, digest, key, class, state)
@@ -76,14 +125,14 @@ UPDATE effects SET state = ?, result = ? WHERE run = ? AND turn = ? AND call = ?
 
 -- name: conversations
 SELECT id, title, kind, surface, state, memory_limit, metadata, first_seq, last_seq, prompt_tokens, completion_tokens,
-       estimated, created_at, updated_at
+       estimated, created_at, updated_at, cost, title_by, pinned, services, allowed, token_count, system_prompt
 FROM conversations
 WHERE (updated_at, id) < (:before_time, :before_id) AND (:surface IS NULL OR surface = :surface)
 ORDER BY updated_at DESC, id DESC LIMIT :limit;
 
 -- name: conversations_by_id
 SELECT id, title, kind, surface, state, memory_limit, metadata, first_seq, last_seq, prompt_tokens, completion_tokens,
-       estimated, created_at, updated_at
+       estimated, created_at, updated_at, cost, title_by, pinned, services, allowed, token_count, system_prompt
 FROM conversations
 WHERE id IN (SELECT value FROM json_each(:ids))
   AND (updated_at, id) < (:before_time, :before_id) AND (:surface IS NULL OR surface = :surface)
@@ -91,12 +140,12 @@ ORDER BY updated_at DESC, id DESC LIMIT :limit;
 
 -- name: run_of_request
 SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq, created_at, prompt_tokens,
-       completion_tokens, estimated
+       completion_tokens, estimated, cost
 FROM runs WHERE conversation_id = ? AND request_id = ?;
 
 -- name: runs_by_id
 SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq, created_at, prompt_tokens,
-       completion_tokens, estimated
+       completion_tokens, estimated, cost
 FROM runs
 WHERE id = :run_id
   AND (:conversation_id IS NULL OR conversation_id = :conversation_id)
@@ -105,9 +154,21 @@ WHERE id = :run_id
   AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
 ORDER BY number LIMIT :limit;
 
+-- name: runs_by_ask
+SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq, created_at, prompt_tokens,
+       completion_tokens, estimated, cost
+FROM runs
+WHERE id = (SELECT run FROM approvals WHERE id = :asked)
+  AND (:run_id IS NULL OR id = :run_id)
+  AND (:conversation_id IS NULL OR conversation_id = :conversation_id)
+  AND (:request_id IS NULL OR request_id = :request_id)
+  AND (:since IS NULL OR created_at >= :since)
+  AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
+ORDER BY number LIMIT :limit;
+
 -- name: runs_by_request
 SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq, created_at, prompt_tokens,
-       completion_tokens, estimated
+       completion_tokens, estimated, cost
 FROM runs
 WHERE request_id = :request_id
   AND (:conversation_id IS NULL OR conversation_id = :conversation_id)
@@ -117,7 +178,7 @@ ORDER BY number LIMIT :limit;
 
 -- name: runs_of_conversation
 SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq, created_at, prompt_tokens,
-       completion_tokens, estimated
+       completion_tokens, estimated, cost
 FROM runs
 WHERE id IN (SELECT extra ->> 'run_id' FROM chat_events
              WHERE conversation_id = :conversation_id AND type IN ('message.received', 'run.retried'))
@@ -128,7 +189,7 @@ ORDER BY number LIMIT :limit;
 
 -- name: runs_unfinished
 SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq, created_at, prompt_tokens,
-       completion_tokens, estimated
+       completion_tokens, estimated, cost
 FROM runs INDEXED BY runs_unfinished
 WHERE (state = 'queued' OR state = 'running' OR state = 'waiting')
   AND (:since IS NULL OR created_at >= :since)
@@ -137,7 +198,7 @@ ORDER BY number LIMIT :limit;
 
 -- name: runs
 SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq, created_at, prompt_tokens,
-       completion_tokens, estimated
+       completion_tokens, estimated, cost
 FROM runs
 WHERE (:since IS NULL OR created_at >= :since)
   AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
@@ -146,16 +207,30 @@ ORDER BY number LIMIT :limit;
 -- name: erase_effects
 DELETE FROM effects
 WHERE run IN (SELECT extra ->> 'run_id' FROM chat_events
-              WHERE conversation_id = ? AND type IN ('message.received', 'run.retried'));
+             WHERE conversation_id = ?1 AND seq < coalesce(?2, 9223372036854775807)
+               AND type IN ('message.received', 'run.retried'));
+
+-- name: erase_asks
+DELETE FROM approvals
+WHERE run IN (SELECT extra ->> 'run_id' FROM chat_events
+             WHERE conversation_id = ?1 AND seq < coalesce(?2, 9223372036854775807)
+               AND type IN ('message.received', 'run.retried'));
 
 -- name: erase_runs
 DELETE FROM runs
 WHERE conversation_id = ?1
   AND id IN (SELECT extra ->> 'run_id' FROM chat_events
-             WHERE conversation_id = ?1 AND type IN ('message.received', 'run.retried'));
+             WHERE conversation_id = ?1 AND seq < coalesce(?2, 9223372036854775807)
+               AND type IN ('message.received', 'run.retried'));
+
+-- name: tokens_before
+SELECT coalesce(sum(token_count), 0) FROM chat_events WHERE conversation_id = ? AND seq < ?;
 
 -- name: erase_events
-DELETE FROM chat_events WHERE conversation_id = ?;
+DELETE FROM chat_events WHERE conversation_id = ?1 AND seq < coalesce(?2, 9223372036854775807);
+
+-- name: retire_conversation
+UPDATE conversations SET first_seq = ?, token_count = token_count - ? WHERE id = ?;
 
 -- name: erase_conversation
 DELETE FROM conversations WHERE id = ?;

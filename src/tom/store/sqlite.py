@@ -12,20 +12,21 @@ import apsw
 from tom.clock import Clock, SystemClock
 from tom.conversation.codec import decode_row
 from tom.conversation.event import Event
+from tom.conversation.upkeep import history_retired
 from tom.sqlite import Database
 from tom.sqlite.recovery import end_process
 from tom.store.appending import Appender
 from tom.store.durability import needs_fsync
-from tom.store.eventstore import ConversationRow, RunFilter, RunRow
+from tom.store.eventstore import ConversationRow, DayUsage, RunFilter, RunRow
 from tom.store.projection import UNFINISHED
 from tom.store.queries import load_queries
-from tom.store.rows import read_conversation, read_run
+from tom.store.rows import read_conversation, read_day, read_run
 
 _AFTER_EVERY_TIME = "~"
 
 
 class SqliteEventStore:
-    """An `EventStore` on one file, which this process alone writes."""
+    """An `EventStore` and `Ledger` on one file, which this process alone writes."""
 
     durable = True
 
@@ -105,15 +106,23 @@ class SqliteEventStore:
             "run_id": which.run_id,
             "conversation_id": which.conversation_id,
             "request_id": which.request_id,
+            "asked": which.asked,
             "since": which.since,
             "states": json.dumps(list(which.states)) if which.states else None,
             "limit": limit,
         }
         return await self._database.read(partial(self._list, query=_query_for(which), row=row, read=read_run))
 
-    async def erase(self, conversation_id: str) -> bool:
-        """Remove a conversation for good."""
-        erased = await self._database.write(partial(self._erase, conversation_id=conversation_id))
+    async def spent(self, *, since: str, until: str | None = None) -> tuple[DayUsage, ...]:
+        """What was used on each day; see `Ledger`."""
+        return await self._database.read(partial(self._list, query="spent", row=(since, until), read=read_day))
+
+    async def erase(self, conversation_id: str, *, before: int | None = None) -> bool:
+        """Remove a conversation for good, or its oldest part; see the seam."""
+        work = partial(self._erase, conversation_id=conversation_id)
+        if before is not None:
+            work = partial(self._retire, conversation_id=conversation_id, before=before)
+        erased = await self._database.write(work)
         if erased:
             await self._database.truncate()
         return erased
@@ -139,23 +148,50 @@ class SqliteEventStore:
             tokens -= event.token_count
             if tokens < 0:
                 break
+        if newest and newest[-1].seq > 1:
+            summary = connection.execute(self._sql["newest_summary"], row[:1]).fetchone()
+            if summary is not None and (event := decode_row(summary)).seq < newest[-1].seq:
+                newest.append(event)
         newest.reverse()
         return tuple(newest)
 
     def _list[T](
-        self, connection: apsw.Connection, query: str, row: Mapping[str, Any], read: Callable[[tuple[Any, ...]], T]
+        self,
+        connection: apsw.Connection,
+        query: str,
+        row: Mapping[str, Any] | tuple[Any, ...],
+        read: Callable[[tuple[Any, ...]], T],
     ) -> tuple[T, ...]:
         return tuple(map(read, connection.execute(self._sql[query], row)))
 
     def _erase(self, connection: apsw.Connection, conversation_id: str) -> bool:
-        self._appender.forget()
-        for query in ("erase_effects", "erase_runs", "erase_events", "erase_conversation"):
-            connection.execute(self._sql[query], (conversation_id,))
+        self._erase_events(connection, conversation_id, None)
+        connection.execute(self._sql["erase_conversation"], (conversation_id,))
         return bool(connection.changes())
+
+    def _retire(self, connection: apsw.Connection, conversation_id: str, before: int) -> bool:
+        last = connection.execute(self._sql["last_seq"], (conversation_id,)).get or 0
+        cut = min(before, last + 1)
+        tokens = connection.execute(self._sql["tokens_before"], (conversation_id, cut)).get
+        gone = self._erase_events(connection, conversation_id, cut)
+        if not gone:
+            return False
+        connection.execute(self._sql["retire_conversation"], (cut, tokens, conversation_id))
+        self._appender.append_all(connection, [[history_retired(conversation_id, first_seq=cut, events=gone)]])
+        return True
+
+    def _erase_events(self, connection: apsw.Connection, conversation_id: str, before: int | None) -> int:
+        """Remove events and what follows from them; returns how many."""
+        self._appender.forget()
+        for query in ("erase_effects", "erase_asks", "erase_runs", "erase_events"):
+            connection.execute(self._sql[query], (conversation_id, before))
+        return connection.changes()
 
 
 def _query_for(which: RunFilter) -> str:
     """The query whose index narrows the filter most."""
+    if which.asked is not None:
+        return "runs_by_ask"
     if which.run_id is not None:
         return "runs_by_id"
     if which.request_id is not None:
