@@ -212,7 +212,8 @@ async def test_tools_that_only_read_run_beside_each_other_and_others_in_order(op
         order.append("second begins")
 
     for function in (get_one, get_two, write_first, write_second):
-        toolbox.add(function)
+        reads = function.__name__.startswith("get")
+        toolbox.add(function, tool_class=ToolClass.READ_PRIVATE if reads else ToolClass.WRITE_OWN)
     llm.reply(
         Script.tool_calls(("get_one", {}), ("get_two", {})),
         Script.tool_calls(("write_first", {}), ("write_second", {})),
@@ -259,7 +260,7 @@ async def test_stopping_during_a_call_says_that_it_may_have_happened(open_cell, 
         started.set()
         await asyncio.Event().wait()
 
-    toolbox.add(write_slowly)
+    toolbox.add(write_slowly, tool_class=ToolClass.WRITE_OWN)
     llm.reply(Script.tool_calls(("write_slowly", {})))
     async with open_cell(toolbox) as cell:
         client = connect(cell)

@@ -127,7 +127,7 @@ async def test_a_call_that_was_lost_on_its_way_is_unresolved_and_not_repeated(op
     async def write_it():
         return ToolOutcome("The connection ended.", is_error=True, unknown=True)
 
-    toolbox.add(write_it, tool_class=ToolClass.WRITE_EXTERNAL)
+    toolbox.add(write_it, tool_class=ToolClass.WRITE_OWN)
     llm.reply(Script.tool_calls(("write_it", {})), Script.tool_calls(("write_it", {})), Script.text("I asked."))
     async with open_cell(toolbox) as cell:
         client = connect(cell)
@@ -146,7 +146,7 @@ async def test_a_run_that_fails_with_a_call_in_flight_says_that_it_may_have_happ
     async def write_slowly():
         await asyncio.Event().wait()
 
-    toolbox.add(write_slowly)
+    toolbox.add(write_slowly, tool_class=ToolClass.WRITE_OWN)
     llm.reply(Script.tool_calls(("write_slowly", {})), Script.tool_calls(("write_slowly", {})), Script.text("no."))
     async with open_cell(toolbox, run_deadline_seconds=0.4) as cell:
         client = connect(cell)

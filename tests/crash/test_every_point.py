@@ -33,7 +33,10 @@ WRITING = {
 
 def service(directory):
     return ServiceEntry(
-        name="ledger", command=sys.executable, args=("-m", "tom.testing.ledger_service", str(directory))
+        name="ledger",
+        command=sys.executable,
+        args=("-m", "tom.testing.ledger_service", str(directory)),
+        classes={"write_note": "write_own"},
     )
 
 
