@@ -30,7 +30,7 @@ def plain(value):
     return [plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
-@of("refused")
+@of("refused", "refused_policy")
 def test_what_is_refused_is_refused_with_its_path(case, tmp_path):
     with pytest.raises(ConfigInvalid) as caught:
         case.load(tmp_path)
@@ -45,7 +45,7 @@ def test_bad_yaml_is_refused_with_its_line(case, tmp_path):
     assert caught.value.errors == [case.entry["error"]]
 
 
-@of("accepted", "llms", "services")
+@of("accepted", "llms", "services", "policy")
 def test_what_is_accepted_has_its_effect(case, tmp_path):
     settings = case.load(tmp_path)
     entry = case.entry
@@ -60,7 +60,7 @@ def test_what_is_accepted_has_its_effect(case, tmp_path):
         assert list(settings.notes) == entry["notes"]
 
 
-@of("accepted", "llms", "services")
+@of("accepted", "llms", "services", "policy")
 def test_the_agent_is_told_its_slice(case, tmp_path):
     settings = case.load(tmp_path)
     if settings.user("alice") is None:
@@ -77,7 +77,7 @@ def test_the_agent_is_told_its_slice(case, tmp_path):
     assert not {"accept", "content-type"} & {name.lower() for s in agent.services for name in s.headers}
 
 
-@of("accepted", "llms", "services")
+@of("accepted", "llms", "services", "policy")
 def test_no_secret_is_seen_in_what_can_be_printed(case, tmp_path):
     settings = case.load(tmp_path)
     slices = [settings.agent(user.username, Secret("canary-agent")) for user in settings.users]

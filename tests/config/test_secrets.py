@@ -69,7 +69,7 @@ def test_no_secret_is_seen_however_the_file_is_spoilt(changes, tmp_path, monkeyp
     tree = copy.deepcopy(WHOLE)
     unmasked = False
     for path, remove, value in changes:
-        changed(tree, path, remove, value)
+        changed(tree, path, remove, copy.deepcopy(value))
         # A canary that was put where no secret belongs (a model's name, an option) is not a secret.
         unmasked = unmasked or CANARY in json.dumps(value) or "FROM_ENV" in json.dumps(value)
     (tmp_path / "config.yml").write_text(json.dumps(tree))  # JSON is YAML

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -235,6 +235,9 @@ class UserSection(Section):
     password_hash: SecretText | None = Field(default=None, description="an argon2id string, instead of `password`")
     role: Literal["user", "admin"] = Field(
         default="user", description="admins look after Tom; the first user of `tom up` is one"
+    )
+    groups: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list, description="names that rules of `policy` and `limits` may speak of"
     )
     disabled: bool = Field(default=False, description="no login, no agent")
     personal_context: Any = Field(

@@ -15,6 +15,7 @@ from tom.config.invalid import ConfigInvalid, problem
 from tom.config.llms import Llms, resolve_llms
 from tom.config.mcp import resolve_services
 from tom.config.people import resolve_users
+from tom.config.rules import resolve_policy
 from tom.config.sections import Root
 from tom.config.settings import STANDALONE_USER, ListenSettings, LoginSettings, Settings, SpawnerSettings, UserEntry
 from tom.config.values import file_name, time_zone
@@ -94,6 +95,7 @@ class Loading:
         zone = self._zone(root)
         users = self._users(root, lookup, llms, zone)
         log = self._log(root, zone)
+        policy = resolve_policy(root.policy, users, services.names, zone, self._faults)
         return Settings(
             data_dir=self._data,
             path=self._path,
@@ -112,7 +114,7 @@ class Loading:
             warnings=(*self._faults.warnings, *llms.warnings, *services.warnings),
             notes=tuple(llms.notes),
             services={name: services.of(name) for name in users},
-            template=self._agent_template(root, llms, zone, log),
+            template=replace(self._agent_template(root, llms, zone, log), policy=policy),
         )
 
     def _with_active(self, root: Root) -> Root:
@@ -242,6 +244,7 @@ def _chat(root: Root) -> ChatSettings:
         tool_notifications=service.tool_notifications.enabled,
         context_max_tokens=service.context.max_tokens,
         context_reserve_tokens=service.context.reserve_tokens,
+        approval_hours=root.chat.approvals.expire_hours,
         host=socket.host,
         port=socket.port,
         endpoint=socket.endpoint,

@@ -24,6 +24,13 @@ class Services:
     warnings: list[str] = field(default_factory=list[str])
     errors: list[tuple[Path, str]] = field(default_factory=list[tuple[Path, str]])
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all services, whosever they are."""
+        return frozenset(
+            (*(entry.name for entry, _ in self.shared), *(e.name for own in self.own.values() for e in own))
+        )
+
     def of(self, user: str) -> tuple[ServiceEntry, ...]:
         """The services of a user, by name; their own wins over a shared one of the same name."""
         found = {entry.name: entry for entry, users in self.shared if not users or user in users}

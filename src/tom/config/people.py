@@ -28,6 +28,7 @@ def resolve_users(root: Root, lookup: Lookup, llms: Llms, zone: str, faults: Fau
             password=_password(where, section, lookup, faults),
             password_hash=_hash(where, section, lookup, faults),
             role=section.role,
+            groups=tuple(section.groups),
             disabled=section.disabled,
             personal_context=section.personal_context or "",
             timezone=section.timezone or zone,

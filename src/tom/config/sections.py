@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tom.config.entries import LlmSection, LlmTableSection, McpServerSection, Section, SharedServiceSection, UserSection
+from tom.config.policy import PolicySection
 from tom.config.values import Host, Language, Level, Loopback, Network, Number, Prose, ServiceName, Url, Whole, Zone
 
 
@@ -175,11 +176,18 @@ class ChatServiceSection(Section):
     context: ContextSection = Field(default_factory=ContextSection, description="")
 
 
+class ApprovalsSection(Section):
+    """`chat.approvals`."""
+
+    expire_hours: Number = Field(default=72, gt=0, le=8760, description="what is asked waits so long for its answer")
+
+
 class ChatSection(Section):
     """`chat`."""
 
     websocket: WebsocketSection = Field(default_factory=WebsocketSection, description="")
     service: ChatServiceSection = Field(default_factory=ChatServiceSection, description="")
+    approvals: ApprovalsSection = Field(default_factory=ApprovalsSection, description="")
 
 
 class LoggingSection(Section):
@@ -203,6 +211,7 @@ class Root(Section):
     llm: LlmTableSection = Field(default_factory=LlmTableSection, description="")
     chat: ChatSection = Field(default_factory=ChatSection, description="")
     repository: RepositorySection = Field(default_factory=RepositorySection, description="")
+    policy: PolicySection = Field(default_factory=PolicySection, description="")
     logging: LoggingSection = Field(default_factory=LoggingSection, description="")
     default_provider: str = Field(default="mcp-agent", description="`mcp-agent`, or a provider's name, which then wins")
     mcp_agent_llm: str | None = Field(default=None, description="provider used; wins over `llm.active`")

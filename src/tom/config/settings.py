@@ -44,6 +44,7 @@ class UserEntry:
     password: Secret | None = None
     password_hash: Secret | None = None
     role: str = "user"
+    groups: tuple[str, ...] = ()
     disabled: bool = False
     personal_context: str = ""
     timezone: str = "UTC"
@@ -131,6 +132,8 @@ class Settings:
             llm=llm,
             llms={name: found for name, found in self.llms.items() if name in used},
             services=services,
+            role=entry.role,
+            groups=entry.groups,
             personal_context=entry.personal_context,
             language=entry.language,
             timezone=entry.timezone,
