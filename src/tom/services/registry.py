@@ -1,4 +1,4 @@
-"""The MCP services of one person as a toolbox: connections opened when needed, in parallel, and kept warm.
+"""The MCP services of one person as a toolbox and a library: connections opened when needed, in parallel, and kept warm.
 
 Made when the agent starts; connects to nothing and imports no SDK until a tool is first asked for. A service that is
 dead, slow or hostile costs a run that service's tools and nothing else.
@@ -6,7 +6,7 @@ dead, slow or hostile costs a run that service's tools and nothing else.
 
 import asyncio
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -14,15 +14,26 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tom.clock import Clock, SystemClock
 from tom.config.agent import ServiceEntry
+from tom.conversation.elicitation import Continuation
+from tom.conversation.message import Message
 from tom.conversation.tool import ToolDefinition, ToolOutcome
+from tom.errors import ServiceUnavailable, TomError
 from tom.services import results
+from tom.services.entries import found_in, named_prompts
+from tom.services.kept import Kept, MemoryKept
+from tom.services.library import PromptEntry, ResourceContent, ResourceEntry
 from tom.services.naming import names_for
+from tom.services.pinning import Pinning
 from tom.services.service import Pace, Service
-from tom.services.toolbox import ServiceStatus, ToolList
+from tom.services.shelf import Shelf
+from tom.services.toolbox import Exchange, ServiceStatus, ToolList
+from tom.telemetry import logs
+
+log = logs.get("services")
 
 
 class ServiceRegistry:
-    """`Toolbox` over MCP. Use it with ``async with``, or just call `close` in the end: it starts when first asked."""
+    """`Toolbox` and `Library` over MCP. Use it with ``async with``, or just call `close` in the end: it starts when first asked."""
 
     def __init__(
         self,
@@ -31,21 +42,33 @@ class ServiceRegistry:
         clock: Clock | None = None,
         environment: Mapping[str, str] | None = None,
         pace: Pace | None = None,
+        kept: Kept | None = None,
+        user: str = "",
     ) -> None:
-        """Serve ``entries``. ``environment`` (default: this process's) is where children's PATH, HOME, … come from."""
+        """Serve ``entries``. ``environment`` (default: this process's) is where children's PATH, HOME, … come from.
+
+        ``kept`` remembers pins and lists (default: as long as this lives), and is closed with this. ``user`` is named
+        to the operator.
+        """
         self._entries = {entry.name: entry for entry in entries}
+        self._pace = pace or Pace()
+        clock = clock or SystemClock()
+        self._pinning = Pinning(kept or MemoryKept(), clock, user=user)
         self._services = {
             entry.name: Service(
                 entry,
-                clock=clock or SystemClock(),
+                clock=clock,
                 own=os.environ if environment is None else environment,
-                pace=pace or Pace(),
+                pace=self._pace,
+                pinning=self._pinning,
                 on_change=self._forget_names,
             )
             for entry in self._entries.values()
             if entry.enabled
         }
         self._group: asyncio.TaskGroup | None = None
+        self._recalled = asyncio.Event()
+        self._fault = ""
         self._closed = False
         self._offered: dict[str, tuple[ToolDefinition, ...]] | None = None
 
@@ -54,6 +77,7 @@ class ServiceRegistry:
         if self._group is None and not self._closed:
             self._group = asyncio.TaskGroup()
             await self._group.__aenter__()
+            self._group.create_task(self._recall(), name="kept lists")
             for service in self._services.values():
                 self._group.create_task(service.run(), name=f"service {service.entry.name}")
 
@@ -65,6 +89,26 @@ class ServiceRegistry:
             for service in self._services.values():
                 service.stop()
             await group.__aexit__(None, None, None)
+        await self._pinning.close()
+
+    async def _recall(self) -> None:
+        """Offer what was kept of the services. What cannot be read costs all of them: nothing could be compared."""
+        try:
+            lists = await self._pinning.load()
+            for name, service in self._services.items():
+                if name in lists:
+                    service.recall(lists[name])
+                    await asyncio.sleep(0)
+        except Exception as error:  # noqa: BLE001 - a damaged file costs the services, not the agent
+            self._fault = "what was pinned cannot be read"
+            log.error("❌ The pins of services cannot be read", event="pins_unreadable", error=error)
+        finally:
+            self._recalled.set()
+
+    async def _begun(self) -> None:
+        await self.start()
+        if not self._closed:
+            await self._recalled.wait()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -77,35 +121,118 @@ class ServiceRegistry:
 
     async def tools(self, services: Collection[str] | None = None) -> ToolList:
         """The tools of the named services (default: all enabled), opening connections as needed, in parallel."""
-        await self.start()
+        await self._begun()
         wanted = list(self._services) if services is None else sorted(set(services))
+        if self._fault:
+            return ToolList((), dict.fromkeys(wanted, self._fault))
         known = [self._services[name] for name in wanted if name in self._services]
         waited_for = [service for service in known if not service.is_settled]
         if waited_for and not self._closed:
             async with asyncio.TaskGroup() as group:
                 for service in waited_for:
                     group.create_task(service.ready())
+        self._freshen(known)
         offered = self._named()
         unavailable = {name: self._why_not(name) for name in wanted if name not in self._services}
         unavailable |= {service.entry.name: service.error for service in known if service.error is not None}
         tools = tuple(tool for service in known if service.error is None for tool in offered[service.entry.name])
-        return ToolList(tools, unavailable)
+        return ToolList(tools, unavailable, self._held(known))
+
+    def _freshen(self, services: Iterable[Service]) -> None:
+        """Lists that were kept are compared in the background, one service after another: nobody waits for it."""
+        after = self._pace.warm
+        for service in services:
+            if service.freshen(after):
+                after += self._pace.warm / 10
+
+    def _held(self, services: Iterable[Service]) -> dict[str, str]:
+        how = f"it has changed since it was reviewed; an admin sees how with: {self._pinning.how_to_review}"
+        return {
+            f"{service.entry.name}.{tool}": how
+            for service in services
+            if service.listing is not None
+            for tool in service.listing.held
+        }
 
     async def call(
-        self, tool: ToolDefinition, arguments: Mapping[str, Any], *, key: str = "", timeout: float | None = None
+        self,
+        tool: ToolDefinition,
+        arguments: Mapping[str, Any],
+        *,
+        key: str = "",
+        timeout: float | None = None,
+        exchange: Exchange | None = None,
+        continuation: Continuation | None = None,
     ) -> ToolOutcome:
         """Call a tool. Never raises for what a service does."""
-        await self.start()
+        await self._begun()
         service = self._services.get(tool.service)
         if service is None or self._closed:
             return results.failure(f"Service '{tool.service}' is not reachable: {self._why_not(tool.service)}")
-        return await service.call(tool, arguments, key, service.entry.timeout if timeout is None else timeout)
+        if self._fault:
+            return results.failure(f"Tool '{tool.name}' was not called: {self._fault}")
+        limit = service.entry.timeout if timeout is None else timeout
+        return await service.call(tool, arguments, key, limit, exchange, continuation)
 
     def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
         """The message for the model when ``arguments`` break the service's own schema, else None."""
         service = self._services.get(tool.service)
         rules = service.listing.rules.get(tool.tool) if service is not None and service.listing is not None else None
         return rules.problem(tool.name, arguments) if rules is not None else None
+
+    # --- the library -----------------------------------------------------------------------------------------------
+
+    async def prompts(self, services: Collection[str] | None = None) -> tuple[PromptEntry, ...]:
+        """The prompts of the named services (default: all enabled), by service and name. A dead service has none."""
+        listed = await self._each(services, lambda service: service.shelf.prompts())
+        known = [entry for service in self._services.values() for entry in service.shelf.known_prompts]
+        return named_prompts(listed, known)
+
+    async def prompt(self, service: str, prompt: str, arguments: Mapping[str, str]) -> tuple[Message, ...]:
+        """The messages of a prompt. Raises `PromptNotFound`, `InvalidArguments`, `ServiceUnavailable`."""
+        return await (await self._shelf(service)).prompt(prompt, arguments)
+
+    async def resources(self, services: Collection[str] | None = None, *, query: str = "") -> tuple[ResourceEntry, ...]:
+        """The resources and templates whose name, title, description or URI contain ``query``."""
+        return found_in(await self._each(services, lambda service: service.shelf.resources()), query)
+
+    async def read(self, service: str, uri: str, *, timeout: float | None = None) -> ResourceContent:
+        """Read a resource. Raises `ResourceNotFound` or `ServiceUnavailable`."""
+        return await (await self._shelf(service)).read(uri, timeout)
+
+    async def description(self, service: str, kind: str, *, timeout: float) -> str | None:
+        """The text of ``description://<kind>`` at this service, cleaned; None when it has none or fails."""
+        await self.start()
+        known = self._services.get(service)
+        return None if known is None or self._closed else await known.shelf.description(kind, timeout)
+
+    async def _shelf(self, service: str) -> Shelf:
+        await self.start()
+        known = self._services.get(service)
+        if known is None or self._closed:
+            raise ServiceUnavailable(f"Service '{service}' is not reachable: {self._why_not(service)}")
+        return known.shelf
+
+    async def _each[T](
+        self, services: Collection[str] | None, ask: Callable[[Service], Awaitable[tuple[T, ...]]]
+    ) -> list[T]:
+        """What each of the services says, all asked at the same time; one that fails says nothing."""
+        await self.start()
+        wanted = sorted(self._services) if services is None else sorted(set(services) & set(self._services))
+
+        async def asked(name: str) -> tuple[T, ...]:
+            try:
+                return await ask(self._services[name])
+            except TomError:
+                return ()
+
+        if self._closed:
+            return []
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(asked(name)) for name in wanted]
+        return [entry for task in tasks for entry in task.result()]
+
+    # -----------------------------------------------------------------------------------------------------------------
 
     def status(self) -> tuple[ServiceStatus, ...]:
         """Every configured service, by name."""
@@ -123,6 +250,7 @@ class ServiceRegistry:
             url=without_secrets(entry.url) if entry.url else None,
             llm=entry.llm or None,
             error=service.error if service is not None else None,
+            pin_changed=bool(service is not None and service.listing is not None and service.listing.held),
         )
 
     def _why_not(self, service: str) -> str:

@@ -1,16 +1,22 @@
 """What a service answered, as the text that the model reads."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tom.conversation.part import Image
 from tom.conversation.tool import ToolOutcome
+from tom.services.pictures import PictureFrame
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, ContentBlock
 
 LONGEST = 100_000
 """Characters of a result that reach the model, the mark included."""
+
+SHORTEST = 100
+"""Characters that a text is never cut below, so that the mark has room."""
 
 NOTHING = "✓ done"
 NOTHING_WRONG = "The tool reported an error and did not say which."
@@ -19,11 +25,13 @@ NOTHING_WRONG = "The tool reported an error and did not say which."
 def outcome_of(result: "CallToolResult") -> ToolOutcome:
     """Render a result. ``isError`` is a result like any other."""
     blocks = list(result.content or ())
-    lines = [_rendered(block) for block in blocks]
+    lines = [rendered(block) for block in blocks]
     if result.structured_content is not None and not any(block.type == "text" and block.text for block in blocks):
         lines.insert(0, json.dumps(result.structured_content, ensure_ascii=False))
     failed = bool(result.is_error)
-    return outcome_of_text("\n".join(line for line in lines if line), failed=failed)
+    outcome = outcome_of_text("\n".join(line for line in lines if line), failed=failed)
+    images = _images_among(blocks)
+    return replace(outcome, images=images) if images else outcome
 
 
 def outcome_of_text(text: str, *, failed: bool = False) -> ToolOutcome:
@@ -32,13 +40,25 @@ def outcome_of_text(text: str, *, failed: bool = False) -> ToolOutcome:
         return ToolOutcome(NOTHING_WRONG if failed else NOTHING, is_error=failed)
     if len(text) <= LONGEST:
         return ToolOutcome(text, is_error=failed)
+    return ToolOutcome(cut(text, LONGEST), is_error=failed, truncated=True)
+
+
+def cut(text: str, longest: int) -> str:
+    """``text`` in at most ``longest`` characters (not less than `SHORTEST`), with a mark where something is missing."""
+    if len(text) <= longest:
+        return text
     mark = f"\n[… cut here: {len(text)} characters in all]"
-    return ToolOutcome(text[: LONGEST - len(mark)] + mark, is_error=failed, truncated=True)
+    return text[: longest - len(mark)] + mark
 
 
 def failure(reason: str, *, unknown: bool = False) -> ToolOutcome:
     """The outcome of a call that brought nothing back; ``unknown``: it left, and may have taken effect."""
     return replace(outcome_of_text(reason, failed=True), unknown=unknown)
+
+
+def held(reason: str) -> ToolOutcome:
+    """The outcome of a call that was not made because the tool differs from its pin."""
+    return replace(outcome_of_text(reason, failed=True), extra={"held": reason})
 
 
 def outcome_of_value(value: object) -> ToolOutcome:
@@ -50,7 +70,18 @@ def outcome_of_value(value: object) -> ToolOutcome:
     return outcome_of_text(json.dumps(value, ensure_ascii=False))
 
 
-def _rendered(block: "ContentBlock") -> str:
+def _images_among(blocks: "Sequence[ContentBlock]") -> tuple[Image, ...]:
+    frame = PictureFrame()
+    for block in blocks:
+        if block.type == "image":
+            frame.take(block.mime_type, block.data)
+        elif block.type == "resource":
+            frame.take(block.resource.mime_type or "", getattr(block.resource, "blob", ""))
+    return frame.images
+
+
+def rendered(block: "ContentBlock") -> str:
+    """One piece of content as text; for what is no text, a placeholder."""
     match block.type:
         case "text":
             return block.text

@@ -6,17 +6,26 @@ fails says so at once to whoever asks, and is tried again in the background.
 
 import asyncio
 import importlib
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tom.clock import Clock
 from tom.config.agent import ServiceEntry
+from tom.conversation.elicitation import Continuation
 from tom.conversation.tool import ToolDefinition, ToolOutcome
+from tom.errors import ResourceNotFound, ServiceUnavailable
 from tom.services import results
 from tom.services.cleaning import clean_within
-from tom.services.listing import MOST_TOOLS, Listing, listing_of
+from tom.services.kept import KeptList
+from tom.services.listing import Listing
+from tom.services.offering import Offering
+from tom.services.pinning import Pinning
+from tom.services.shelf import Shelf
+from tom.services.toolbox import Exchange
+from tom.services.underway import Underway, Wanted
 from tom.services.unreachable import Forgotten, Unreachable, reason_of
 from tom.telemetry import logs
 
@@ -33,13 +42,17 @@ ENOUGH = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When a service is tried again, and when it is stopped; seconds."""
+    """When a service is tried again, and when it is stopped; seconds.
+
+    ``warm``: how long after its tools were shown a service is reached of which only a kept list is known.
+    """
 
     first_delay: float = 1.0
     longest_delay: float = 30.0
     attempts: int = 5
     rest: float = 300.0
     idle: float = 600.0
+    warm: float = 10.0
 
     def delay(self, failures: int) -> float:
         """How long to wait after this many failures in a row."""
@@ -52,18 +65,25 @@ class Service:
     """A configured, enabled service."""
 
     def __init__(
-        self, entry: ServiceEntry, *, clock: Clock, own: Mapping[str, str], pace: Pace, on_change: Callable[[], None]
+        self,
+        entry: ServiceEntry,
+        *,
+        clock: Clock,
+        own: Mapping[str, str],
+        pace: Pace,
+        pinning: Pinning,
+        on_change: Callable[[], None],
     ) -> None:
         """``own`` is the agent's environment; ``on_change`` is called when the tools have changed."""
         self.entry = entry
-        self.listing: Listing | None = None
+        self.offering = Offering(entry, pinning, clock, on_change)
         self.error: str | None = None
         self._clock = clock
         self._own = own
         self._pace = pace
-        self._on_change = on_change
         self._connection: Connection | None = None
-        self._instructions = ""
+        self._about = ""
+        self.shelf = Shelf(entry.name, self.ask, clock, entry.timeout)
         self._failures = 0
         self._quick_losses = 0
         self._due: float | None = None
@@ -84,34 +104,69 @@ class Service:
         """As `ServiceStatus` has it. A service that was stopped because nobody needed it is a connected one."""
         if self.error is not None:
             return "error"
-        return "connected" if self._connection is not None or self._is_resting else "connecting"
+        return "connected" if self.listing is not None else "connecting"
+
+    @property
+    def listing(self) -> Listing | None:
+        """What is on offer; None: not known yet."""
+        return self.offering.listing
 
     @property
     def description(self) -> str:
         """The admin's word, else the service's own, else what its tools are for."""
-        own = self._instructions or (self.listing.first_lines if self.listing else "")
+        own = self._about or self.offering.instructions or (self.listing.first_lines if self.listing else "")
         return clean_within(self.entry.description or own, DESCRIPTION_BYTES)
-
-    @property
-    def _is_resting(self) -> bool:
-        return self.listing is not None and self._due is None and not self._needed
 
     @property
     def is_settled(self) -> bool:
         """Whether it can be said at once which tools there are, or why there are none."""
-        return self._connection is not None or self._is_resting or self.error is not None
+        return self.listing is not None or self.error is not None
+
+    def recall(self, kept: KeptList) -> None:
+        """Offer what was kept from an earlier time, without reaching the service."""
+        self.offering.recall(kept)
+
+    def freshen(self, after: float) -> bool:
+        """The tools are being shown: when the list is old, ask again in the background, and connect ``after`` seconds.
+
+        Whether a connection will be opened for it.
+        """
+        if self.error is not None or self._needed or not self.offering.is_stale(self._connection):
+            return False
+        if self._connection is not None:
+            self._connection.tools_changed = True
+            self._wake.set()
+            return False
+        if self._due is None:
+            self._due = self._clock.monotonic() + after
+            self._wake.set()
+        return True
 
     async def ready(self) -> None:
         """Wait until the tools are known or the service has failed; not at all when it failed lately."""
         if not self.is_settled:
             await self._reach()
 
-    async def call(self, tool: ToolDefinition, arguments: Mapping[str, Any], key: str, limit: float) -> ToolOutcome:
-        """Call a tool within ``limit`` seconds, opening included."""
+    async def call(
+        self,
+        tool: ToolDefinition,
+        arguments: Mapping[str, Any],
+        key: str,
+        limit: float,
+        exchange: Exchange | None = None,
+        continuation: Continuation | None = None,
+    ) -> ToolOutcome:
+        """Call a tool within ``limit`` seconds, opening included and the person's time to answer not."""
+        underway: Underway | None = None
+        wanted = Wanted(tool.tool, arguments, key)
         self._calls += 1
         try:
-            async with asyncio.timeout(limit):
-                return await self._call(tool, arguments, key)
+            async with asyncio.timeout(limit) as deadline:
+                underway = Underway(self.entry.name, exchange, deadline)
+                outcome = await self._asked(partial(self._compared, tool, wanted, underway, continuation))
+            return underway.noted(outcome)
+        except ServiceUnavailable as error:
+            return results.failure(error.message)
         except TimeoutError:
             return results.failure(
                 f"Service '{self.entry.name}' did not answer within {limit:g} s. "
@@ -121,20 +176,50 @@ class Service:
         finally:
             self._calls -= 1
             self._used = self._clock.monotonic()
+            if underway is not None:
+                underway.end()
 
-    async def _call(self, tool: ToolDefinition, arguments: Mapping[str, Any], key: str) -> ToolOutcome:
+    async def ask[T](self, question: "Callable[[Connection], Awaitable[T]]", limit: float) -> T:
+        """What ``question`` finds out over the open connection within ``limit`` seconds, opening included.
+
+        Raises `ServiceUnavailable`, and what the question raises.
+        """
+        self._calls += 1
+        try:
+            async with asyncio.timeout(limit):
+                return await self._asked(question)
+        except TimeoutError:
+            message = f"Service '{self.entry.name}' did not answer within {limit:g} s"
+            raise ServiceUnavailable(message) from None
+        finally:
+            self._calls -= 1
+            self._used = self._clock.monotonic()
+
+    async def _asked[T](self, question: "Callable[[Connection], Awaitable[T]]") -> T:
         for _ in range(2):
             connection = await self._reach()
             if connection is None:
                 break
             try:
-                outcome = await connection.call(tool.tool, arguments, key)
+                answer = await question(connection)
             except Forgotten:
                 self._lose(connection)
                 continue
             self._answered = self._answered or connection.ended is None
-            return outcome
-        return results.failure(f"Service '{self.entry.name}' is not reachable: {self.error or 'it is being stopped'}")
+            return answer
+        reason = self.error or "it is being stopped"
+        raise ServiceUnavailable(f"Service '{self.entry.name}' is not reachable: {reason}")
+
+    async def _compared(
+        self,
+        tool: ToolDefinition,
+        wanted: Wanted,
+        underway: Underway,
+        continuation: Continuation | None,
+        connection: "Connection",
+    ) -> ToolOutcome:
+        refused = await self.offering.refused(connection, tool)
+        return refused if refused is not None else await connection.call(wanted, underway, continuation)
 
     async def _reach(self) -> "Connection | None":
         """The open connection, opened when it has to be; None when the service has failed."""
@@ -195,7 +280,10 @@ class Service:
                     self._fail(error)  # told before the child has been ended, which may take seconds
                     return
                 try:
-                    await self._serve(connection)
+                    async with asyncio.TaskGroup() as group:
+                        describing = group.create_task(self._describe(connection))
+                        await self._serve(connection)
+                        describing.cancel()
                 finally:
                     self._lose(connection)
         except Exception as error:  # noqa: BLE001 - a connection may end in whatever the transport raises
@@ -207,12 +295,13 @@ class Service:
         try:
             async with asyncio.timeout(self.entry.connect_timeout):
                 opening = await asyncio.to_thread(importlib.import_module, "tom.services.connection")
-                connection: Connection = await opening.open_connection(self.entry, stack, self._own, self._wake.set)
+                connection: Connection = await opening.open_connection(
+                    self.entry, stack, self._own, self._wake.set, self.shelf.forget
+                )
                 await self._list_first(connection)
         finally:
             self._opening = False
         self._connection = connection
-        self._instructions = connection.instructions
         self._failures, self._due, self.error = 0, None, None
         self._answered = False
         self._opened = self._used = self._clock.monotonic()
@@ -221,6 +310,19 @@ class Service:
         log.info(text, event="service_connected", service=self.entry.name, tools=count)
         self._settled.set()
         return connection
+
+    async def _describe(self, connection: "Connection") -> None:
+        """Learn what the service says it is for, which nobody waits for."""
+        self.shelf.forget_failures()
+        if self.entry.description:
+            return
+        with suppress(TimeoutError, ServiceUnavailable, Unreachable):
+            async with asyncio.timeout(self.entry.connect_timeout):
+                for kind in dict.fromkeys((self.entry.name.lower(), self.entry.name, "server", "description")):
+                    with suppress(ResourceNotFound):
+                        answer = await connection.describe(f"description://{kind}")
+                        self._about = answer.value
+                        return
 
     async def _serve(self, connection: "Connection") -> None:
         """Until the connection ends, is no longer needed, or `stop`."""
@@ -235,28 +337,16 @@ class Service:
                 return
             await self._woken(rest)
 
-    async def _list(self, connection: "Connection") -> None:
-        listing = listing_of(self.entry, await connection.list_tools())
-        for tool, reason in listing.skipped.items():
-            text = f"⚠️ Tool '{tool}' of service '{self.entry.name}' skipped: {reason}"
-            log.warning(text, event="tool_skipped", service=self.entry.name, tool=tool)
-        if listing.beyond:
-            more = f"⚠️ Service '{self.entry.name}' has {listing.beyond} tools more than the {MOST_TOOLS} on offer"
-            text = f"{more}: choose with tools.allow"
-            log.warning(text, event="tools_beyond", service=self.entry.name)
-        self.listing = listing
-        self._on_change()
-
     async def _list_first(self, connection: "Connection") -> None:
         try:
-            await self._list(connection)
+            await self.offering.list(connection)
         except Exception as error:  # noqa: BLE001 - without its tools a service is of no use
             raise Unreachable(connection.explain(error)) from None
 
     async def _list_again(self, connection: "Connection") -> None:
         try:
             async with asyncio.timeout(self.entry.timeout):
-                await self._list(connection)
+                await self.offering.list(connection)
         except Exception as error:  # noqa: BLE001 - the list that was known stays
             text = f"⚠️ Service '{self.entry.name}' did not say which tools it has now: {self._line(error)}"
             log.warning(text, event="service_list_failed", service=self.entry.name)

@@ -1,0 +1,176 @@
+"""One tool call on the wire, in both revisions.
+
+In 2026-07-28 a service may answer a call with questions and a state; the call is then made again with the answers and
+that state, byte for byte. What needs no person is done here at once; what does is given back as `InputNeeded`. In
+2025-11-25 questions come over the open connection (`connection.py`), but for the error that asks to open an address
+first, which is such a question too.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from mcp import Client, MCPError
+from mcp_types import (
+    HEADER_MISMATCH,
+    CallToolResult,
+    ElicitationRequiredErrorData,
+    ElicitRequest,
+    ElicitRequestParams,
+    ElicitRequestURLParams,
+    ElicitResult,
+    InputRequest,
+    InputRequiredResult,
+    PaginatedRequestParams,
+    Result,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from tom.conversation.elicitation import Continuation, Elicitation, ElicitationAnswer, InputNeeded
+from tom.conversation.tool import ToolOutcome
+from tom.services import results
+from tom.services.questions import MOST_QUESTIONS, question_of_form, question_of_url, refusal_of
+from tom.services.underway import Underway, Wanted
+
+KEY = "tom/key"
+MOST_ROUNDS = 10
+DECLINED = "The user declined."
+_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+_MOST_PAGES = 100
+_NOT_OFFERED = {"sampling/createMessage": "to use the language model", "roots/list": "to know directories"}
+
+
+def is_modern(client: Client) -> bool:
+    """Whether the connection speaks 2026-07-28 or later."""
+    return client.protocol_version in MODERN_PROTOCOL_VERSIONS
+
+
+async def call_in_rounds(
+    client: Client, wanted: Wanted, underway: Underway, continuation: Continuation | None
+) -> ToolOutcome:
+    """Make the call, in as many rounds as need no person. Raises what the SDK raises."""
+    if continuation is not None and not is_modern(client):
+        if any(answer.outcome != "accept" for answer in continuation.answers.values()):
+            return results.failure(DECLINED)
+        continuation = None
+    answers: Mapping[str, ElicitationAnswer] = continuation.answers if continuation else {}
+    state = continuation.state if continuation else None
+    pause = _PAUSE
+    for _ in range(MOST_ROUNDS):
+        result = await _sent(client, wanted, underway, answers, state)
+        if isinstance(result, CallToolResult):
+            return results.outcome_of(result)
+        if not isinstance(result, InputRequiredResult):
+            return results.failure("The service answered in a way that was not agreed on.")
+        state = result.request_state
+        if not result.input_requests:  # it only wants the call to be made again
+            answers = {}
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            continue
+        if foreign := _not_offered(result.input_requests.values()):
+            return results.failure(f"The service wants {foreign}, which it may not.")
+        questions = [question_from(one.params, key) for key, one in _asked(result.input_requests)]
+        reasons = [refusal_of(question) for question in questions]
+        if not any(reasons) and len(questions) <= MOST_QUESTIONS:
+            return ToolOutcome("", needs=InputNeeded(tuple(questions), state))
+        answers = _refusals(questions, reasons, underway)
+    return results.failure("The service asks over and over again.")
+
+
+def needs_of(error: MCPError) -> ToolOutcome:
+    """What the error that asks for addresses to be opened first (2025-11-25) comes to."""
+    try:
+        wanted = ElicitationRequiredErrorData.model_validate(error.error.data).elicitations
+    except ValidationError:
+        return results.failure(error.message)
+    questions = [question_from(one, one.elicitation_id or f"address-{n}") for n, one in enumerate(wanted)]
+    reasons = [reason for question in questions if (reason := refusal_of(question))]
+    if reasons or not 0 < len(questions) <= MOST_QUESTIONS:
+        return results.failure("; ".join([error.message, *reasons[:3]]))
+    return ToolOutcome("", needs=InputNeeded(tuple(questions)))
+
+
+def question_from(params: ElicitRequestParams, key: str = "") -> Elicitation:
+    """The question of a service, as Tom's."""
+    if isinstance(params, ElicitRequestURLParams):
+        return question_of_url(params.message, params.url, key)
+    return question_of_form(params.message, params.requested_schema, key)
+
+
+def answer_for(answer: ElicitationAnswer, question_mode: str = "form") -> ElicitResult:
+    """The person's answer on the wire."""
+    if answer.outcome != "accept":
+        return ElicitResult(action="cancel" if answer.outcome == "cancel" else "decline")
+    content = dict(answer.content) if question_mode == "form" else None
+    return ElicitResult(action="accept", content=content)
+
+
+async def _sent(
+    client: Client,
+    wanted: Wanted,
+    underway: Underway,
+    answers: Mapping[str, ElicitationAnswer],
+    state: str | None,
+) -> CallToolResult | InputRequiredResult | Result:
+    async def send() -> CallToolResult | InputRequiredResult | Result:
+        return await client.session.call_tool(
+            wanted.tool,
+            dict(wanted.arguments),
+            progress_callback=underway.progressed if underway.exchange is not None else None,
+            input_responses={key: _entry(answer) for key, answer in answers.items()} or None,
+            request_state=state,
+            meta={KEY: wanted.key} if wanted.key else None,
+            allow_input_required=True,
+            allow_claimed=True,
+        )
+
+    try:
+        return await send()
+    except MCPError as error:
+        if error.code != HEADER_MISMATCH or not is_modern(client):
+            raise
+        await _learn(client, wanted.tool)  # which arguments travel as headers has changed since it was listed
+        return await send()
+
+
+def _entry(answer: ElicitationAnswer) -> ElicitResult:
+    """An answer by key: content only where there is some, for an accepted address has none."""
+    return answer_for(answer, "form" if answer.content else "url")
+
+
+async def _learn(client: Client, tool: str) -> None:
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES):
+        page = await client.session.list_tools(params=PaginatedRequestParams(cursor=cursor) if cursor else None)
+        cursor = page.next_cursor
+        if not cursor or any(one.name == tool for one in page.tools):
+            return
+
+
+def _asked(requests: Mapping[str, InputRequest]) -> list[tuple[str, ElicitRequest]]:
+    return [(key, one) for key, one in requests.items() if isinstance(one, ElicitRequest)]
+
+
+def _not_offered(requests: Iterable[InputRequest]) -> str:
+    for one in requests:
+        if not isinstance(one, ElicitRequest):
+            return _NOT_OFFERED.get(one.method, one.method)
+    return ""
+
+
+def _refusals(
+    questions: list[Elicitation], reasons: list[str | None], underway: Underway
+) -> dict[str, ElicitationAnswer]:
+    """Answers without asking: what may not be asked is declined, what was asked with it is cancelled."""
+    for reason in dict.fromkeys(reasons):
+        if reason is not None:
+            underway.note(f"A question of the service was declined: {reason}.")
+    if not any(reasons):
+        underway.note(f"More than {MOST_QUESTIONS} questions of the service were declined.")
+        return {question.key: ElicitationAnswer("decline") for question in questions}
+    return {
+        question.key: ElicitationAnswer("decline" if reason else "cancel")
+        for question, reason in zip(questions, reasons, strict=True)
+    }

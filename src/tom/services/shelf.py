@@ -1,0 +1,155 @@
+"""What one service offers to read, as far as it is known: its lists and descriptions, kept while they hold.
+
+What was read is kept until the service says that it has changed, for as long as the service says, else for 300 s. It
+outlives a connection: a service that was stopped because nobody needed it is not started to repeat itself.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tom.clock import Clock
+from tom.conversation.message import Message
+from tom.errors import InvalidArguments, PromptNotFound, ResourceNotFound, ServiceUnavailable
+from tom.services.cleaning import clean_within
+from tom.services.library import PromptEntry, ResourceContent, ResourceEntry
+
+if TYPE_CHECKING:
+    from tom.services.connection import Connection
+    from tom.services.offers import Answer
+
+HOLDS = 300.0
+FAILED_HOLDS = 30.0
+"""Seconds for which a service that failed to give a description is not asked for it again."""
+
+DESCRIPTION_BYTES = 2000
+CONSIGN_BYTES = 8192
+_LONGEST_HOLD = 86_400.0
+_SCHEME = "description://"
+
+
+class Asking(Protocol):
+    """How a shelf reaches its service."""
+
+    async def __call__[T](self, question: "Callable[[Connection], Awaitable[T]]", limit: float) -> T:
+        """What ``question`` finds out over the open connection within ``limit`` seconds.
+
+        Raises `ServiceUnavailable`, and what the question raises.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    value: Any
+    until: float | None
+
+
+class Shelf:
+    """One service's prompts, resources and descriptions."""
+
+    def __init__(self, service: str, ask: Asking, clock: Clock, timeout: float) -> None:
+        """Ask for what is not known; an answer may take ``timeout`` seconds."""
+        self._service = service
+        self._ask = ask
+        self._clock = clock
+        self._timeout = timeout
+        self._kept: dict[str, _Kept] = {}
+        self._generation = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def known_prompts(self) -> tuple[PromptEntry, ...]:
+        """The prompts that were listed last."""
+        kept = self._kept.get("prompts")
+        return () if kept is None else kept.value
+
+    async def prompts(self) -> tuple[PromptEntry, ...]:
+        """All prompts. Raises `ServiceUnavailable`."""
+        return await self._list("prompts", lambda connection: connection.list_prompts())
+
+    async def resources(self) -> tuple[ResourceEntry, ...]:
+        """All resources and templates. Raises `ServiceUnavailable`."""
+        return await self._list("resources", lambda connection: connection.list_resources())
+
+    async def prompt(self, prompt: str, arguments: Mapping[str, str]) -> tuple[Message, ...]:
+        """The prompt's messages. Raises `PromptNotFound`, `InvalidArguments`, `ServiceUnavailable`."""
+        listed = {entry.prompt: entry for entry in await self.prompts()}
+        if prompt not in listed:
+            raise PromptNotFound(f"Prompt '{prompt}' not found")
+        check_arguments(listed[prompt], arguments)
+        given = dict(arguments)
+        return await self._ask(lambda connection: connection.prompt(prompt, given), self._timeout)
+
+    async def read(self, uri: str, timeout: float | None = None) -> ResourceContent:
+        """What the resource holds. Raises `ResourceNotFound`, `ServiceUnavailable`."""
+        if not uri or len(uri) > 4096:
+            raise ResourceNotFound(f"Resource '{uri[:100]}' not found")
+        answer = await self._ask(lambda connection: connection.read(uri), self._timeout if timeout is None else timeout)
+        return answer.value
+
+    async def description(self, kind: str, timeout: float) -> str | None:
+        """The text of ``description://<kind>``, cleaned; None when there is none or the service fails."""
+        uri = _SCHEME + kind
+        kept = self._held(uri)
+        if kept is not None:
+            return kept.value or None
+        generation = self._generation
+        try:
+            answer = await self._ask(lambda connection: connection.describe(uri), timeout)
+        except ResourceNotFound:
+            self._keep(uri, "", None, generation)
+            return None
+        except ServiceUnavailable:
+            self._keep(uri, "", FAILED_HOLDS, generation)
+            return None
+        text = clean_within(answer.value, CONSIGN_BYTES if kind.endswith(("consign", "prompts")) else DESCRIPTION_BYTES)
+        self._keep(uri, text, answer.seconds, generation)
+        return text or None
+
+    def forget(self, what: str) -> None:
+        """It has changed: ``prompts``, ``resources``, or a resource by its URI."""
+        self._generation += 1
+        self._kept.pop(what, None)
+
+    def forget_failures(self) -> None:
+        """The service is back: what it failed to say may be asked again."""
+        self._generation += 1
+        for what in [name for name, kept in self._kept.items() if name.startswith(_SCHEME) and not kept.value]:
+            del self._kept[what]
+
+    async def _list(self, what: str, question: "Callable[[Connection], Awaitable[Answer[Any]]]") -> Any:
+        kept = self._held(what)
+        if kept is None:
+            async with self._one_at_a_time:
+                kept = self._held(what)
+                if kept is None:
+                    generation = self._generation
+                    answer = await self._ask(question, self._timeout)
+                    self._keep(what, answer.value, answer.seconds, generation)
+                    return answer.value
+        return kept.value
+
+    def _held(self, what: str) -> _Kept | None:
+        kept = self._kept.get(what)
+        if kept is None or (kept.until is not None and kept.until <= self._clock.monotonic()):
+            return None
+        return kept
+
+    def _keep(self, what: str, value: Any, seconds: float | None, generation: int) -> None:
+        """Keep it, unless something has changed since it was asked for."""
+        holds = HOLDS if seconds is None else min(seconds, _LONGEST_HOLD)
+        if generation != self._generation:
+            holds = 0.0
+        self._kept[what] = _Kept(value, self._clock.monotonic() + holds)
+
+
+def check_arguments(entry: PromptEntry, arguments: Mapping[str, str]) -> None:
+    """Raise `InvalidArguments` naming what is missing or unknown."""
+    missing = [name for name, (_about, required) in entry.arguments.items() if required and name not in arguments]
+    unknown = [name for name in arguments if name not in entry.arguments]
+    problems = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)}"] * bool(unknown)
+    if problems:
+        message = f"The arguments do not fit the prompt '{entry.name}': {'; '.join(problems)}"
+        raise InvalidArguments(message, missing=missing, unknown=unknown)
