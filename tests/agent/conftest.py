@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tom.agent.bootstrap import build_cell
+from tom.agent.options import choices_of
 from tom.agent.outbox import Outbox
 from tom.agent.socket import Socket
 from tom.clock import SystemClock
@@ -20,11 +21,11 @@ from tom.testing.simulated_llm import SimulatedLLM
 class Client:
     """A socket without a transport: what it is sent is a list."""
 
-    def __init__(self, cell, *, streaming=True, thinking=False):
+    def __init__(self, cell, *, streaming=True, thinking=False, device="a test"):
         self.outbox = Outbox(1_000_000)
         self.socket = Socket(
-            cell.conversations, self.outbox, cell.clock, services=cell.services, streaming=streaming,
-            show_thinking=thinking, tool_notices=True,
+            cell.conversations, self.outbox, cell.clock, cell.approvals, user=cell.settings.user, device=device,
+            choices=choices_of(cell.settings), streaming=streaming, show_thinking=thinking, tool_notices=True,
         )  # fmt: skip
         self.frames = []
         self.arrived = asyncio.Event()
@@ -79,7 +80,7 @@ def open_cell(tmp_path, llm):
     """``async with open_cell(toolbox=…, store=…, **chat settings) as cell``: an agent that works."""
 
     @asynccontextmanager
-    async def open_one(toolbox=None, store=None, **chat):
+    async def open_one(toolbox=None, store=None, clock=None, **chat):
         entry = LlmEntry(
             name="simulated", provider="compatible", base_url=llm.url, key=Secret(""), models=("s", "m", "l"), timeout=2
         )
@@ -87,7 +88,7 @@ def open_cell(tmp_path, llm):
         settings = AgentSettings(
             user="alice", home=tmp_path, llm="simulated", llms={"simulated": entry}, chat=ChatSettings(**chat)
         )
-        clock = SystemClock()
+        clock = clock or SystemClock()
         store = store or MemoryEventStore(clock=clock)
         cell = build_cell(settings, store, clock, toolbox=toolbox or MemoryToolbox())
         ready, stopped = asyncio.Event(), asyncio.Event()
@@ -99,7 +100,7 @@ def open_cell(tmp_path, llm):
             await cell.scheduler.drain(0, 2)
             stopped.set()
             await serving
-            await cell.models.provider.close()
+            await cell.models.close()
 
     return open_one
 

@@ -10,16 +10,16 @@ from typing import Any, cast
 
 from tom import ids
 from tom.agent import strictjson
-from tom.agent.submission import (
-    Submission,
-    checked_id,
-    checked_metadata,
-    checked_options,
-    checked_text,
-)
-from tom.errors import InvalidJson, InvalidMessage, UnknownAction
+from tom.agent.attachments import Attachment, Given, checked_attachments
+from tom.agent.decisions import ANSWER_KEYS, DECISION_KEYS, Decision, Unfit, read_answer, read_decision
+from tom.agent.options import Choices, checked_options
+from tom.agent.prompting import PromptWish
+from tom.agent.submission import Submission, checked_id, checked_metadata, checked_text
+from tom.conversation.elicitation import ElicitationAnswer
+from tom.errors import InvalidArguments, InvalidJson, InvalidMessage, ModelHasNoVision, UnknownAction
 
 BUSY = ("queue", "reject", "interrupt")
+LONGEST_PROMPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,22 @@ class Subscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class Approve:
+    """The person's word on one approval."""
+
+    approval_id: str
+    word: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The person's answer to one question of a service."""
+
+    elicitation_id: str
+    answer: ElicitationAnswer
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """Answer the message of a failed or cancelled run again."""
 
@@ -94,7 +110,7 @@ class Ping:
     """Are you there?"""
 
 
-type Action = Chat | Stop | Resume | Subscribe | Retry | New | Clear | Ping
+type Action = Chat | Stop | Resume | Subscribe | Approve | Answer | Retry | New | Clear | Ping
 
 
 def read_envelope(text: str) -> Envelope:
@@ -127,7 +143,7 @@ def request_id_of(text: str) -> str | None:
         return None
 
 
-def read_action(envelope: Envelope, services: frozenset[str]) -> Action:
+def read_action(envelope: Envelope, choices: Choices) -> Action:
     """Read the payload. Raises the `CallerError` that names what is wrong."""
     known, reader = READERS[envelope.action]
     if envelope.action != "ping":
@@ -135,25 +151,81 @@ def read_action(envelope: Envelope, services: frozenset[str]) -> Action:
             if key not in known:
                 message = f"Invalid message format: payload.{key}: unknown key. Known: {', '.join(sorted(known))}"
                 raise InvalidMessage(message)
-    return reader(envelope, services)
+    return reader(envelope, choices)
 
 
-def _chat(envelope: Envelope, services: frozenset[str]) -> Action:
+def _chat(envelope: Envelope, choices: Choices) -> Action:
+    text = checked_text(envelope.payload.get("text"), "payload.text")
+    return Chat(_submission(envelope, choices, text), _flag(envelope.payload, "streaming", None))
+
+
+def _prompt(envelope: Envelope, choices: Choices) -> Action:
+    payload = envelope.payload
+    name = payload.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_PROMPT or not name.isprintable():
+        message = "Invalid message format: payload.name: the name of a prompt is required"
+        raise InvalidMessage(message)
+    wish = PromptWish(name, _prompt_arguments(payload.get("arguments", {})))
+    text = checked_text(payload["text"], "payload.text") if "text" in payload else wish.typed()
+    return Chat(_submission(envelope, choices, text, wish), _flag(payload, "streaming", None))
+
+
+def _submission(envelope: Envelope, choices: Choices, text: str, prompt: PromptWish | None = None) -> Submission:
     payload = envelope.payload
     conversation_id = payload.get("conversation_id")
-    message = Submission(
-        text=checked_text(payload.get("text"), "payload.text"),
+    return Submission(
+        text=text,
         request_id=envelope.request_id or f"auto-{ids.ulid()}",
         surface="ws",
         conversation_id=None if conversation_id is None else checked_id(conversation_id, "conversation_id"),
-        options=checked_options(payload.get("options", {}), services),
+        options=checked_options(payload.get("options", {}), choices),
         metadata=checked_metadata(payload.get("metadata", {})),
+        attachments=_attachments(payload.get("attachments", []), choices),
+        prompt=prompt,
         if_busy=_one_of(payload, "if_busy", BUSY),
     )
-    return Chat(message, _flag(payload, "streaming", None))
 
 
-def _stop(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: ARG001 - one signature for all
+def _attachments(value: Any, choices: Choices) -> tuple[Attachment, ...]:
+    attachments = checked_attachments(value, choices.services)
+    if not choices.vision and any(isinstance(one, Given) and one.enclosed.kind == "image" for one in attachments):
+        raise ModelHasNoVision
+    return attachments
+
+
+def _prompt_arguments(value: Any) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        message = "The arguments of a prompt are an object"
+        raise InvalidArguments(message)
+    arguments = cast("dict[str, Any]", value)
+    for name, text in arguments.items():
+        if not isinstance(text, str) or "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in name + text):
+            message = f"The argument '{name[:128]!a}' must be a text"
+            raise InvalidArguments(message)
+    return arguments
+
+
+def _approve(envelope: Envelope, choices: Choices) -> Action:  # noqa: ARG001 - one signature for all
+    approval_id = checked_id(envelope.payload.get("approval_id"), "payload.approval_id")
+    try:
+        return Approve(approval_id, read_decision(envelope.payload))
+    except Unfit as unfit:
+        raise _unfit(unfit) from None
+
+
+def _answer(envelope: Envelope, choices: Choices) -> Action:  # noqa: ARG001
+    elicitation_id = checked_id(envelope.payload.get("elicitation_id"), "payload.elicitation_id")
+    try:
+        return Answer(elicitation_id, read_answer(envelope.payload))
+    except Unfit as unfit:
+        raise _unfit(unfit) from None
+
+
+def _unfit(unfit: Unfit) -> InvalidMessage:
+    return InvalidMessage(f"Invalid message format: payload.{unfit}")
+
+
+def _stop(envelope: Envelope, choices: Choices) -> Action:  # noqa: ARG001 - one signature for all
     payload = envelope.payload
     run_id = payload.get("run_id")
     return Stop(
@@ -163,7 +235,7 @@ def _stop(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: ARG0
     )
 
 
-def _resume(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: ARG001
+def _resume(envelope: Envelope, choices: Choices) -> Action:  # noqa: ARG001
     payload = envelope.payload
     after = payload.get("after", 0)
     if not isinstance(after, int) or isinstance(after, bool):
@@ -176,15 +248,15 @@ def _resume(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: AR
     return Resume(conversation_id, after, bool(_flag(payload, "live", default=True)), epoch)
 
 
-def _subscription(*, wanted: bool) -> Callable[[Envelope, frozenset[str]], Action]:
-    def read(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: ARG001
+def _subscription(*, wanted: bool) -> Callable[[Envelope, Choices], Action]:
+    def read(envelope: Envelope, choices: Choices) -> Action:  # noqa: ARG001
         topic = envelope.payload.get("conversation_id")
         return Subscribe("*" if topic == "*" else checked_id(topic, "conversation_id"), wanted)
 
     return read
 
 
-def _retry(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: ARG001
+def _retry(envelope: Envelope, choices: Choices) -> Action:  # noqa: ARG001
     payload = envelope.payload
     return Retry(
         checked_id(payload.get("conversation_id"), "conversation_id"),
@@ -192,11 +264,11 @@ def _retry(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: ARG
     )
 
 
-def _new(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: ARG001
+def _new(envelope: Envelope, choices: Choices) -> Action:  # noqa: ARG001
     return New(checked_metadata(envelope.payload.get("metadata", {})))
 
 
-def _clear(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: ARG001
+def _clear(envelope: Envelope, choices: Choices) -> Action:  # noqa: ARG001
     conversation_id = envelope.payload.get("conversation_id")
     return Clear(
         None if conversation_id is None else checked_id(conversation_id, "conversation_id"),
@@ -204,7 +276,7 @@ def _clear(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: ARG
     )
 
 
-def _ping(envelope: Envelope, services: frozenset[str]) -> Action:  # noqa: ARG001
+def _ping(envelope: Envelope, choices: Choices) -> Action:  # noqa: ARG001
     return Ping()
 
 
@@ -224,13 +296,15 @@ def _one_of(payload: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> s
     return value
 
 
-type _Reader = Callable[[Envelope, frozenset[str]], Action]
+type _Reader = Callable[[Envelope, Choices], Action]
+
+_SAID = frozenset({"conversation_id", "streaming", "options", "metadata", "attachments", "if_busy"})
 
 READERS: Mapping[str, tuple[frozenset[str], _Reader]] = {
-    "chat": (
-        frozenset({"text", "conversation_id", "streaming", "options", "metadata", "if_busy"}),
-        _chat,
-    ),
+    "chat": (_SAID | {"text"}, _chat),
+    "prompt": (_SAID | {"text", "name", "arguments"}, _prompt),
+    "approve": (DECISION_KEYS | {"approval_id"}, _approve),
+    "answer": (ANSWER_KEYS | {"elicitation_id"}, _answer),
     "stop": (frozenset({"conversation_id", "run_id", "queued"}), _stop),
     "resume": (frozenset({"conversation_id", "after", "live", "epoch"}), _resume),
     "subscribe": (frozenset({"conversation_id"}), _subscription(wanted=True)),

@@ -12,6 +12,7 @@ from tom import ids
 from tom.agent.answering import JsonAnswer, chat_error, tom_error
 from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
+from tom.agent.device import device_of
 from tom.agent.identify import AtThisMachine, Door
 from tom.agent.rest import RestDoor
 from tom.agent.websocket import serve_websocket
@@ -61,7 +62,8 @@ class AgentApp:
     async def _websocket(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         refused = self._door.check(headers, changes=True)
         if refused is None and scope["path"] == self._cell.settings.chat.endpoint:
-            await serve_websocket(self._cell, receive, send)
+            device = device_of(headers.get(b"user-agent", b"").decode("latin-1"))
+            await serve_websocket(self._cell, receive, send, device=device)
             return
         status = refused.http_status if refused is not None else 404
         await receive()

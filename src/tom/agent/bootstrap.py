@@ -7,7 +7,9 @@ from tom.agent.approvals import Approvals
 from tom.agent.calling import Calling
 from tom.agent.cell import Cell
 from tom.agent.conversations import Conversations
+from tom.agent.enclosing import Enclosing
 from tom.agent.feed import Feed
+from tom.agent.files import Files
 from tom.agent.identify import AtThisMachine, BehindGateway, Door
 from tom.agent.judging import Judging
 from tom.agent.runtools import RunTools
@@ -19,6 +21,7 @@ from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings
 from tom.config.document import decode_agent
 from tom.llm.levels import open_models
+from tom.services.library import Library
 from tom.services.registry import ServiceRegistry
 from tom.services.toolbox import Toolbox
 from tom.store import open_store
@@ -70,21 +73,25 @@ def build_cell(
     clock: Clock,
     *,
     toolbox: Toolbox | None = None,
+    library: Library | None = None,
 ) -> Cell:
-    """Wire the parts of one agent; ``toolbox`` replaces the real services, for an agent that runs inside a test."""
+    """Wire the parts of one agent; ``toolbox`` and ``library`` replace the real services inside a test."""
     feed = Feed()
-    services: Toolbox = toolbox or ServiceRegistry(settings.services, clock=clock, environment=_environment(settings))
-    models = open_models(settings)
+    registry = ServiceRegistry(settings.services, clock=clock, environment=_environment(settings))
+    services: Toolbox = toolbox or registry
+    shelf: Library = library or registry
+    files = Files(settings.home)
+    models = open_models(settings, clock)
     judging = Judging(settings, store, clock)
     chat = settings.chat
 
     def running(tools: RunTools) -> ToolRunner:
-        calling = Calling(tools, feed, clock, hours=chat.approval_hours)
+        calling = Calling(tools, feed, clock, hours=chat.approval_hours, keep=files.keep)
         return ToolRunner(
             tools, judging, calling, feed, parallel=settings.limits.parallel, max_asks=settings.policy.max_asks
         )
 
-    worker = Worker(settings, store, feed, services, models, clock, running)
+    worker = Worker(settings, store, feed, services, shelf, models, clock, running, read_file=files.read)
     scheduler = Scheduler(
         store,
         feed,
@@ -96,10 +103,27 @@ def build_cell(
         secret=settings.agent_secret,
     )
     durable = settings.persistence.enabled and settings.persistence.type == "sql"
-    conversations = Conversations(store, scheduler, feed, clock, max_queue=chat.max_queue, durable=durable)
+    conversations = Conversations(
+        store,
+        scheduler,
+        feed,
+        clock,
+        files,
+        _enclosing(settings, services, shelf, files),
+        max_queue=chat.max_queue,
+        durable=durable,
+    )
     approvals = Approvals(store, scheduler, feed, services, clock)
     counters = Counters(clock)
-    return Cell(settings, store, feed, scheduler, conversations, services, models, clock, counters, approvals)
+    return Cell(
+        settings, store, feed, scheduler, conversations, services, models, clock, counters, approvals, shelf, files
+    )
+
+
+def _enclosing(settings: AgentSettings, toolbox: Toolbox, library: Library, files: Files) -> Enclosing:
+    enabled = [entry for entry in settings.services if entry.enabled]
+    trusted = frozenset(entry.name for entry in enabled if entry.trust == "trusted")
+    return Enclosing(toolbox, library, files, services=frozenset(entry.name for entry in enabled), trusted=trusted)
 
 
 def _environment(settings: AgentSettings) -> dict[str, str]:

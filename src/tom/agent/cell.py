@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from tom.agent.approvals import Answering
 from tom.agent.conversations import Conversations
 from tom.agent.feed import Feed
+from tom.agent.files import Files
 from tom.agent.scheduler import Scheduler
 from tom.agent.websocket import SocketCount
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
 from tom.llm.levels import Models
+from tom.services.library import Library
 from tom.services.toolbox import Toolbox
 from tom.store.eventstore import EventStore
 from tom.telemetry.health import Counters
@@ -29,6 +31,8 @@ class Cell:
     clock: Clock
     counters: Counters
     approvals: Answering
+    library: Library
+    files: Files
     sockets: SocketCount = field(default_factory=SocketCount)
     ready: bool = False
 

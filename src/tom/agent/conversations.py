@@ -11,7 +11,9 @@ from datetime import timedelta
 from weakref import WeakValueDictionary
 
 from tom import ids
+from tom.agent.enclosing import Enclosing, Enclosure
 from tom.agent.feed import Feed, Stored
+from tom.agent.files import Files
 from tom.agent.places import PendingRun
 from tom.agent.prompt import Circumstances
 from tom.agent.scheduler import Scheduler
@@ -51,14 +53,25 @@ class Conversations:
     """The conversations of one person."""
 
     def __init__(
-        self, store: EventStore, scheduler: Scheduler, feed: Feed, clock: Clock, *, max_queue: int, durable: bool
+        self,
+        store: EventStore,
+        scheduler: Scheduler,
+        feed: Feed,
+        clock: Clock,
+        files: Files,
+        enclosing: Enclosing,
+        *,
+        max_queue: int,
+        durable: bool,
     ) -> None:
-        """Accept into ``store``; at most ``max_queue`` runs wait in one conversation."""
+        """Accept into ``store``, and what comes with messages into ``files``; at most ``max_queue`` runs wait."""
         self.store = store
         self.scheduler = scheduler
         self.feed = feed
         self.durable = durable
         self._clock = clock
+        self._files = files
+        self._enclosing = enclosing
         self._max_queue = max_queue
         self._known: OrderedDict[str, None] = OrderedDict()
         self._new: set[str] = set()
@@ -69,8 +82,8 @@ class Conversations:
     async def accept(self, message: Submission) -> Accepted:
         """Store the message and give its run a place.
 
-        Raises `RequestIdReused`, `ConversationBusy`, `QueueFull`, `ShuttingDown` or a storage error; then nothing
-        was stored.
+        Raises `RequestIdReused`, `ConversationBusy`, `QueueFull`, `ShuttingDown`, a storage error, or what
+        `Enclosing` raises for what comes with the message; then nothing was stored.
         """
         if message.conversation_id is not None:
             return await self._accept_in(message, message.conversation_id)
@@ -94,6 +107,7 @@ class Conversations:
 
     async def _store_message(self, message: Submission, conversation_id: str) -> tuple[Event, ...]:
         await self._check_room(message, conversation_id)
+        enclosure = await self._enclose(message, conversation_id)
         opening = await self._opening(conversation_id, message.surface)
         run_id = ids.ulid()
         received = happened.message_received(
@@ -103,10 +117,25 @@ class Conversations:
             request_id=message.request_id,
             payload_digest=message.digest,
             surface=message.surface,
-            options=message.options,
+            options=enclosure.options,
             metadata=message.metadata,
+            attachments=enclosure.attachments,
+            label=enclosure.label,
         )
         return await self._append(*opening, received)
+
+    async def _enclose(self, message: Submission, conversation_id: str) -> Enclosure:
+        """Fetch and keep what comes with a message, unless it is a repetition of one that was taken already."""
+        if not self._enclosing.wanted(message):
+            return Enclosure(options=message.options)
+        earlier = await self._earlier(message, conversation_id)
+        if earlier:
+            raise DuplicateRequest(earlier[0])
+        return await self._enclosing.enclose(conversation_id, message)
+
+    async def _earlier(self, message: Submission, conversation_id: str) -> tuple[RunRow, ...]:
+        which = RunFilter(conversation_id=conversation_id, request_id=message.request_id)
+        return await self.store.runs(which, limit=1)
 
     async def _check_room(self, message: Submission, conversation_id: str) -> None:
         """Refuse what cannot be taken now, unless it is a repetition of what was taken already."""
@@ -120,8 +149,7 @@ class Conversations:
             refused = QueueFull()
         if refused is None:
             return
-        which = RunFilter(conversation_id=conversation_id, request_id=message.request_id)
-        earlier = await self.store.runs(which, limit=1)
+        earlier = await self._earlier(message, conversation_id)
         raise DuplicateRequest(earlier[0]) if earlier else refused
 
     def _repeated(self, message: Submission, run: RunRow) -> Accepted:
@@ -189,6 +217,8 @@ class Conversations:
         """Remove a conversation for good, its runs cancelled first. Raises `ConversationNotFound`."""
         async with self._turnstile("conversation", conversation_id):  # nothing is accepted in between
             await self.stop(conversation_id, queued=True)
+            # The files first: while the conversation is there, erasing it can be asked for again.
+            await self._files.erase(conversation_id)
             await self.store.erase(conversation_id)
             self.scheduler.forget(conversation_id)
             self._known.pop(conversation_id, None)

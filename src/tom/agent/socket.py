@@ -4,17 +4,21 @@
 messages (`processing`, `chunk`, `complete`); subscriptions bring the stored events of a conversation.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from tom import ids
 from tom.agent import actions, frames
 from tom.agent.actions import Action
+from tom.agent.approvals import Answering
+from tom.agent.asks import ask_object
 from tom.agent.conversations import Accepted, Conversations
-from tom.agent.feed import ALL, Delta, Item, Restarted, Stored, ToolsAnnounced
+from tom.agent.feed import ALL, Delta, Item, Progressed, Restarted, Stored, ToolsAnnounced
+from tom.agent.options import Choices
 from tom.agent.outbox import Outbox
 from tom.agent.prompt import Circumstances
+from tom.agent.waiting import ANSWERED, ASKED, Pace, ask_id, open_asks, still_open
 from tom.clock import Clock, timestamp
 from tom.conversation.event import Event, EventType
 from tom.errors import AfterOutOfRange, InvalidJson, RateLimited, TomError
@@ -46,17 +50,23 @@ class Socket:
         conversations: Conversations,
         outbox: Outbox,
         clock: Clock,
+        approvals: Answering,
         *,
-        services: frozenset[str],
+        user: str,
+        device: str = "",
+        choices: Choices,
         streaming: bool,
         show_thinking: bool,
         tool_notices: bool,
     ) -> None:
-        """Speak for one client; ``streaming`` is the default for its messages."""
+        """Speak for one client of ``user`` on ``device``; ``streaming`` is the default for its messages."""
         self._conversations = conversations
         self._outbox = outbox
         self._clock = clock
-        self._services = services
+        self._approvals = approvals
+        self._user = user
+        self._device = device
+        self._choices = choices
         self._streaming = streaming
         self._show_thinking = show_thinking
         self._tool_notices = tool_notices
@@ -64,6 +74,7 @@ class Socket:
         self._subscribed: dict[str, Callable[[], None]] = {}
         self._seen: dict[str, int] = {}
         self._held: dict[str, list[Item]] = {}
+        self._pace = Pace()
         self._default: str | None = None
         self._bad_json = 0
         self._listener = self._hear
@@ -84,7 +95,7 @@ class Socket:
         try:
             envelope = actions.read_envelope(text)
             self._bad_json = 0
-            wanted = actions.read_action(envelope, self._services)
+            wanted = actions.read_action(envelope, self._choices)
             await self._carry_out(envelope.request_id or f"auto-{ids.ulid()}", wanted)
         except InvalidJson as error:
             self._bad_json += 1
@@ -118,6 +129,8 @@ class Socket:
                 await self._resume(request_id, wanted)
             case actions.Subscribe(topic, subscribe):
                 await self._subscribe(request_id, topic, wanted=subscribe)
+            case actions.Approve() | actions.Answer():
+                self._send(frames.done(request_id, "recorded", **await self._record(wanted)))
             case actions.Retry(conversation_id, run_id):
                 accepted = await self._conversations.retry(conversation_id, run_id, request_id, Circumstances())
                 await self._answer(accepted, request_id, streaming=self._streaming)
@@ -128,6 +141,23 @@ class Socket:
                 await self._clear(request_id, conversation_id, delete=delete)
             case actions.Ping():
                 self._send(frames.pong(request_id, timestamp(self._clock.now())))
+
+    async def _record(self, wanted: actions.Approve | actions.Answer) -> dict[str, Any]:
+        """Record the person's answer to an ask."""
+        by, device = self._user, self._device
+        if isinstance(wanted, actions.Answer):
+            return await self._approvals.reply(wanted.elicitation_id, wanted.answer, by=by, device=device)
+        word = wanted.word
+        return await self._approvals.decide(
+            wanted.approval_id,
+            word.decision,
+            digest=word.digest,
+            arguments=word.arguments,
+            note=word.note,
+            remember=word.remember,
+            by=by,
+            device=device,
+        )
 
     # --- chat --------------------------------------------------------------------------------------------------
 
@@ -182,6 +212,8 @@ class Socket:
                 self._send(frames.whole_text(request_id, event))
             elif event.type in _ENDS:
                 self._follow(event, request_id, streaming=streaming)
+        for asked in still_open((*events, *missed)):
+            self._send(frames.waiting(request_id, ask_object(asked)))
         live = self._conversations.feed.live(accepted.run.id)
         if live is not None and streaming and live.text:
             self._send(frames.chunk(_addressed(live.as_delta(), request_id), replay=True))
@@ -214,6 +246,8 @@ class Socket:
         if wanted:
             self._subscribed[topic] = self._conversations.feed.listen(topic, self._listener)
         self._send(frames.done(request_id, "subscribed" if wanted else "unsubscribed"))
+        if wanted:
+            self._show(await open_asks(self._approvals, self._conversations, topic))
 
     async def _resume(self, request_id: str, wanted: actions.Resume) -> None:
         """Subscribe, then read: what happens meanwhile is held back, so there is neither a gap nor a double."""
@@ -228,6 +262,7 @@ class Socket:
         self._held[topic] = []
         try:
             last = await self._replay(topic, after, row.first_seq)
+            waiting = await open_asks(self._approvals, self._conversations, topic)
         finally:
             held = self._held.pop(topic, [])
         for item in held:  # what was read already is known by its seq; fragments are in the live text below
@@ -236,6 +271,13 @@ class Socket:
             if not isinstance(item, Delta):
                 self._hear(item)
         self._finish_resume(request_id, topic, last, live=wanted.live, reload=reload)
+        events = [item.event for item in held if isinstance(item, Stored)]
+        answered = {ask_id(event.extra) for event in events if event.type in ANSWERED}
+        self._show(frame for frame in waiting if ask_id(frame["chunk"]["metadata"]) not in answered)
+
+    def _show(self, waiting: Iterable[Mapping[str, Any]]) -> None:
+        for frame in waiting:
+            self._send(frame)
 
     async def _replay(self, topic: str, after: int, first_seq: int) -> int:
         if after + 1 < first_seq:
@@ -287,8 +329,12 @@ class Socket:
             return
         attached = self._attached.get(run_id)
         if isinstance(item, Stored):
+            if item.event.type in _ENDS:
+                self._pace.forget(run_id)
             if attached is not None:
                 self._follow(item.event, attached[0], streaming=attached[1])
+            elif subscribed and item.event.type in ASKED:
+                self._send(frames.waiting(item.request_id, ask_object(item.event)))
         elif attached is not None:
             self._speak(item, attached[0], streaming=attached[1])
         elif subscribed:
@@ -302,11 +348,15 @@ class Socket:
             thinned = self._outbox.was_thinned(event.run_id, event.turn, event.extra["attempt"])
             if thinned or not streaming:
                 self._send(frames.whole_text(request_id, event, replay=thinned))
+        elif event.type in ASKED:
+            self._send(frames.waiting(request_id, ask_object(event)))
         elif event.type in _ENDS:
             self._send(frames.ended(request_id, event))
             self._detach(event.run_id)
 
-    def _speak(self, item: Delta | Restarted | ToolsAnnounced, request_id: str | None, *, streaming: bool) -> None:
+    def _speak(
+        self, item: Delta | Restarted | ToolsAnnounced | Progressed, request_id: str | None, *, streaming: bool
+    ) -> None:
         if isinstance(item, Delta):
             if streaming and (item.kind == "text" or self._show_thinking):
                 self._outbox.put_delta(_addressed(item, request_id))
@@ -314,7 +364,10 @@ class Socket:
             if streaming:
                 self._send(frames.restarted(item))
         elif self._tool_notices:
-            self._send(frames.tools_announced(item))
+            if isinstance(item, ToolsAnnounced):
+                self._send(frames.tools_announced(item))
+            elif self._pace.is_due(item, self._clock.monotonic()):
+                self._send(frames.progressed(replace(item, request_id=request_id)))
 
     def _send(self, frame: Mapping[str, Any]) -> None:
         self._outbox.put(frames.render(frame))

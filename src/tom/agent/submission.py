@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from tom.agent.attachments import Attachment
 from tom.agent.prompt import Circumstances
-from tom.errors import InvalidConversationId, InvalidMessage, InvalidOption, MetadataTooLarge, TextTooLong
+from tom.agent.prompting import PromptWish
+from tom.errors import InvalidConversationId, InvalidMessage, MetadataTooLarge, TextTooLong
 
 MAX_TEXT = 200_000
 MAX_METADATA = 16_384
@@ -17,7 +19,10 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One message as a door hands it in. ``conversation_id`` None: the door knows none."""
+    """One message as a door hands it in. ``conversation_id`` None: the door knows none.
+
+    ``prompt`` is a service's prompt to be put in front; one that is typed (``/service:prompt``) stays in the text.
+    """
 
     text: str
     request_id: str
@@ -25,13 +30,23 @@ class Submission:
     conversation_id: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    attachments: tuple[Attachment, ...] = ()
+    prompt: PromptWish | None = None
     if_busy: str = "queue"
     around: Circumstances = field(default_factory=Circumstances)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the run will depend on: the text and the options."""
-        canonical = json.dumps([self.text, dict(self.options)], sort_keys=True, ensure_ascii=False)
+        """SHA-256 of what the client sent and the run will depend on: text, options, attachments, prompt.
+
+        Not of what services answer: a repetition is one also when a resource has changed meanwhile.
+        """
+        said: list[Any] = [self.text, dict(self.options)]
+        if self.attachments or self.prompt is not None:
+            said.append([attachment.identity for attachment in self.attachments])
+        if self.prompt is not None:
+            said.append([self.prompt.name, dict(self.prompt.arguments)])
+        canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -73,46 +88,3 @@ def checked_metadata(value: Any) -> Mapping[str, Any]:
         message = f"The metadata is larger than {MAX_METADATA} bytes."
         raise MetadataTooLarge(message, limit=MAX_METADATA)
     return cast("dict[str, Any]", value)
-
-
-def _number(low: float, high: float) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
-def _integer(low: int, high: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in cast("list[Any]", value))
-
-
-OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "level": (_integer(0, 2), "0, 1 or 2"),
-    "temperature": (_number(0, 2), "a number from 0 to 2"),
-    "top_p": (_number(0, 1), "a number from 0 to 1"),
-    "max_tokens": (_integer(1, 1_000_000), "a whole number of at least 1"),
-    "services": (_names, "a list of service names"),
-}
-"""The closed schema of options: no option can choose a provider, a URL, a key, headers or a system prompt."""
-
-
-def checked_options(value: Any, services: frozenset[str]) -> Mapping[str, Any]:
-    """The options of a request. Raises `InvalidOption` naming the first wrong one."""
-    if not isinstance(value, dict):
-        message = "options must be an object"
-        raise InvalidOption(message)
-    options = cast("dict[str, Any]", value)
-    for name, given in options.items():
-        if name not in OPTIONS:
-            message = f"Unknown option '{name}'. Known: {', '.join(sorted(OPTIONS))}."
-            raise InvalidOption(message, option=name)
-        fits, wanted = OPTIONS[name]
-        if not fits(given):
-            message = f"Option '{name}' must be {wanted}."
-            raise InvalidOption(message, option=name)
-    for name in options.get("services", ()):
-        if name not in services:
-            message = f"Unknown service '{name}'. Known: {', '.join(sorted(services)) or 'none'}."
-            raise InvalidOption(message, option="services")
-    return options

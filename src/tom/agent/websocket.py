@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from tom.agent.options import choices_of
 from tom.agent.outbox import Outbox, ReaderTooSlow
 from tom.agent.socket import Abuse, Socket
 from tom.telemetry import logs
@@ -55,8 +56,8 @@ class ActionRate:
         return round(self._recent[0] + 1.0 - now, 1) or 0.1
 
 
-async def serve_websocket(cell: "Cell", receive: Receive, send: Send) -> None:
-    """Serve one accepted caller until the connection ends."""
+async def serve_websocket(cell: "Cell", receive: Receive, send: Send, *, device: str = "") -> None:
+    """Serve one accepted caller, on ``device``, until the connection ends."""
     chat = cell.settings.chat
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
@@ -72,7 +73,10 @@ async def serve_websocket(cell: "Cell", receive: Receive, send: Send) -> None:
         cell.conversations,
         outbox,
         cell.clock,
-        services=cell.services,
+        cell.approvals,
+        user=cell.settings.user,
+        device=device,
+        choices=choices_of(cell.settings),
         streaming=chat.streaming,
         show_thinking=chat.show_thinking,
         tool_notices=chat.tool_notifications,
