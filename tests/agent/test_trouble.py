@@ -120,8 +120,18 @@ async def test_a_run_stopped_while_the_disk_is_full_ends_as_cancelled_when_it_wo
     assert llm.calls == 1
 
 
+async def decline_what_is_asked(cell):
+    """Say no to the one open ask, once there is one; returns its reason."""
+    async with asyncio.timeout(10):
+        while not (pending := await cell.approvals.pending()):
+            await asyncio.sleep(0)
+    (ask,) = pending
+    await cell.approvals.decide(ask["approval_id"], "deny", digest=ask["arguments_digest"], by="alice")
+    return ask["reason"]
+
+
 @pytest.mark.promise("P4")
-async def test_a_call_that_was_lost_on_its_way_is_unresolved_and_not_repeated(open_cell, connect, llm):
+async def test_a_call_that_was_lost_on_its_way_is_unresolved_and_repeated_only_with_a_yes(open_cell, connect, llm):
     toolbox = MemoryToolbox()
 
     async def write_it():
@@ -132,6 +142,7 @@ async def test_a_call_that_was_lost_on_its_way_is_unresolved_and_not_repeated(op
     async with open_cell(toolbox) as cell:
         client = connect(cell)
         await client.do("chat", "q1", text="go", conversation_id="c1")
+        assert "may or may not have happened" in await decline_what_is_asked(cell)
         await client.end_of("q1")
         types = await types_of(cell)
     assert types.count("tool.unresolved") == 1
@@ -155,8 +166,9 @@ async def test_a_run_that_fails_with_a_call_in_flight_says_that_it_may_have_happ
         assert (await types_of(cell))[-2:] == ["tool.unresolved", "run.failed"]
         accepted = client.frames[0]
         await client.do("retry", "q2", conversation_id="c1", run_id=accepted["run_id"])
+        assert "may or may not have happened" in await decline_what_is_asked(cell)
         assert (await client.end_of("q2"))["status"] == "complete"
-    assert len(toolbox.calls) == 1, "the retry knows, and does not repeat it"
+    assert len(toolbox.calls) == 1, "the retry knows, and repeats it only with a yes"
     assert "may have happened" in str(llm.requests[1].messages), "its model was told"
 
 

@@ -156,7 +156,8 @@ class Approvals:
     async def _why_closed(self, ask_id: str, kind: EventType) -> TomError:
         """Why an ask cannot be answered: unknown, answered (how), expired, or ended with its run."""
         rows = await self._store.runs(RunFilter(asked=ask_id))
-        about = [event for event in await self._events_of(rows[0]) if _ask_id(event) == ask_id] if rows else []
+        events = await self._events_of(rows[0]) if rows else ()
+        about = [event for event in events if event.type in _ASKED | _ANSWERED and _ask_id(event) == ask_id]
         if not about or about[0].type != kind:
             return ApprovalNotFound() if kind == EventType.APPROVAL_REQUESTED else ElicitationNotFound()
         if len(about) == 1:
