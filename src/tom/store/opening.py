@@ -1,16 +1,21 @@
 """From settings to a store."""
 
 from pathlib import Path
+from typing import Protocol
 
 from tom.clock import Clock, SystemClock
 from tom.config.agent import PersistenceSettings
-from tom.store.eventstore import EventStore
+from tom.store.eventstore import EventStore, Ledger
 from tom.telemetry import logs
 
 log = logs.get("history")
 
 
-async def open_store(settings: PersistenceSettings, home: Path, *, clock: Clock | None = None) -> EventStore:
+class History(EventStore, Ledger, Protocol):
+    """Both seams of this package: every store here has them."""
+
+
+async def open_store(settings: PersistenceSettings, home: Path, *, clock: Clock | None = None) -> History:
     """Open the history that the settings ask for; ``home`` is where a relative ``path`` lies.
 
     ``enabled: false`` keeps conversations in memory only and does not read an earlier file; ``clear_on_startup``
