@@ -9,7 +9,7 @@ from tom.services.listing import MOST_TOOLS, RawTool, listing_of
 
 
 def listed(*names, **settings):
-    return listing_of(ServiceEntry(name="s", **settings), [RawTool(name, "", {}) for name in names])
+    return listing_of(ServiceEntry(name="s", **settings), [RawTool.of(name) for name in names])
 
 
 def offered(*names, **settings):
@@ -50,10 +50,11 @@ def test_a_name_that_cannot_be_shown_is_skipped(name):
     assert len(listing.skipped) == 1
 
 
-def test_the_same_name_twice_is_refused():
-    listing = listed("twice", "twice")
-    assert len(listing.tools) == 1
-    assert listing.skipped == {"twice": "the service lists it twice"}
+def test_the_same_name_twice_is_refused_unless_it_is_the_same_tool():
+    assert offered("twice", "twice") == ["twice"]
+    listing = listing_of(ServiceEntry(name="s"), [RawTool.of("twice"), RawTool.of("twice", title="x"), RawTool.of("b")])
+    assert [tool.tool for tool in listing.tools] == ["b"]
+    assert listing.skipped == {"twice": "the service lists it twice, with different definitions"}
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ class Service:
         self._failures = 0
         self._quick_losses = 0
         self._due: float | None = None
+        self._warming = False
         self._needed = False
         self._calls = 0
         self._answered = False
@@ -104,7 +105,7 @@ class Service:
         """As `ServiceStatus` has it. A service that was stopped because nobody needed it is a connected one."""
         if self.error is not None:
             return "error"
-        return "connected" if self.listing is not None else "connecting"
+        return "connected" if self._connection is not None or self._is_resting else "connecting"
 
     @property
     def listing(self) -> Listing | None:
@@ -116,6 +117,10 @@ class Service:
         """The admin's word, else the service's own, else what its tools are for."""
         own = self._about or self.offering.instructions or (self.listing.first_lines if self.listing else "")
         return clean_within(self.entry.description or own, DESCRIPTION_BYTES)
+
+    @property
+    def _is_resting(self) -> bool:
+        return self.listing is not None and not self._needed and (self._due is None or self._warming)
 
     @property
     def is_settled(self) -> bool:
@@ -138,7 +143,7 @@ class Service:
             self._wake.set()
             return False
         if self._due is None:
-            self._due = self._clock.monotonic() + after
+            self._due, self._warming = self._clock.monotonic() + after, True
             self._wake.set()
         return True
 
@@ -268,7 +273,7 @@ class Service:
 
     async def _live(self) -> None:
         """One connection, from opening to closing."""
-        self._needed = False
+        self._needed = self._warming = False
         connection: Connection | None = None
         failed = False
         try:

@@ -1,8 +1,8 @@
 """Lists of tools, made fit for the SDK before it reads them.
 
 The SDK refuses a whole list for one tool that it finds wrong, and a whole result that breaks the tool's own output
-schema after the call has been made. So a tool reaches it with a schema it cannot refuse, which carries the service's
-own inside; output schemas do not reach it at all.
+schema after the call has been made. So a tool reaches it with a schema it cannot refuse, which carries the whole
+definition as the service wrote it inside, as text; output schemas do not reach it at all.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,15 @@ from mcp.client._transport import ReadStream
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCResponse
 
+from tom.services.definition import canonical
+
 ORIGINAL = "x-tom-original"
-"""Keyword under which the service's own schema travels."""
+"""Keyword under which the service's own definition travels, as canonical JSON."""
 
 _MIRRORED = "x-mcp-header"
 _MIRROR_DEPTH = 8
 _DEEPEST = 100
-"""Levels of JSON; more than the levels of schema that are ever looked at, less than the SDK's own reader takes."""
+"""Levels of JSON that the SDK's own reader takes."""
 
 
 def repaired(item: SessionMessage | Exception) -> SessionMessage | Exception:
@@ -71,12 +73,11 @@ def _is_named(tool: Any) -> bool:
 
 
 def _fit(tool: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"type": "object", ORIGINAL: canonical(tool)}
     schema = _cut(tool.get("inputSchema"), _DEEPEST)
-    shown: dict[str, Any] = {"type": "object", ORIGINAL: schema}
     if _is_mirrored(schema, _MIRROR_DEPTH):  # the SDK mirrors these arguments into HTTP headers
         shown["properties"] = cast("dict[str, Any]", schema)["properties"]
-    texts = {name: tool[name] for name in ("description", "title") if isinstance(tool.get(name), str)}
-    return {"name": tool["name"], **texts, "inputSchema": shown}
+    return {"name": tool["name"], "inputSchema": shown}
 
 
 def _cut(value: Any, levels: int) -> Any:
