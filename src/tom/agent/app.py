@@ -15,6 +15,7 @@ from tom.agent.compat import TomDoor
 from tom.agent.device import device_of
 from tom.agent.identify import AtThisMachine, Door
 from tom.agent.rest import RestDoor
+from tom.agent.rest_asks import AsksDoor
 from tom.agent.websocket import serve_websocket
 from tom.errors import TomError
 from tom.telemetry import logs
@@ -41,6 +42,7 @@ class AgentApp:
                 Route("/health", self.health, methods=["GET"]),
                 Route("/health/ready", self.ready, methods=["GET"]),
                 *RestDoor(cell).routes(),
+                *AsksDoor(cell).routes(),
                 *TomDoor(cell).routes(),
             ],
             redirect_slashes=False,

@@ -32,6 +32,12 @@ PROXIED: Final[tuple[tuple[str, str, Door], ...]] = (
     ("GET", "/sessions/{id}", _CHAT),
     ("DELETE", "/sessions/{id}", _CHAT),
     ("GET", "/sessions/{id}/events", _CHAT),
+    ("GET", "/approvals", _CHAT),
+    ("POST", "/approvals/{id}", _CHAT),
+    ("GET", "/elicitations", _CHAT),
+    ("POST", "/elicitations/{id}", _CHAT),
+    ("GET", "/prompts", _CHAT),
+    ("GET", "/resources", _CHAT),
 )
 _COUNTED: Final = {("POST", "/process")}
 
