@@ -13,8 +13,8 @@ from tom.conversation.message import Message
 from tom.conversation.part import Document, Image, Part, Text
 from tom.telemetry import logs
 
-type ReadFile = Callable[[str, str], Awaitable[bytes]]
-"""(conversation id, file) -> its bytes. Raises `OSError`, `KeyError` or a `TomError` when it is gone."""
+type ReadFile = Callable[[str, str], Awaitable[bytes | None]]
+"""(conversation id, file) -> its bytes; None when they are not kept any more. See `files.py`."""
 
 log = logs.get("agent")
 

@@ -1,25 +1,28 @@
 """The body that a finished run gives on `/process`."""
 
-import re
+import json
+from collections.abc import Mapping
 from typing import Any
 
+from tom.agent.asks import ask_object
 from tom.agent.cell import Cell
+from tom.agent.speech import plain
 from tom.conversation.event import Event, EventType
+from tom.conversation.run import RunState, fold_run
 from tom.conversation.usage import NOTHING
-from tom.errors import ProviderBadAnswer, ProviderEmpty, ProviderError, ProviderTooLarge
+from tom.errors import ProviderBadAnswer, ProviderEmpty, ProviderError, ProviderTooLarge, QuotaExceeded
 from tom.store.eventstore import RunRow
 
 PROVIDER_CODES = frozenset(error.code for error in (ProviderError, ProviderBadAnswer, ProviderEmpty, ProviderTooLarge))
-SPOKEN_LENGTH = 200
-
-_MARKUP = re.compile(r"```.*?```|`|\*\*|__|^#+\s*|^\s*[-*+]\s+|^\s*>\s?|\[open:[^\]]*\]", re.DOTALL | re.MULTILINE)
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_URL = re.compile(r"https?://\S+")
+SUMMARY_LENGTH = 200
+DAY = 86_400
 
 
 async def process_body(cell: Cell, run: RunRow, *, sound: bool = False) -> dict[str, Any]:
-    """Render the run that has ended; ``sound`` adds the text to be spoken."""
+    """Render the run that has ended or waits for its person; ``sound`` adds the text to be spoken."""
     events = await cell.conversations.events_of(run)
+    if run.state is RunState.WAITING:
+        return _waiting(cell, run, events)
     end = events[-1]
     body: dict[str, Any] = {
         "status": "OK" if end.type == EventType.RUN_COMPLETED else "ERROR",
@@ -30,41 +33,89 @@ async def process_body(cell: Cell, run: RunRow, *, sound: bool = False) -> dict[
     selected = _selected(events)
     if end.type == EventType.RUN_COMPLETED:
         return body | _answered(cell, events, end, selected, sound=sound)
+    return body | _unanswered(cell, end, selected)
+
+
+def _unanswered(cell: Cell, end: Event, selected: list[str]) -> dict[str, Any]:
     reason: str = end.extra.get("reason", "")
     if end.type == EventType.RUN_CANCELLED:
-        return body | {"message": "The request was cancelled", "selected_modules": selected}
-    if end.extra["code"] in PROVIDER_CODES:
+        return {"message": "The request was cancelled", "selected_modules": selected}
+    code: str = end.extra["code"]
+    if code == QuotaExceeded.code:
+        left = DAY - int(cell.clock.now().timestamp()) % DAY
+        return {"message": "Your daily limit is reached", "retry_after": left, "selected_modules": selected}
+    if code in PROVIDER_CODES:
         reason = f"The language model is unavailable: {reason}"
-    return body | {"message": reason, "selected_modules": selected}
+    return {"message": reason, "selected_modules": selected}
+
+
+def _waiting(cell: Cell, run: RunRow, events: tuple[Event, ...]) -> dict[str, Any]:
+    """What the person is asked, and what was said so far."""
+    progress = fold_run(run.id, events, cell.settings.chat.max_tool_hops)
+    asked = [ask_object(event) for event in progress.open_asks]
+    approvals = [_approval(shown) for shown in asked if "approval_id" in shown]
+    questions = [shown for shown in asked if "elicitation_id" in shown]
+    said = progress.last_reply.content if progress.last_reply is not None else ""
+    whom = " and ".join([*(one["summary"] for one in approvals), *(one["message"] for one in questions)])
+    body: dict[str, Any] = {
+        "status": "OK",
+        "state": "waiting",
+        "run_id": run.id,
+        "request_id": run.request_id,
+        "conversation_id": run.conversation_id,
+        "response": said or f"Waiting for your answer: {whom}",
+        "pending_approvals": approvals,
+    }
+    return body | ({"pending_elicitations": questions} if questions else {})
+
+
+def _approval(shown: Mapping[str, Any]) -> dict[str, Any]:
+    given = json.dumps(shown["arguments"], ensure_ascii=False)
+    summary = f"{shown['service']}.{shown['tool']} {given}"
+    if len(summary) > SUMMARY_LENGTH:
+        summary = summary[:SUMMARY_LENGTH] + "…"
+    return {
+        "id": shown["approval_id"],
+        "service": shown["service"],
+        "tool": shown["tool"],
+        "class": shown["class"],
+        "summary": summary,
+        "expires_at": shown["expires_at"],
+    }
 
 
 def _answered(cell: Cell, events: tuple[Event, ...], end: Event, selected: list[str], *, sound: bool) -> dict[str, Any]:
     replies = [event for event in events if event.type == EventType.MODEL_REPLIED]
     text = replies[-1].content or ""
-    started = next(event for event in events if event.type == EventType.RUN_STARTED)
+    chosen = _chosen(events)
     body: dict[str, Any] = {
         "response": text,
         "selected_modules": selected,
         "iterations": end.extra["hops"],
-        "level": started.extra["level"],
+        "level": chosen["level"],
         "model": replies[-1].model,
         "usage": _usage(end),
     }
     if sound:
-        body |= {"text_display": text, "text_tts": spoken(text)}
+        body |= {"text_display": text, "text_tts": end.extra.get("text_tts") or plain(text)}
+    if "new_conversation_id" in end.extra:
+        body |= {"conversation_reset": True, "conversation_id": end.extra["new_conversation_id"]}
     if end.extra["finish_reason"] == "tool_limit_reached":
         body["warning"] = f"Tool execution reached maximum iterations ({cell.settings.chat.max_tool_hops})"
     unresolved = [event for event in events if event.type == EventType.TOOL_UNRESOLVED]
     if unresolved:
         body["unknown_outcomes"] = [_unknown(event, events) for event in unresolved]
-    return body | _warnings(cell, selected)
+    return body | _warnings(end, selected)
 
 
 def _selected(events: tuple[Event, ...]) -> list[str]:
-    for event in events:
-        if event.type == EventType.RUN_STARTED:
-            return event.extra["services"]
-    return []
+    return list(_chosen(events).get("services", []))
+
+
+def _chosen(events: tuple[Event, ...]) -> Mapping[str, Any]:
+    """The services and the level: as triage decided, else as the run started with."""
+    choices = (EventType.RUN_STARTED, EventType.TRIAGE_DECIDED)
+    return next((event.extra for event in reversed(events) if event.type in choices), dict[str, Any]())
 
 
 def _usage(end: Event) -> dict[str, int]:
@@ -88,20 +139,10 @@ def _unknown(event: Event, events: tuple[Event, ...]) -> dict[str, str]:
     return {"service": event.extra["service"], "tool": event.extra["tool"], "called_at": called}
 
 
-def _warnings(cell: Cell, selected: list[str]) -> dict[str, Any]:
+def _warnings(end: Event, selected: list[str]) -> dict[str, Any]:
     """What the person should know about services that could not be reached."""
-    failing = [status for status in cell.toolbox.status() if status.name in selected and status.status == "error"]
-    if not failing:
-        return {}
-    if len(failing) == len(selected):
+    warnings: list[Mapping[str, str]] = end.extra.get("warnings", [])
+    failing = {warning["service"] for warning in warnings}
+    if selected and failing.issuperset(selected):
         return {"warning": "Selected services unavailable, used general knowledge"}
-    return {"warnings": [{"service": status.name, "message": status.error or ""} for status in failing]}
-
-
-def spoken(text: str) -> str:
-    """The answer without markup and addresses, cut at a word after at most 200 characters."""
-    plain = " ".join(_URL.sub("", _LINK.sub(r"\1", _MARKUP.sub("", text))).split())
-    if len(plain) <= SPOKEN_LENGTH:
-        return plain
-    cut = plain[:SPOKEN_LENGTH].rpartition(" ")[0] or plain[:SPOKEN_LENGTH]
-    return cut + "…"
+    return {"warnings": warnings} if warnings else {}

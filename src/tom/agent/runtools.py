@@ -1,39 +1,71 @@
 """The tools of one run: what is on offer this turn, and how a name becomes a call."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from tom.agent.identity import caller_parameters, filled, hidden
+from tom.config.agent import ServiceEntry
 from tom.conversation.elicitation import Continuation
 from tom.conversation.tool import ToolDefinition, ToolOutcome
+from tom.services.library import Library
+from tom.services.reading import READ_RESOURCE, read_resource, reading_problem
 from tom.services.toolbox import Exchange, Toolbox
+
+OWN = READ_RESOURCE.service
+"""The service to which Tom's own tools of a run belong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """How one run sees the tools.
+
+    ``services``: those on offer (None: all). ``entries``: the enabled services by name; ``user``: the caller, who is
+    filled in where a built-in tool wants to know it. ``library``: where resources are read, None: none are on offer.
+    ``first``: the tool to be called in the first turn, as ``tool`` or ``service.tool``. ``silent``: services whose
+    tools may only read.
+    """
+
+    services: Collection[str] | None = None
+    entries: Mapping[str, ServiceEntry] = field(default_factory=dict[str, ServiceEntry])
+    user: str = ""
+    library: Library | None = None
+    first: str = ""
+    silent: frozenset[str] = frozenset()
 
 
 class RunTools:
     """The toolbox as one run sees it; the list is taken anew for each turn."""
 
-    def __init__(self, toolbox: Toolbox, services: Collection[str] | None) -> None:
-        """Offer the tools of ``services`` (None: all)."""
+    def __init__(
+        self, toolbox: Toolbox, services: Collection[str] | None = None, *, offering: Offering | None = None
+    ) -> None:
+        """Offer the tools of ``services`` (None: all), or as ``offering`` says."""
         self._toolbox = toolbox
-        self._services = services
+        self._offering = offering or Offering(services)
         self._by_name: dict[str, ToolDefinition] | None = None
+        self._real: dict[str, ToolDefinition] = {}
+        self._first = self._offering.first
         self.unavailable: Mapping[str, str] = {}
 
     async def on_offer(self) -> tuple[ToolDefinition, ...]:
         """The tools that the next reply may call."""
-        offered = await self._toolbox.tools(self._services)
-        self._by_name = {tool.name: tool for tool in offered.tools}
-        self.unavailable = offered.unavailable
-        return offered.tools
+        tools = await self._list()
+        wanted, self._first = self._first, ""
+        named = tuple(tool for tool in tools if wanted in {tool.name, tool.tool, tool.full_name}) if wanted else ()
+        return named or tools
 
     async def named(self, name: str) -> ToolDefinition | None:
         """The tool that the model knows as ``name``; after a restart the list is fetched first."""
         if self._by_name is None:
-            await self.on_offer()
+            await self._list()
         return (self._by_name or {}).get(name)
 
     def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
         """What is wrong with the arguments, in the service's own terms."""
-        return self._toolbox.validate(tool, arguments)
+        if tool.service == OWN:
+            return reading_problem(arguments)
+        return self._toolbox.validate(self._real.get(tool.name, tool), self._filled(tool, arguments))
 
     async def call(
         self,
@@ -45,4 +77,29 @@ class RunTools:
         continuation: Continuation | None = None,
     ) -> ToolOutcome:
         """Call it."""
-        return await self._toolbox.call(tool, arguments, key=key, exchange=exchange, continuation=continuation)
+        if tool.service == OWN and self._offering.library is not None:
+            return await read_resource(self._offering.library, arguments, services=self._offering.services)
+        real, whole = self._real.get(tool.name, tool), self._filled(tool, arguments)
+        return await self._toolbox.call(real, whole, key=key, exchange=exchange, continuation=continuation)
+
+    async def _list(self) -> tuple[ToolDefinition, ...]:
+        offered = await self._toolbox.tools(self._offering.services)
+        tools = tuple(self._shown(tool) for tool in offered.tools if self._may_be_called(tool))
+        if self._offering.library is not None and await self._offering.library.resources(self._offering.services):
+            tools = (*tools, READ_RESOURCE)
+        self._real = {tool.name: tool for tool in offered.tools}
+        self._by_name = {tool.name: tool for tool in tools}
+        self.unavailable = offered.unavailable
+        return tools
+
+    def _may_be_called(self, tool: ToolDefinition) -> bool:
+        return tool.tool_class.reads_only or tool.service not in self._offering.silent
+
+    def _shown(self, tool: ToolDefinition) -> ToolDefinition:
+        names = caller_parameters(self._offering.entries.get(tool.service))
+        return hidden(tool, names) if names else tool
+
+    def _filled(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        names = caller_parameters(self._offering.entries.get(tool.service))
+        real = self._real.get(tool.name, tool)
+        return filled(real, arguments, names, self._offering.user) if names else arguments

@@ -1,30 +1,50 @@
-"""The work on one run: assemble what the loop needs, start or resume the run, drive it."""
+"""The work on one run: prepare it, assemble what the loop needs, start or resume the run, drive it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from tom.agent.asking import Model, ModelAsking
+from tom.agent.asking import ModelAsking
+from tom.agent.consigns import Consigns
 from tom.agent.feed import Feed
+from tom.agent.fencing import Fence, Loader, ReadFile
 from tom.agent.journal import Journal
 from tom.agent.loop import ToolRunning, drive
+from tom.agent.memories import SERVICE as MEMORY_SERVICE
+from tom.agent.preparing import Preparing, Wishes
+from tom.agent.prompt import Circumstances, Preparation, temporal_text
 from tom.agent.recall import Recall
-from tom.agent.runtools import RunTools
+from tom.agent.runtools import Offering, RunTools
+from tom.agent.speech import Speech
 from tom.agent.transcript import Origin, Past, Transcript, read_past, request_of
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
-from tom.conversation import event as happened
+from tom.conversation.event import Event
 from tom.conversation.run import RunState
+from tom.errors import TomError
 from tom.llm.levels import Models
+from tom.services.library import Library
 from tom.services.toolbox import Toolbox
 from tom.store.eventstore import EventStore
+from tom.telemetry import logs
 
-SAMPLING = ("temperature", "top_p", "max_tokens")
-"""Options of a request that go to the model as they are."""
+log = logs.get("agent")
+
+
+async def _no_files(conversation_id: str, file: str) -> bytes | None:  # noqa: ARG001
+    return None
+
+
+async def _nowhere(surface: str) -> str:  # noqa: ARG001
+    return ""
 
 
 class Worker:
-    """Works on runs of one person, one call of `work` each."""
+    """Works on runs of one person, one call of `work` each.
+
+    ``begin_anew`` opens the conversation that follows at a surface when the person wishes for a fresh start; it is set
+    by whoever knows conversations.
+    """
 
     def __init__(
         self,
@@ -32,45 +52,55 @@ class Worker:
         store: EventStore,
         feed: Feed,
         toolbox: Toolbox,
+        library: Library,
         models: Models,
         clock: Clock,
         running: Callable[[RunTools], ToolRunning],
+        *,
+        read_file: ReadFile = _no_files,
     ) -> None:
         """Use these parts for every run; ``running`` makes what calls the tools of one run."""
+        self.begin_anew: Callable[[str], Awaitable[str]] = _nowhere
         self._running = running
         self._settings = settings
         self._store = store
         self._feed = feed
         self._toolbox = toolbox
+        self._library = library
         self._models = models
         self._clock = clock
+        self._fence = Fence()
+        self._loader = Loader(read_file, self._fence)
+        self._speech = Speech(settings, models)
         self._recall = Recall(settings.chat.context_max_tokens)
+        self.preparing = Preparing(settings, store, toolbox, library, models, clock)
 
     async def work(self, run: Journal, origin: Origin) -> None:
         """Take the run to its end. Raises what ends a run badly: `ProviderError`, `ContextTooSmall`, storage errors."""
         request = origin.request or await request_of(self._store, run.row)
-        options: Mapping[str, Any] = request.extra.get("options", {})
-        level: int = options.get("level", self._settings.default_level)
-        services: list[str] | None = options.get("services")
-        # Reading what was said before needs no commit to be over, and the person is waiting.
-        beginning = asyncio.ensure_future(self._begin(run, level, services))
-        try:
-            recalled = self._recall.take(run.conversation_id, run.row.first_seq)
-            past = Past() if origin.first else recalled or await read_past(self._settings, self._store, run.row)
-        finally:
-            await beginning
-        run.remember_unresolved(past.unresolved_tools)
-        transcript = Transcript(self._settings, request, past, origin.around, self._clock)
-        tools = RunTools(self._toolbox, services)
-        model = Model(
-            self._models.provider,
-            self._models.model_for(level),
-            {name: options[name] for name in SAMPLING if name in options},
-            self._models.max_retries,
+        wishes = Wishes.of(request)
+        past = await self._begun(run, origin, wishes)
+        consigns = Consigns(self._library, self.preparing.entries, self._fence)
+        around = origin.around
+        prepared = await self.preparing.prepare(run, request, past, around, wishes, consigns)
+        transcript = Transcript(
+            self._settings,
+            request,
+            past,
+            around,
+            self._clock,
+            preparation=prepared,
+            helping=consigns,
+            loader=self._loader,
         )
-        asking = ModelAsking(model, transcript, tools, self._feed, self._clock)
-        await drive(run, asking, self._running(tools))
-        if run.progress.state is RunState.COMPLETED and not past.done:
+        tools = RunTools(self._toolbox, offering=self._offering(run, prepared, wishes))
+        candidates = self._models.candidates(prepared.level, prepared.llm, wishes.model)
+        asking = ModelAsking(
+            candidates, self._models, transcript, tools, self._feed, self._clock, options=wishes.sampling
+        )
+        finishing = _Finishing(self, prepared, tools, wishes, around, self._surface(request, around))
+        await drive(run, asking, self._running(tools), finishing)
+        if run.progress.state is RunState.COMPLETED and not past.done and past.summary is None:
             told = transcript.current(run.progress.events)
             self._recall.keep(run.conversation_id, run.progress.events[-1].seq, (*past.earlier, told))
 
@@ -78,9 +108,72 @@ class Worker:
         """Keep nothing in memory of a conversation that is erased."""
         self._recall.forget(conversation_id)
 
-    async def _begin(self, run: Journal, level: int, services: list[str] | None) -> None:
-        if run.progress.state is RunState.QUEUED:
-            chosen = services if services is not None else [entry.name for entry in self._settings.services]
-            await run.record(happened.run_started(run.conversation_id, run_id=run.run_id, level=level, services=chosen))
-            return
-        await run.record(*run.taking(), *run.interrupted())
+    async def word(self, text: str, around: Circumstances) -> str:
+        """How an answer is spoken. Never raises."""
+        zone = around.timezone or self._settings.timezone
+        return await self._speech.word(text, temporal_text(self._clock.now(), zone, {}))
+
+    async def _begun(self, run: Journal, origin: Origin, wishes: Wishes) -> Past:
+        # Reading what was said before needs no commit to be over, and the person is waiting.
+        beginning = asyncio.ensure_future(self.preparing.begin(run, wishes))
+        try:
+            recalled = self._recall.take(run.conversation_id, run.row.first_seq)
+            past = Past() if origin.first else recalled or await read_past(self._settings, self._store, run.row)
+        finally:
+            await beginning
+        run.remember_unresolved(past.unresolved_tools)
+        return past
+
+    def _offering(self, run: Journal, prepared: Preparation, wishes: Wishes) -> Offering:
+        return Offering(
+            prepared.services,
+            entries=self.preparing.entries,
+            user=self._settings.user,
+            library=self._library if prepared.services else None,
+            first=wishes.tool if run.progress.turns == 0 else "",
+            silent=frozenset({MEMORY_SERVICE}) if wishes.temporary else frozenset(),
+        )
+
+    def _surface(self, request: Event, around: Circumstances) -> str:
+        return request.extra.get("surface", around.surface)
+
+
+class _Finishing:
+    """What is told with the answer of one run."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        prepared: Preparation,
+        tools: RunTools,
+        wishes: Wishes,
+        around: Circumstances,
+        surface: str,
+    ) -> None:
+        self._worker = worker
+        self._prepared = prepared
+        self._tools = tools
+        self._wishes = wishes
+        self._around = around
+        self._surface = surface
+
+    async def finish(self, run: Journal, reply: Event) -> Mapping[str, Any]:  # noqa: ARG002 - as `Finishing` has it
+        """``warnings``, ``text_tts`` and ``new_conversation_id``, each where there is one. Never raises."""
+        more: dict[str, Any] = {}
+        unavailable = [{"service": name, "message": why} for name, why in sorted(self._tools.unavailable.items())]
+        named = {warning["service"] for warning in unavailable}
+        warnings = [*unavailable, *(said for said in self._prepared.warnings if said["service"] not in named)]
+        if warnings:
+            more["warnings"] = warnings
+        if self._wishes.sound:
+            more["text_tts"] = await self._worker.word(reply.content or "", self._around)
+        if self._prepared.fresh_start:
+            more |= await self._anew()
+        return more
+
+    async def _anew(self) -> dict[str, str]:
+        try:
+            return {"new_conversation_id": await self._worker.begin_anew(self._surface)}
+        except TomError as error:
+            log.error("❌ A new conversation could not be opened", event="fresh_start_failed", code=error.code)
+            return {}

@@ -38,7 +38,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """What one run is about and what came of it so far."""
+    """What one run is about and what came of it so far. ``services`` are those chosen for it."""
 
     run_id: str
     request: Event | None = None
@@ -46,6 +46,7 @@ class RunHistory:
     units: tuple[Unit, ...] = ()
     ended: Event | None = None
     retry_of: str = ""
+    services: tuple[str, ...] = ()
 
     def messages(self) -> tuple[Message, ...]:
         """The person's message and all complete units, in order."""
@@ -80,6 +81,8 @@ class RunHistory:
             case EventType.TOOL_RETURNED | EventType.TOOL_UNRESOLVED if self.units:
                 last = self.units[-1]
                 return replace(after, units=(*self.units[:-1], replace(last, results=(*last.results, event))))
+            case EventType.RUN_STARTED | EventType.TRIAGE_DECIDED:
+                return replace(after, services=tuple(event.extra.get("services", ())))
             case _:
                 return after
 

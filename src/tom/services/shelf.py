@@ -24,7 +24,13 @@ FAILED_HOLDS = 30.0
 """Seconds for which a service that failed to give a description is not asked for it again."""
 
 DESCRIPTION_BYTES = 2000
-CONSIGN_BYTES = 8192
+CONSIGN_BYTES = 65_536
+"""More than goes into a prompt: who puts it there cuts it, and says so."""
+
+NOTIFICATION = "tom_notification"
+NOTIFICATION_HOLDS = 30.0
+"""A line about what goes on now is not kept for as long as one about what a service is for."""
+
 _LONGEST_HOLD = 86_400.0
 _SCHEME = "description://"
 
@@ -104,8 +110,8 @@ class Shelf:
         except ServiceUnavailable:
             self._keep(uri, "", FAILED_HOLDS, generation)
             return None
-        text = clean_within(answer.value, CONSIGN_BYTES if kind.endswith(("consign", "prompts")) else DESCRIPTION_BYTES)
-        self._keep(uri, text, answer.seconds, generation)
+        text = clean_within(answer.value, longest_description(kind))
+        self._keep(uri, text, NOTIFICATION_HOLDS if kind == NOTIFICATION else answer.seconds, generation)
         return text or None
 
     def forget(self, what: str) -> None:
@@ -143,6 +149,11 @@ class Shelf:
         if generation != self._generation:
             holds = 0.0
         self._kept[what] = _Kept(value, self._clock.monotonic() + holds)
+
+
+def longest_description(kind: str) -> int:
+    """How many bytes of ``description://<kind>`` are kept."""
+    return CONSIGN_BYTES if kind.endswith(("_consign", "_prompts")) else DESCRIPTION_BYTES
 
 
 def check_arguments(entry: PromptEntry, arguments: Mapping[str, str]) -> None:

@@ -1,0 +1,237 @@
+"""Preparing a run: which services and which model answer, and what helps with the answer.
+
+What needs no model is decided at once and stored with the start of the run. Memories are looked up meanwhile; triage
+is asked once, its decision is stored, and a run that goes on after a restart takes it from there.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tom.agent.behaviours import Behaviours
+from tom.agent.choosing import choose_level, choose_llm
+from tom.agent.consigns import Consigns
+from tom.agent.journal import Journal
+from tom.agent.memories import SERVICE as MEMORY_SERVICE
+from tom.agent.memories import Memories, Remembered
+from tom.agent.modules import Modules
+from tom.agent.prompt import Circumstances, Preparation, system_text, temporal_message
+from tom.agent.transcript import Past
+from tom.agent.triage import Decision, Question, Triage
+from tom.clock import Clock
+from tom.config.agent import AgentSettings, ServiceEntry
+from tom.conversation import event as happened
+from tom.conversation import message as make
+from tom.conversation import upkeep
+from tom.conversation.event import Event
+from tom.conversation.history import RunHistory
+from tom.conversation.message import Message, Role
+from tom.conversation.run import RunState
+from tom.conversation.window import choose_window
+from tom.errors import ContextTooSmall
+from tom.llm.levels import Models
+from tom.services.library import Library
+from tom.services.toolbox import Toolbox
+from tom.store.eventstore import EventStore
+
+TRIAGE_SHARE = 2
+"""Triage sees at most half of what an answer's context could hold."""
+
+LONGEST_ALONE = 8000
+"""Characters of a message that triage reads when it is larger than its window."""
+
+AFRESH = (
+    "The user asked to begin a new conversation, and it has been opened. Greet them in their language in one or two "
+    "sentences. What was said before is not part of it."
+)
+FIRST = "The user wants the tool '{tool}' to be called first."
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person's message asked for beside its text."""
+
+    level: int | None = None
+    services: tuple[str, ...] | None = None
+    tool: str = ""
+    model: str = ""
+    sound: bool = False
+    temporary: bool = False
+    upkeep: str = ""
+    sampling: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @classmethod
+    def of(cls, request: Event) -> "Wishes":
+        """Read the options that were stored with a message."""
+        options: Mapping[str, Any] = request.extra.get("options", {})
+        services: Sequence[str] | None = options.get("services")
+        return cls(
+            level=options.get("level"),
+            services=None if services is None else tuple(services),
+            tool=options.get("tool_name", ""),
+            model=options.get("model", ""),
+            sound=bool(options.get("sound")),
+            temporary=bool(options.get("temporary")),
+            upkeep=options.get("upkeep", ""),
+            sampling={name: options[name] for name in SAMPLING if name in options},
+        )
+
+
+SAMPLING = ("temperature", "top_p", "max_tokens", "thinking")
+"""Options of a request that go to the model as they are."""
+
+
+class Preparing:
+    """Prepares the runs of one person."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        store: EventStore,
+        toolbox: Toolbox,
+        library: Library,
+        models: Models,
+        clock: Clock,
+    ) -> None:
+        """Prepare with these parts."""
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._memories = Memories(settings, toolbox)
+        self._behaviours = Behaviours(settings, library)
+        modules = Modules(settings.services, toolbox, library)
+        self.triage = Triage(settings, models, toolbox, modules, clock)
+        self._toolbox = toolbox
+        self._entries: Mapping[str, ServiceEntry] = {entry.name: entry for entry in settings.services if entry.enabled}
+
+    @property
+    def entries(self) -> Mapping[str, ServiceEntry]:
+        """The enabled services by name; of a toolbox that was not made from settings, those that it has."""
+        if self._settings.services:
+            return self._entries
+        return {status.name: ServiceEntry(name=status.name) for status in self._toolbox.status() if status.enabled}
+
+    # --- the beginning -----------------------------------------------------------------------------------------
+
+    async def begin(self, run: Journal, wishes: Wishes) -> None:
+        """Record that the run begins (with its services, where they are known at once), or that it goes on."""
+        if run.progress.state is not RunState.QUEUED:
+            await run.record(*run.taking(), *run.interrupted())
+            return
+        known = self.triage.without_asking(self._asked(wishes), tuple(self.entries))
+        services = tuple(self.entries) if known is None else known.services
+        level = self._level(services if known is not None else (), wishes)
+        started = happened.run_started(run.conversation_id, run_id=run.run_id, level=level, services=services)
+        await run.record(started, *([] if known is None else [self._decided(run, known, wishes)]))
+
+    async def prepare(
+        self, run: Journal, request: Event, past: Past, around: Circumstances, wishes: Wishes, consigns: Consigns
+    ) -> Preparation:
+        """Everything that a run knows before its first turn; asks triage unless that was decided before."""
+        remembered = await self._memories.about(request.content or "")
+        if run.progress.triage is None:
+            question = await self._question(run, request, past, around, remembered)
+            await run.record(self._decided(run, await self.triage.decide(question), wishes))
+        decided = run.progress.triage
+        assert decided is not None  # noqa: S101 - recorded just now at the latest
+        chosen: Mapping[str, Any] = decided.extra
+        services = tuple(name for name in chosen["services"] if name in self.entries)
+        fresh = bool(chosen.get("fresh_start"))
+        helpers = await self._helpers(services, wishes, remembered, consigns, fresh=fresh)
+        return Preparation(
+            services=() if fresh else services,
+            level=chosen["level"],
+            llm=choose_llm(self._settings, [self.entries[name] for name in services]),
+            helpers=helpers,
+            warnings=({"service": MEMORY_SERVICE, "message": remembered.warning},) if remembered.warning else (),
+            fresh_start=fresh,
+        )
+
+    # --- choosing ----------------------------------------------------------------------------------------------
+
+    def _asked(self, wishes: Wishes) -> tuple[str, ...] | None:
+        """The services that the request names, with that of the tool it names."""
+        if wishes.services is None:
+            return None
+        owner = wishes.tool.partition(".")[0]
+        return (*wishes.services, owner) if owner in self.entries else wishes.services
+
+    def _level(self, services: Sequence[str], wishes: Wishes, proposed: int | None = None) -> int:
+        selected = [self.entries[name] for name in services if name in self.entries]
+        return choose_level(self._settings, selected, asked=wishes.level, proposed=proposed)
+
+    def _decided(self, run: Journal, decision: Decision, wishes: Wishes) -> Event:
+        services = decision.services
+        owner = wishes.tool.partition(".")[0]
+        if owner in self.entries and owner not in services:
+            services = (*services, owner)
+        level = self._level(services, wishes, decision.level)
+        return upkeep.triage_decided(
+            run.conversation_id,
+            run_id=run.run_id,
+            services=services,
+            level=level,
+            ms=decision.ms,
+            how=decision.how,
+            reason=decision.reason or self._why(services, level, wishes, decision.level),
+            fresh_start=decision.fresh_start,
+            usage=decision.usage,
+        )
+
+    def _why(self, services: Sequence[str], level: int, wishes: Wishes, proposed: int | None) -> str:
+        """Where the level comes from, for the record."""
+        if wishes.level is not None:
+            return "level of the request" if level == wishes.level else "level of the request, capped"
+        if level == proposed and level > self._settings.default_level:
+            return "level proposed by triage"
+        wanting = [name for name in services if self.entries[name].complexity >= level > self._settings.default_level]
+        return f"level of {wanting[0]}" if wanting else "default level"
+
+    async def _question(
+        self, run: Journal, request: Event, past: Past, around: Circumstances, remembered: Remembered
+    ) -> Question:
+        rows = await self._store.conversations(ids=[run.conversation_id])
+        pinned = rows[0].services if rows else None
+        helpers = [message for message in (remembered.message,) if message is not None]
+        return Question(
+            text=request.content or "",
+            standing=system_text(self._settings, around.surface),
+            names=tuple(self.entries),
+            window=self._window(request, past),
+            helpers=(*helpers, temporal_message(self._settings, around, self._clock.now())),
+            pinned=pinned or (),
+            previous=past.earlier[-1].services if past.earlier else (),
+        )
+
+    def _window(self, request: Event, past: Past) -> tuple[Message, ...]:
+        """What was said lately, as words: for choosing services the results themselves are not needed."""
+        chat = self._settings.chat
+        budget = (chat.context_max_tokens - chat.context_reserve_tokens) // TRIAGE_SHARE
+        current = RunHistory(request.run_id, request)
+        try:
+            messages = choose_window(current, past.earlier, budget=budget).messages
+        except ContextTooSmall:
+            messages = (make.user((request.content or "")[:LONGEST_ALONE], label=request.label),)
+        spoken = [message for message in messages if message.role in {Role.USER, Role.ASSISTANT}]
+        words = [replace(message, parts=make.user(_words(message)).parts) for message in spoken]
+        return tuple(message for message in words if message.text)
+
+    # --- helping -----------------------------------------------------------------------------------------------
+
+    async def _helpers(
+        self, services: Sequence[str], wishes: Wishes, remembered: Remembered, consigns: Consigns, *, fresh: bool
+    ) -> tuple[Message, ...]:
+        if fresh:
+            return (make.system(AFRESH),)
+        said, behaving = await asyncio.gather(consigns.before(services), self._behaviours.messages(services))
+        named = (make.system(FIRST.format(tool=wishes.tool)),) if wishes.tool else ()
+        memories = (remembered.message,) if remembered.message is not None else ()
+        return (*said, *behaving, *named, *memories)
+
+
+def _words(message: Message) -> str:
+    """What was said, with a note for each picture or text that came with it."""
+    beside = len(message.parts) - len(message.calls) - bool(message.text)
+    note = f"[{beside} attachment{'s' if beside > 1 else ''}]" if beside > 0 and message.role is Role.USER else ""
+    return "\n".join(part for part in (message.text, note) if part)
