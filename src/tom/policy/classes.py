@@ -15,91 +15,26 @@ from tom.conversation.tool import ToolClass
 READING_VERBS = frozenset({"get", "list", "search", "find", "read", "show", "describe", "count", "check", "fetch"})
 
 ADDRESS_WORDS = frozenset(
-    [
-        "address",
-        "addresses",
-        "attendee",
-        "attendees",
-        "bcc",
-        "callback",
-        "cc",
-        "domain",
-        "email",
-        "emails",
-        "endpoint",
-        "host",
-        "hostname",
-        "href",
-        "invitee",
-        "invitees",
-        "ip",
-        "link",
-        "mail",
-        "mailto",
-        "origin",
-        "participant",
-        "participants",
-        "phone",
-        "recipient",
-        "recipients",
-        "server",
-        "site",
-        "to",
-        "topic",
-        "uri",
-        "uris",
-        "url",
-        "urls",
-        "webhook",
-        "website",
-    ]
+    """
+    address addresses attendee attendees bcc callback cc domain email emails endpoint host hostname href
+    invitee invitees ip link mail mailto origin participant participants phone recipient recipients server
+    site topic uri uris url urls webhook website
+    """.split()  # noqa: SIM905 - words, not a column
 )
 """Words in an argument's name that say where something goes, or who gets it."""
 
 PROSE_WORDS = frozenset(
-    [
-        "answer",
-        "body",
-        "caption",
-        "comment",
-        "content",
-        "contents",
-        "description",
-        "message",
-        "messages",
-        "note",
-        "notes",
-        "prompt",
-        "q",
-        "query",
-        "question",
-        "reason",
-        "reply",
-        "search",
-        "statement",
-        "subject",
-        "summary",
-        "text",
-        "title",
-        "tweet",
-    ]
+    """
+    answer body caption comment content contents description message messages note notes prompt q query
+    question reason reply search statement subject summary text title tweet
+    """.split()  # noqa: SIM905 - words, not a column
 )
 """Words in an argument's name that say it is free text, which somebody else may get to read."""
 
 ADDRESS_FORMATS = frozenset(
-    [
-        "uri",
-        "uri-reference",
-        "uri-template",
-        "iri",
-        "iri-reference",
-        "email",
-        "idn-email",
-        "hostname",
-        "idn-hostname",
-        "ipv4",
-        "ipv6",
-    ]
+    """
+    uri uri-reference uri-template iri iri-reference email idn-email hostname idn-hostname ipv4 ipv6
+    """.split()  # noqa: SIM905 - words, not a column
 )
 
 NO_TEXT = ("number", "integer", "boolean", "null")

@@ -124,7 +124,7 @@ def _of_class(tool: ToolDefinition, label: Label, *, standing: bool) -> Verdict:
             return Verdict(Answer.ALLOW, "Its person has allowed it for this conversation.", "standing")
         case ToolClass.WRITE_EXTERNAL:
             return Verdict(Answer.ASK, "It changes things outside.", "class", may_remember=True)
-        case ToolClass.DESTRUCTIVE:
+        case _:
             besides = f", and {_read(label)}" if label.tainted else ""
             return Verdict(Answer.ASK, f"It destroys, or cannot be undone{besides}.", "class")
 
