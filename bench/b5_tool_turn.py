@@ -1,0 +1,152 @@
+"""B5: one tool turn: two model calls and one MCP call over warm stdio, everything of Tom on.
+
+Tom, pydantic-ai and openai-agents ask the same simulated endpoint and call the same service, turn by turn. Tom is asked
+through TLS and its gateway and stores every event; the others run in their own process, without a server. Each of them
+is installed into an environment of its own below `.tools/` the first time.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from measure import Result, finish, median, options, percentile
+from servers import ROOT, Server, program, settings
+from tom.testing.house import House, free_port
+
+RIVALS = {
+    "pydantic-ai": ("pydantic_turn", "pydantic-ai-slim[openai,mcp]==2.68.0"),
+    "openai-agents": ("agents_turn", "openai-agents==0.24.0"),
+}
+"""Who is measured beside Tom: the program in `baseline/`, and what its own environment is made of."""
+
+TURN = "Please look at my notes."
+SECONDS = 60.0
+
+
+@asynccontextmanager
+async def model() -> AsyncGenerator[Server]:
+    """The simulated endpoint: to a question with tools it answers with a call, to a result with 8 fragments of text."""
+    port = free_port()
+    arguments = ("-m", "tom.testing.simulated_llm", "--port", port, "--chunks", 8, "--tool-first", "read_notes:{}")
+    async with program("model", *arguments, port=port, health="/v1/models") as server:
+        yield server
+
+
+def service(folder: Path) -> tuple[str, list[str]]:
+    """The stdio service that all three call: `read_notes` over an empty ledger."""
+    folder.mkdir(exist_ok=True)
+    return sys.executable, ["-m", "tom.testing.ledger_service", str(folder)]
+
+
+@asynccontextmanager
+async def rival(name: str, python: Path, url: str, folder: Path) -> AsyncGenerator[Any]:
+    """A program that runs one turn for each line it is sent and says how many seconds it took."""
+    command, arguments = service(folder / name)
+    child = await asyncio.create_subprocess_exec(
+        str(python), str(ROOT / "bench" / "baseline" / f"{RIVALS[name][0]}.py"), url, command, *arguments,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env={**os.environ, "OPENAI_API_KEY": "none"},
+    )  # fmt: skip
+    assert child.stdin is not None
+    assert child.stdout is not None
+
+    async def turn() -> float:
+        child.stdin.write(b"go\n")
+        async with asyncio.timeout(SECONDS):
+            line = await child.stdout.readline()
+        if not line:
+            message = f"{name} ended"
+            raise RuntimeError(message)
+        return float(line)
+
+    try:
+        yield turn
+    finally:
+        child.stdin.close()
+        try:
+            async with asyncio.timeout(10):
+                await child.wait()
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+
+
+@asynccontextmanager
+async def tom(url: str, folder: Path) -> AsyncGenerator[Any]:
+    """`tom up` with the service, one socket; a turn is from sending to the complete frame."""
+    command, arguments = service(folder / "tom")
+    config = settings(f"{url}/v1")
+    classes = {"read_notes": "read_private", "write_note": "write_own"}
+    config["services"] = {"ledger": {"command": command, "args": arguments, "tools": {"classes": classes}}}
+    house = House(folder / "house", settings=config)
+    await house.start()
+    try:
+        async with house.person("alice") as alice, alice.chat() as chat:
+
+            async def turn() -> float:
+                started = asyncio.get_running_loop().time()
+                spoken = await chat.say(TURN)
+                if not spoken.text:
+                    message = "no answer"
+                    raise RuntimeError(message)
+                return asyncio.get_running_loop().time() - started
+
+            yield turn
+    finally:
+        await house.stop()
+
+
+async def environment(who: str) -> Path:
+    """The interpreter that has the rival."""
+    folder = ROOT / ".tools" / f"bench-{who}"
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        for command in ((sys.executable, "-m", "venv", folder), (python, "-m", "pip", "install", "-q", RIVALS[who][1])):
+            child = await asyncio.create_subprocess_exec(*map(str, command), stdout=asyncio.subprocess.DEVNULL)
+            if await child.wait():
+                message = f"{command[0]} failed"
+                raise RuntimeError(message)
+        (folder / "complete").touch()
+    return python
+
+
+async def measure(rounds: int) -> Result:
+    """Take turns."""
+    took: dict[str, list[float]] = {}
+    pythons = {who: await environment(who) for who in RIVALS}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with (
+            model() as endpoint,
+            tom(endpoint.url, folder) as ours,
+            rival("pydantic-ai", pythons["pydantic-ai"], f"{endpoint.url}/v1", folder) as pydantic,
+            rival("openai-agents", pythons["openai-agents"], f"{endpoint.url}/v1", folder) as openai,
+        ):
+            turns = {"tom": ours, "pydantic-ai": pydantic, "openai-agents": openai}
+            for number in range(rounds + 5):
+                for who, turn in turns.items():
+                    seconds = await turn()
+                    if number >= 5:  # the first ones open connections
+                        took.setdefault(who, []).append(seconds * 1000)
+    return table(took)
+
+
+def table(took: dict[str, list[float]]) -> Result:
+    """Medians and ratios."""
+    result = Result("B5", "one tool turn (ms)", ("who", "median", "p95", "of openai-agents"), unit="ms")
+    slowest = median(took["openai-agents"])
+    for name, values in took.items():
+        result.add(name, median(values), percentile(values, 0.95), median(values) / slowest)
+    result.numbers = {f"{name}_ms": median(values) for name, values in took.items()}
+    result.must["at most 1/8 of openai-agents"] = median(took["tom"]) <= slowest / 8
+    result.series = took
+    return result
+
+
+if __name__ == "__main__":
+    given = options(__doc__, rounds=60)
+    finish(asyncio.run(measure(given.rounds)), plot=given.plot)
