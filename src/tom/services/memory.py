@@ -1,21 +1,32 @@
 """A toolbox whose tools are Python functions: no process, no protocol, the same contract."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tom.conversation.elicitation import Continuation
 from tom.conversation.tool import ToolClass, ToolDefinition, ToolOutcome
 from tom.policy.classes import propose_class
 from tom.services import results
 from tom.services.arguments import ArgumentRules
 from tom.services.cleaning import clean_within
+from tom.services.memory_library import MemoryLibrary
 from tom.services.naming import names_for
 from tom.services.schema import parameters_for_model
-from tom.services.toolbox import ServiceStatus, ToolList
+from tom.services.toolbox import Exchange, ServiceStatus, ToolList
+from tom.services.underway import ENDLESS, MOST_ROUNDS, Underway
 
 type Function = Callable[..., Awaitable[object]]
-"""Takes the arguments by name; returns text, a JSON value, None or a `ToolOutcome`."""
+"""Takes the arguments by name; returns text, a JSON value, None or a `ToolOutcome`.
+
+One that has a parameter ``underway`` is given the `Underway` of its call, to tell of progress and to ask; one that has
+``continuation`` what it is called with again after an outcome with ``needs``.
+"""
+
+
+_OURS = frozenset({"underway", "continuation"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +44,17 @@ class _Tool:
     definition: ToolDefinition
     function: Function
     rules: ArgumentRules
+    takes: frozenset[str]
 
 
-class MemoryToolbox:
-    """Tools that are async functions. ``calls`` are those made so far, in order."""
+class MemoryToolbox(MemoryLibrary):
+    """Tools that are async functions, and a library. ``calls`` are those made so far, in order."""
 
     def __init__(self, *, timeout: float = 60.0) -> None:
         """``timeout``: seconds that a call may take where the caller says nothing."""
+        super().__init__()
         self._timeout = timeout
         self._tools: dict[tuple[str, str], _Tool] = {}
-        self._unavailable: dict[str, str] = {}
-        self._closed = False
         self.calls: list[MadeCall] = []
 
     def add(
@@ -67,18 +78,13 @@ class MemoryToolbox:
             parameters=parameters_for_model(schema),
             tool_class=tool_class or propose_class(tool),
         )
-        self._tools[service, tool] = _Tool(definition, function, ArgumentRules(schema))
+        self._tools[service, tool] = _Tool(
+            definition, function, ArgumentRules(schema), _OURS & set(inspect.signature(function).parameters)
+        )
 
     def remove(self, service: str, tool: str) -> None:
         """Stop offering a tool."""
         del self._tools[service, tool]
-
-    def set_unavailable(self, service: str, reason: str | None) -> None:
-        """Report ``service`` as unreachable; None: it can be reached again."""
-        if reason is None:
-            self._unavailable.pop(service, None)
-        else:
-            self._unavailable[service] = reason
 
     async def tools(self, services: Collection[str] | None = None) -> ToolList:
         """The tools of the named services (default: all)."""
@@ -92,7 +98,14 @@ class MemoryToolbox:
         return ToolList(offered, unavailable)
 
     async def call(
-        self, tool: ToolDefinition, arguments: Mapping[str, Any], *, key: str = "", timeout: float | None = None
+        self,
+        tool: ToolDefinition,
+        arguments: Mapping[str, Any],
+        *,
+        key: str = "",
+        timeout: float | None = None,
+        exchange: Exchange | None = None,
+        continuation: Continuation | None = None,
     ) -> ToolOutcome:
         """Call the function; whatever it raises is an outcome."""
         known = self._tools.get((tool.service, tool.tool))
@@ -105,8 +118,12 @@ class MemoryToolbox:
         self.calls.append(MadeCall(tool.service, tool.tool, dict(arguments), key))
         limit = self._timeout if timeout is None else timeout
         try:
-            async with asyncio.timeout(limit):
-                return results.outcome_of_value(await known.function(**arguments))
+            async with asyncio.timeout(limit) as deadline:
+                underway = Underway(tool.service, exchange, deadline)
+                try:
+                    return underway.noted(await _in_rounds(known, arguments, underway, continuation))
+                finally:
+                    underway.end()
         except TimeoutError:
             return results.failure(f"Tool '{tool.name}' did not answer within {limit:g} s.")
         except Exception as error:  # noqa: BLE001 - the seam: what a tool does is an outcome
@@ -137,3 +154,19 @@ class MemoryToolbox:
 
 def _named(tool: ToolDefinition, name: str) -> ToolDefinition:
     return ToolDefinition(name, tool.service, tool.tool, tool.description, tool.parameters, tool.tool_class)
+
+
+async def _in_rounds(
+    tool: _Tool, arguments: Mapping[str, Any], underway: Underway, continuation: Continuation | None
+) -> ToolOutcome:
+    for _ in range(MOST_ROUNDS):
+        ours = {"underway": underway, "continuation": continuation}
+        given = {name: ours[name] for name in tool.takes}
+        outcome = results.outcome_of_value(await tool.function(**arguments, **given))
+        if outcome.needs is None:
+            return outcome
+        refusals = underway.refusals(outcome.needs.questions)
+        if refusals is None:
+            return outcome
+        continuation = Continuation(refusals, outcome.needs.state)
+    return results.failure(ENDLESS)

@@ -30,10 +30,9 @@ from tom.conversation.elicitation import Continuation, Elicitation, ElicitationA
 from tom.conversation.tool import ToolOutcome
 from tom.services import results
 from tom.services.questions import MOST_QUESTIONS, question_of_form, question_of_url, refusal_of
-from tom.services.underway import Underway, Wanted
+from tom.services.underway import ENDLESS, MOST_ROUNDS, Underway, Wanted
 
 KEY = "tom/key"
-MOST_ROUNDS = 10
 DECLINED = "The user declined."
 _PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
@@ -72,11 +71,11 @@ async def call_in_rounds(
         if foreign := _not_offered(result.input_requests.values()):
             return results.failure(f"The service wants {foreign}, which it may not.")
         questions = [question_from(one.params, key) for key, one in _asked(result.input_requests)]
-        reasons = [refusal_of(question) for question in questions]
-        if not any(reasons) and len(questions) <= MOST_QUESTIONS:
+        refusals = underway.refusals(questions)
+        if refusals is None:
             return ToolOutcome("", needs=InputNeeded(tuple(questions), state))
-        answers = _refusals(questions, reasons, underway)
-    return results.failure("The service asks over and over again.")
+        answers = refusals
+    return results.failure(ENDLESS)
 
 
 def needs_of(error: MCPError) -> ToolOutcome:
@@ -158,19 +157,3 @@ def _not_offered(requests: Iterable[InputRequest]) -> str:
         if not isinstance(one, ElicitRequest):
             return _NOT_OFFERED.get(one.method, one.method)
     return ""
-
-
-def _refusals(
-    questions: list[Elicitation], reasons: list[str | None], underway: Underway
-) -> dict[str, ElicitationAnswer]:
-    """Answers without asking: what may not be asked is declined, what was asked with it is cancelled."""
-    for reason in dict.fromkeys(reasons):
-        if reason is not None:
-            underway.note(f"A question of the service was declined: {reason}.")
-    if not any(reasons):
-        underway.note(f"More than {MOST_QUESTIONS} questions of the service were declined.")
-        return {question.key: ElicitationAnswer("decline") for question in questions}
-    return {
-        question.key: ElicitationAnswer("decline" if reason else "cancel")
-        for question, reason in zip(questions, reasons, strict=True)
-    }

@@ -5,7 +5,7 @@ run; what may not be asked is declined, and the outcome says why.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,10 @@ from tom.telemetry import logs
 
 log = logs.get("services")
 
+MOST_ROUNDS = 10
+"""How often a call is made again without asking anybody."""
+
+ENDLESS = "The service asks over and over again."
 DECLINED = ElicitationAnswer("decline")
 CANCELLED = ElicitationAnswer("cancel")
 _MESSAGE_BYTES = 300
@@ -73,6 +77,21 @@ class Underway:
             return completed(question, await self._answer(self.exchange, question))
         finally:
             self.go_on()
+
+    def refusals(self, questions: Sequence[Elicitation]) -> dict[str, ElicitationAnswer] | None:
+        """The answers by key when one of these may not be asked, so that none is; None when all may.
+
+        What may not be asked is declined, what came with it is cancelled.
+        """
+        reasons = [refusal_of(question) for question in questions]
+        if len(questions) > MOST_QUESTIONS:
+            reasons = ["it asks too much at once"] * len(questions)
+        if not any(reasons):
+            return None
+        for reason in dict.fromkeys(filter(None, reasons)):
+            self.note(f"A question of service '{self._service}' was declined: {reason}.")
+        pairs = zip(questions, reasons, strict=True)
+        return {question.key: DECLINED if reason else CANCELLED for question, reason in pairs}
 
     async def _answer(self, exchange: Exchange, question: Elicitation) -> ElicitationAnswer:
         """The answer; `CANCELLED` when the call is over before it comes."""
