@@ -15,6 +15,7 @@ from tom.config.invalid import ConfigInvalid, problem
 from tom.config.llms import Llms, resolve_llms
 from tom.config.mcp import resolve_services
 from tom.config.people import resolve_users
+from tom.config.resolving import cap_replies, resolve_limits, resolve_persistence
 from tom.config.rules import resolve_policy
 from tom.config.sections import Root
 from tom.config.settings import STANDALONE_USER, ListenSettings, LoginSettings, Settings, SpawnerSettings, UserEntry
@@ -94,6 +95,7 @@ class Loading:
             self._faults.refuse(path, sentence)
         zone = self._zone(root)
         users = self._users(root, lookup, llms, zone)
+        limits = resolve_limits(root.limits, users, self._faults)
         log = self._log(root, zone)
         policy = resolve_policy(root.policy, users, services.names, zone, self._faults)
         return Settings(
@@ -109,11 +111,12 @@ class Loading:
             spawner=SpawnerSettings(**root.spawner.model_dump()),
             users=tuple(users.values()),
             llm=llms.default,
-            llms=llms.entries,
+            llms=cap_replies(llms.entries, root.chat.service.context.response_tokens.max),
             chat=_chat(root),
             warnings=(*self._faults.warnings, *llms.warnings, *services.warnings),
             notes=tuple(llms.notes),
             services={name: services.of(name) for name in users},
+            limits=limits,
             template=replace(self._agent_template(root, llms, zone, log), policy=policy),
         )
 
@@ -212,12 +215,7 @@ class Loading:
                 file_name(path)
             except ValueError as error:
                 self._faults.refuse(("repository", "path"), str(error))
-        return PersistenceSettings(
-            type=section.type,
-            path=path,
-            enabled=section.persistence.enabled,
-            clear_on_startup=section.persistence.clear_on_startup,
-        )
+        return resolve_persistence(section, path)
 
     def _all_datadir(self, root: Root) -> str:
         path = self._data / (root.global_.all_datadir or "all")
@@ -244,6 +242,9 @@ def _chat(root: Root) -> ChatSettings:
         tool_notifications=service.tool_notifications.enabled,
         context_max_tokens=service.context.max_tokens,
         context_reserve_tokens=service.context.reserve_tokens,
+        preserve_recent=service.context.preserve_recent,
+        compaction=service.context.compaction,
+        titles=service.titles,
         approval_hours=root.chat.approvals.expire_hours,
         host=socket.host,
         port=socket.port,

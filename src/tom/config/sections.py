@@ -9,7 +9,9 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tom.config.entries import LlmSection, LlmTableSection, McpServerSection, Section, SharedServiceSection, UserSection
+from tom.config.limits import LimitsSection
 from tom.config.policy import PolicySection
+from tom.config.retention import RepositorySection
 from tom.config.values import Host, Language, Level, Loopback, Network, Number, Prose, ServiceName, Url, Whole, Zone
 
 
@@ -132,34 +134,46 @@ class SwitchSection(Section):
     enabled: bool = Field(default=True, description="")
 
 
+class _LengthsSection(Section):
+    """Three sizes in tokens."""
+
+    short: Whole | None = Field(default=None, ge=1, description="tokens")
+    medium: Whole | None = Field(default=None, ge=1, description="tokens; not less than `short`")
+    long: Whole | None = Field(default=None, ge=1, description="tokens; not less than `medium`")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        given = [value for value in self.model_dump().values() if value is not None]
+        if given != sorted(given):
+            raise ValueError(f"must be ascending: {', '.join(type(self).model_fields)}")
+        return self
+
+
+class ConversationLimitsSection(_LengthsSection):
+    """`chat.service.context.conversation_limits`: accepted and checked."""
+
+
+class ResponseTokensSection(_LengthsSection):
+    """`chat.service.context.response_tokens`: accepted and checked; `max` bounds every reply."""
+
+    max: Whole | None = Field(default=None, ge=1, description="most tokens of one reply, whatever a model allows")
+
+
 class ContextSection(Section):
     """`chat.service.context`."""
 
     max_tokens: Whole = Field(default=4000, ge=1, description="size of a whole prompt")
     reserve_tokens: Whole = Field(default=500, ge=0, description="part of it left free for the reply")
+    preserve_recent: Whole = Field(default=5, ge=0, le=1000, description="newest messages that no summary replaces")
+    compaction: bool = Field(default=True, description="a summary stands for what does not fit any more")
+    conversation_limits: ConversationLimitsSection = Field(default_factory=ConversationLimitsSection, description="")
+    response_tokens: ResponseTokensSection = Field(default_factory=ResponseTokensSection, description="")
 
     @model_validator(mode="after")
     def _room(self) -> Self:
         if self.reserve_tokens >= self.max_tokens:
             raise ValueError("reserve_tokens must be less than max_tokens")
         return self
-
-
-class PersistenceSection(Section):
-    """`repository.persistence`."""
-
-    enabled: bool = Field(default=True, description="false: conversations are kept in memory only")
-    clear_on_startup: bool = Field(default=False, description="true: everything stored is erased at each start")
-
-
-class RepositorySection(Section):
-    """`repository`."""
-
-    type: Literal["sql", "memory"] = Field(default="sql", description="where conversations are kept")
-    path: str | None = Field(
-        default=None, min_length=1, description="file name in the user's directory; default `history.db`"
-    )
-    persistence: PersistenceSection = Field(default_factory=PersistenceSection, description="")
 
 
 class ChatServiceSection(Section):
@@ -173,6 +187,7 @@ class ChatServiceSection(Section):
     max_tool_hops: Whole = Field(default=8, ge=1, le=64, description="turns of one run")
     max_parallel_runs: Whole = Field(default=4, ge=1, le=64, description="runs of one user at once")
     run_deadline_seconds: Number = Field(default=900, ge=1, le=86_400, description="a run fails after so many seconds")
+    titles: bool = Field(default=True, description="a model names conversations; else their first line is the title")
     context: ContextSection = Field(default_factory=ContextSection, description="")
 
 
@@ -212,6 +227,7 @@ class Root(Section):
     chat: ChatSection = Field(default_factory=ChatSection, description="")
     repository: RepositorySection = Field(default_factory=RepositorySection, description="")
     policy: PolicySection = Field(default_factory=PolicySection, description="")
+    limits: LimitsSection = Field(default_factory=LimitsSection, description="")
     logging: LoggingSection = Field(default_factory=LoggingSection, description="")
     default_provider: str = Field(default="mcp-agent", description="`mcp-agent`, or a provider's name, which then wins")
     mcp_agent_llm: str | None = Field(default=None, description="provider used; wins over `llm.active`")

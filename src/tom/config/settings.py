@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tom.config.agent import AgentSettings, ChatSettings, LlmEntry, LogSettings, ServiceEntry
 from tom.config.invalid import ConfigInvalid
+from tom.config.narrowing import Limits
 from tom.config.secret import Secret
 from tom.errors import OperatorError
 
@@ -100,6 +101,7 @@ class Settings:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     services: Mapping[str, tuple[ServiceEntry, ...]] = field(repr=False)
+    limits: Limits
     template: AgentSettings = field(repr=False)
 
     @classmethod
@@ -134,6 +136,7 @@ class Settings:
             services=services,
             role=entry.role,
             groups=entry.groups,
+            limits=self.limits.of(entry.username, entry.groups),
             personal_context=entry.personal_context,
             language=entry.language,
             timezone=entry.timezone,
