@@ -6,7 +6,8 @@ import pytest
 
 from tom.config.agent import LlmEntry
 from tom.config.secret import Secret
-from tom.llm.openai import OpenAIChat
+from tom.llm.levels import open_provider
+from tom.llm.provider import Provider
 from tom.testing.simulated_llm import SimulatedLLM
 
 KEY = "sk-canary-9f8e7d6c5b4a"
@@ -19,21 +20,28 @@ def endpoint() -> Iterator[SimulatedLLM]:
 
 
 @pytest.fixture
-async def connect(endpoint: SimulatedLLM) -> AsyncIterator[Callable[..., OpenAIChat]]:
-    """``connect(**fields)``: a provider for the endpoint, its entry changed by ``fields``; closed at the end."""
-    opened: list[OpenAIChat] = []
+def dialect() -> str:
+    """What `connect` speaks unless it is told otherwise; a test may be parametrized with it."""
+    return "openai"
 
-    def make(**fields) -> OpenAIChat:
+
+@pytest.fixture
+async def connect(endpoint: SimulatedLLM, dialect: str) -> AsyncIterator[Callable[..., Provider]]:
+    """``connect(**fields)``: a provider for the endpoint, its entry changed by ``fields``; closed at the end."""
+    opened: list[Provider] = []
+
+    def make(clock=None, **fields) -> Provider:
         entry = {
             "name": "housellm",
             "provider": "compatible",
+            "dialect": dialect,
             "base_url": endpoint.url,
             "key": Secret(KEY),
             "models": ("simulated",) * 3,
             "timeout": 5.0,
             "connect_timeout": 5.0,
         }
-        opened.append(OpenAIChat(LlmEntry(**(entry | fields))))
+        opened.append(open_provider(LlmEntry(**(entry | fields)), clock))
         return opened[-1]
 
     yield make
@@ -42,5 +50,5 @@ async def connect(endpoint: SimulatedLLM) -> AsyncIterator[Callable[..., OpenAIC
 
 
 @pytest.fixture
-def provider(connect) -> OpenAIChat:
+def provider(connect) -> Provider:
     return connect()

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from tom.config.providers import KNOWN
 from tom.conversation.message import user
 from tom.errors import ProviderUnconfigured
 from tom.llm.provider import ModelRequest
@@ -14,24 +15,32 @@ from tom.testing.llm_contract import ProviderContract, obedient
 
 class TestScriptedModel(ProviderContract):
     model = "scripted"
+    one_call_only = True
 
     @pytest.fixture
     def provider(self):
         return ScriptedModel()
 
 
-class TestStreamedChat(ProviderContract):
-    @pytest.fixture
-    def provider(self, endpoint, connect):
-        endpoint.otherwise(obedient)
-        return connect()
+ROWS = {name: {"provider": name, "dialect": dialect} for name, dialect in {
+    "openai": "openai", "groq": "openai", "openrouter": "openai", "anthropic": "anthropic", "gemini": "openai",
+    "mistral": "openai", "deepseek": "openai", "ollama": "openai", "compatible": "openai",
+}.items()}  # fmt: skip
 
 
-class TestWholeAnswerWhereAStreamWasAskedFor(ProviderContract):
+def test_every_provider_of_the_table_has_a_row():
+    assert ROWS.keys() == {*KNOWN, "compatible"}
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["streamed", "whole"])
+@pytest.mark.parametrize("row", ROWS)
+class TestEachProvider(ProviderContract):
+    """Streamed, and a whole answer where a stream was asked for."""
+
     @pytest.fixture
-    def provider(self, endpoint, connect):
-        endpoint.otherwise(partial(obedient, plain=True))
-        return connect()
+    def provider(self, endpoint, connect, row, plain):
+        endpoint.otherwise(partial(obedient, plain=plain))
+        return connect(**ROWS[row])
 
 
 @pytest.mark.anyio

@@ -48,10 +48,14 @@ ANSWERED = {Fault.DOUBLED, Fault.DRIP}
 
 def no_secret_in(error: ProviderError) -> None:
     told = f"{error} {error.message} {error.details}".lower()
-    for canary in ("canary", "sk-", "http", "127.0.0.1", "housellm", "openai", "compatible"):
+    for canary in ("canary", "sk-", "http", "127.0.0.1", "housellm", "openai", "anthropic", "compatible"):
         assert canary not in told
 
 
+both = pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+
+
+@both
 @pytest.mark.parametrize("plain", [False, True], ids=["streamed", "whole"])
 @pytest.mark.parametrize("fault", EXPECTED, ids=str)
 async def test_a_fault_is_one_clear_error_in_time_and_heals(endpoint, connect, fault, plain):
@@ -72,12 +76,14 @@ def test_every_fault_is_tried():
     assert set(EXPECTED) | ANSWERED == set(Fault)
 
 
+@both
 async def test_doubled_chunks_are_heard_once(endpoint, provider):
     endpoint.reply(Script.fault(Fault.DOUBLED, text="one one two"))
     items = [item async for item in provider.stream(REQUEST)]
     assert items[-1].text == "one one two"
 
 
+@both
 async def test_a_doubled_document_is_an_error(endpoint, provider):
     endpoint.reply(Script.fault(Fault.DOUBLED, plain=True))
     with pytest.raises(ProviderError) as caught:
@@ -85,12 +91,14 @@ async def test_a_doubled_document_is_an_error(endpoint, provider):
     assert caught.value.code == "provider_bad_answer"
 
 
+@both
 async def test_a_drip_is_no_silence(endpoint, connect):
     endpoint.reply(Script.fault(Fault.DRIP, text="slow", rate=2000))
     items = [item async for item in connect(timeout=SHORT).stream(REQUEST)]
     assert items[-1].text == "slow"
 
 
+@both
 async def test_a_drip_can_be_given_up_at_once(endpoint, provider):
     endpoint.reply(Script.fault(Fault.DRIP, rate=1))
     with pytest.raises(TimeoutError):
@@ -99,6 +107,7 @@ async def test_a_drip_can_be_given_up_at_once(endpoint, provider):
     assert await endpoint.until(lambda: endpoint.aborted == 1)
 
 
+@both
 async def test_flapping_works_when_it_has_passed(endpoint, provider):
     endpoint.reply(Script.fault(Fault.FLAPPING, times=2))
     for _ in range(2):
@@ -108,6 +117,7 @@ async def test_flapping_works_when_it_has_passed(endpoint, provider):
     assert endpoint.calls == 3
 
 
+@both
 async def test_closing_the_stream_ends_the_call_at_once(endpoint, provider):
     endpoint.reply(Script.chunks(1000, delay=0.01))
     async with aclosing(provider.stream(REQUEST)) as stream:
@@ -116,6 +126,7 @@ async def test_closing_the_stream_ends_the_call_at_once(endpoint, provider):
     assert await endpoint.until(lambda: endpoint.aborted == 1, 1.0)
 
 
+@both
 @pytest.mark.parametrize("fault", [Fault.SILENCE, Fault.STALL], ids=str)
 async def test_cancelling_the_task_ends_the_call_at_once(endpoint, provider, fault):
     endpoint.reply(Script.fault(fault))
@@ -130,6 +141,7 @@ async def test_cancelling_the_task_ends_the_call_at_once(endpoint, provider, fau
     assert await endpoint.until(lambda: endpoint.aborted == 1, 1.0)
 
 
+@both
 async def test_text_that_came_before_a_cut_was_shown(endpoint, provider):
     endpoint.reply(Script.fault(Fault.CUT, text="one two three four", after=2))
     shown = []
@@ -198,6 +210,7 @@ async def test_an_answer_is_over_when_the_model_says_so_even_if_the_transfer_is_
             writer.close()
 
 
+@both
 async def test_the_model_list_fails_in_the_same_words(endpoint, connect):
     endpoint.otherwise(Script.fault(Fault.REFUSE, seconds=0))
     with pytest.raises(ProviderError) as caught:
@@ -205,6 +218,7 @@ async def test_the_model_list_fails_in_the_same_words(endpoint, connect):
     assert caught.value.code == "provider_unreachable"
 
 
+@both
 async def test_connecting_has_a_bound(connect):
     """A listener whose queue is full answers no handshake: the packet is dropped, as by a firewall."""
     import socket
@@ -226,6 +240,7 @@ async def test_connecting_has_a_bound(connect):
             filler.close()
 
 
+@both
 async def test_a_server_that_reads_nothing_is_a_timeout(connect):
     import socket
 
@@ -238,6 +253,7 @@ async def test_a_server_that_reads_nothing_is_a_timeout(connect):
             _ = [item async for item in provider.stream(large)]
 
 
+@both
 async def test_tls_that_is_none_is_unreachable(endpoint, connect):
     provider = connect(base_url=endpoint.url.replace("http", "https"))
     with pytest.raises(ProviderError) as caught:
@@ -246,6 +262,7 @@ async def test_tls_that_is_none_is_unreachable(endpoint, connect):
     no_secret_in(caught.value)
 
 
+@both
 async def test_something_that_speaks_no_http_is_a_bad_answer(connect):
     async def greet(_, writer) -> None:
         writer.write(b"220 mail.example.org ESMTP\r\n")
@@ -282,6 +299,7 @@ async def failure(endpoint, provider, script: Script) -> ProviderError:
     return caught.value
 
 
+@both
 @pytest.mark.parametrize(
     ("status", "code", "may_retry"),
     [
@@ -296,12 +314,14 @@ async def test_a_status_says_whose_fault_it_is(endpoint, provider, status, code,
     assert (error.code, error.may_retry, error.details["status"]) == (code, may_retry, status)
 
 
+@both
 async def test_no_credit_left_does_not_pass_by_waiting(endpoint, provider):
     body = b'{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}'
     error = await failure(endpoint, provider, answered(429, body, ("Retry-After", "1")))
     assert (error.code, error.may_retry) == ("provider_refused", False)
 
 
+@both
 @pytest.mark.parametrize("status", [429, 503])
 async def test_how_long_to_wait_is_told(endpoint, provider, status):
     error = await failure(endpoint, provider, answered(status, b"", ("Retry-After", "7")))

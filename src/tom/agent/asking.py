@@ -1,81 +1,93 @@
-"""Asking the model for one turn: attempts, retries, and what is shown of them.
+"""Asking for one turn's reply: candidates, attempts, what is shown of them, what they cost.
 
-A reply is one attempt of one model. When text was shown and the attempt fails, the next attempt says so and begins
-again; two attempts are never spliced.
+A reply is one attempt of one model. When an attempt fails, the next one says so and begins again; two attempts are
+never spliced, whether of one model or of two.
 """
 
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from tom.agent.budget import Budget, paid
 from tom.agent.feed import Feed, LiveTurn, Restarted
 from tom.agent.journal import Journal
 from tom.agent.runtools import RunTools
 from tom.agent.transcript import Transcript
 from tom.clock import Clock
 from tom.conversation import event as happened
+from tom.conversation import upkeep
 from tom.conversation.event import Event
+from tom.conversation.label import union
 from tom.conversation.run import AskModel
-from tom.errors import ProviderError, ProviderRateLimited
-from tom.llm.provider import ModelRequest, Provider, Reply, TextDelta
+from tom.errors import ProviderError
+from tom.llm.chain import Chain, Next, request_for, spent_on
+from tom.llm.levels import Candidate, Models
+from tom.llm.prices import priced
+from tom.llm.provider import ModelRequest, Reply, TextDelta
 from tom.telemetry import logs
-
-FIRST_WAIT = 0.3
-LONGEST_RETRY_AFTER = 30.0
 
 log = logs.get("llm")
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """Which model answers this run, and how it is asked."""
-
-    provider: Provider
-    name: str
-    options: Mapping[str, Any]
-    max_retries: int = 2
-
-
 class ModelAsking:
-    """Asks one model on behalf of one run."""
+    """Asks the candidates of one run on its behalf."""
 
-    def __init__(self, model: Model, transcript: Transcript, tools: RunTools, feed: Feed, clock: Clock) -> None:
-        """Ask ``model`` with what ``transcript`` and ``tools`` say."""
-        self._model = model
+    def __init__(
+        self,
+        candidates: tuple[Candidate, ...],
+        models: Models,
+        transcript: Transcript,
+        tools: RunTools,
+        feed: Feed,
+        clock: Clock,
+        *,
+        options: Mapping[str, Any] | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        """Ask ``candidates`` with what ``transcript`` and ``tools`` say; ``options`` are the person's wishes."""
+        self._candidates = candidates
+        self._models = models
         self._transcript = transcript
         self._tools = tools
         self._feed = feed
         self._clock = clock
+        self._options = options or {}
+        self._budget = budget
 
     async def ask(self, run: Journal, wanted: AskModel) -> Event:
-        """Ask until an attempt ends well. Raises the last attempt's `ProviderError`, or `ContextTooSmall`."""
+        """Ask until an attempt ends well.
+
+        Raises the last attempt's `ProviderError`, `ContextTooSmall`, `TokenLimit` or `QuotaExceeded`.
+        """
         tools = await self._tools.on_offer() if wanted.with_tools else ()
-        request = ModelRequest(
-            self._model.name, await self._transcript.prompt(run.progress.events, tools), tools, self._model.options
-        )
-        first = wanted.attempt
-        attempt = first
-        if first > 1:
-            self._feed.publish(Restarted(run.conversation_id, run.run_id, run.request_id, wanted.turn, first))
+        messages = await self._transcript.prompt(run.progress.events, tools)
+        chain = Chain(self._candidates, self._models)
+        attempt = wanted.attempt
+        if attempt > 1:
+            self._restart(run, wanted.turn, attempt)
         while True:
+            candidate = chain.current
+            request = request_for(candidate, messages, tools, self._options)
             live = LiveTurn(run.conversation_id, run.run_id, run.request_id, wanted.turn, attempt)
             try:
-                reply = await self._attempt(request, live)
+                listen = partial(self._listen, candidate, request, live)
+                reply = await paid(self._budget, candidate, request, run.progress.usage, listen)
             except ProviderError as error:
-                if not error.may_retry or attempt - first >= self._model.max_retries:
-                    await self._record_failure(run, wanted.turn, attempt, error)
+                following = chain.after(error)
+                await self._record_failure(run, live, candidate, error, following)
+                if following is None:
                     raise
-                await self._record_failure(run, wanted.turn, attempt, error)
-                await self._clock.sleep(_wait_before(error, attempt - first))
+                await self._clock.sleep(following.wait)
                 attempt += 1
-                self._feed.publish(Restarted(run.conversation_id, run.run_id, run.request_id, wanted.turn, attempt))
+                self._restart(run, wanted.turn, attempt)
             else:
-                return _replied(run, wanted, attempt, reply)
+                chain.ended_well()
+                return _replied(run, wanted, attempt, candidate, request, reply)
 
-    async def _attempt(self, request: ModelRequest, live: LiveTurn) -> Reply:
+    async def _listen(self, candidate: Candidate, request: ModelRequest, live: LiveTurn) -> Reply:
         self._feed.begin(live)
-        async with aclosing(self._model.provider.stream(request)) as items:
+        async with aclosing(candidate.provider.stream(request)) as items:
             async for item in items:
                 if isinstance(item, TextDelta):
                     self._feed.say(live, item.text)
@@ -86,29 +98,49 @@ class ModelAsking:
         message = "The language model's stream ended without a reply."
         raise ProviderError(message)
 
-    async def _record_failure(self, run: Journal, turn: int, attempt: int, error: ProviderError) -> None:
+    def _restart(self, run: Journal, turn: int, attempt: int) -> None:
+        self._feed.publish(Restarted(run.conversation_id, run.run_id, run.request_id, turn, attempt))
+
+    async def _record_failure(
+        self, run: Journal, live: LiveTurn, candidate: Candidate, error: ProviderError, following: Next | None
+    ) -> None:
         self._feed.end(run.run_id)
-        log.warning("🔁 The model call failed", event="provider_error", code=error.code, turn=turn, attempt=attempt)
+        log.warning(
+            "🔁 The model call failed",
+            event="provider_error",
+            code=error.code,
+            llm=candidate.llm,
+            turn=live.turn,
+            attempt=live.attempt,
+        )
         failed = happened.model_failed(
             run.conversation_id,
             run_id=run.run_id,
-            turn=turn,
-            attempt=attempt,
+            turn=live.turn,
+            attempt=live.attempt,
             code=error.code,
             retryable=error.may_retry,
+            usage=spent_on(candidate, error),
         )
-        await run.record(failed)
+        if following is None or not following.fell_from:
+            await run.record(failed)
+            return
+        fell = upkeep.llm_fell_back(
+            run.conversation_id,
+            run_id=run.run_id,
+            turn=live.turn,
+            attempt=live.attempt + 1,
+            source=following.fell_from,
+            target=following.candidate.llm,
+            reason=error.code,
+        )
+        log.warning(f"🔁 {following.candidate.llm!r} answers instead of {following.fell_from!r}", event="llm_fell_back")
+        await run.record(failed, fell)
 
 
-def _wait_before(error: ProviderError, retries: int) -> float:
-    """Seconds until the next attempt: what the provider asked for, else 0.3, 0.6, 1.2."""
-    asked = error.details.get("retry_after") if isinstance(error, ProviderRateLimited) else None
-    if isinstance(asked, int | float):
-        return min(float(asked), LONGEST_RETRY_AFTER)
-    return FIRST_WAIT * 2**retries
-
-
-def _replied(run: Journal, wanted: AskModel, attempt: int, reply: Reply) -> Event:
+def _replied(
+    run: Journal, wanted: AskModel, attempt: int, candidate: Candidate, request: ModelRequest, reply: Reply
+) -> Event:
     return happened.model_replied(
         run.conversation_id,
         reply.text,
@@ -117,8 +149,10 @@ def _replied(run: Journal, wanted: AskModel, attempt: int, reply: Reply) -> Even
         attempt=attempt,
         finish_reason=reply.finish_reason,
         model=reply.model,
-        usage=reply.usage,
+        usage=priced(candidate.price, reply.usage),
         # A reply without tools on offer may still ask for some; there is nothing to call then.
         tool_calls=reply.tool_calls if wanted.with_tools else (),
         thinking=reply.thinking,
+        label=union(message.label for message in request.messages),
+        dropped_options=reply.dropped,
     )

@@ -78,7 +78,7 @@ async def serve(cell: Cell, door: Door, listening: socket.socket) -> int:
         stopped.set()
     unfinished = cell.scheduler.unfinished_runs
     await cell.toolbox.close()
-    await cell.models.provider.close()
+    await cell.models.close()
     await cell.store.close()
     log.info("🛑 Agent stopped", event="agent_stopped", unfinished=unfinished)
     return 0

@@ -11,9 +11,9 @@ import msgspec
 
 from tom.conversation.part import ToolCall
 from tom.conversation.usage import Usage
-from tom.errors import ProviderBadAnswer, ProviderEmpty, ProviderTooLarge
+from tom.errors import ProviderBadAnswer, ProviderDeclined, ProviderEmpty, ProviderError, ProviderTooLarge
 from tom.ids import ulid
-from tom.llm.chatwire import CallPiece, Chunk, Count, Said, is_whole
+from tom.llm.chatwire import CallPiece, Chunk, Count, Said, decode_chunk, is_whole
 from tom.llm.counting import estimate_usage
 from tom.llm.provider import ModelItem, ModelRequest, Reply, TextDelta, ThinkingDelta
 
@@ -36,6 +36,39 @@ _FINISH = {
 }
 
 
+def joined(fresh: list[ModelItem]) -> list[ModelItem]:
+    """Fragments that arrived together, as one of each kind, thinking first."""
+    whole: list[ModelItem] = []
+    for kind in (ThinkingDelta, TextDelta):
+        text = "".join(item.text for item in fresh if isinstance(item, kind))
+        if text:
+            whole.append(kind(text))
+    return whole
+
+
+def finished_calls(calls: tuple[ToolCall, ...], finish: str) -> tuple[ToolCall, ...]:
+    """The calls that can be made: a reply that was cut for its length may end in the middle of one."""
+    if finish == "length" and calls and not is_whole(calls[-1].arguments):
+        return calls[:-1]
+    return calls
+
+
+def finish_of(finish: str, calls: tuple[ToolCall, ...]) -> str:
+    """Why a reply ended, made to agree with what it holds."""
+    if calls:
+        return "tool_calls"
+    return "stop" if finish == "tool_calls" else finish
+
+
+def without_answer(finish: str) -> ProviderError:
+    """The error for an answer without text and without a call."""
+    if finish == "content_filter":
+        return ProviderDeclined()
+    if finish == "length":
+        return ProviderEmpty("The language model used up the length of its reply before it answered.")
+    return ProviderEmpty()
+
+
 @dataclass(slots=True)
 class _Slot:
     """One call being put together."""
@@ -52,13 +85,31 @@ class _Slot:
 
 
 class Assembly:
-    """Puts the events of one answer together. ``finished`` once the model said why it ended."""
+    """Puts the events of one answer together. ``finished`` once the model said why it ended.
 
-    __slots__ = ("_by_index", "_finish", "_model", "_slots", "_text", "_thinking", "_usage", "fresh", "size")
+    ``echo`` is what came with the first call and may be wanted back; ``over``: nothing follows (never known here).
+    """
+
+    __slots__ = (
+        "_by_index",
+        "_finish",
+        "_model",
+        "_slots",
+        "_text",
+        "_thinking",
+        "_usage",
+        "echo",
+        "fresh",
+        "over",
+        "size",
+    )
+    decode = staticmethod(decode_chunk)
 
     def __init__(self) -> None:
         self.size = 0
         self.fresh: list[ModelItem] = []
+        self.over = False
+        self.echo: Any = None
         self._text: list[str] = []
         self._thinking: list[str] = []
         self._slots: list[_Slot] = []
@@ -93,33 +144,34 @@ class Assembly:
     def take(self) -> list[ModelItem]:
         """What is to be shown since the last time: fragments that arrived together are joined."""
         fresh, self.fresh = self.fresh, []
-        if len(fresh) < 2:
-            return fresh
-        joined: list[ModelItem] = []
-        for kind in (ThinkingDelta, TextDelta):
-            text = "".join(item.text for item in fresh if isinstance(item, kind))
-            if text:
-                joined.append(kind(text))
-        return joined
+        return fresh if len(fresh) < 2 else joined(fresh)
 
-    def reply(self, request: ModelRequest) -> Reply:
-        """The whole reply. Raises `ProviderEmpty`, `ProviderTooLarge`, `ProviderBadAnswer`."""
+    @property
+    def tokens(self) -> tuple[int, int] | None:
+        """What was used, as far as the provider has said it."""
+        said = self._usage
+        return (said.prompt_tokens or 0, said.completion_tokens or 0) if said is not None else None
+
+    @property
+    def thinking(self) -> str:
+        """What the model has said to itself so far."""
+        return "".join(self._thinking)
+
+    def reply(self, request: ModelRequest, dropped: tuple[str, ...] = ()) -> Reply:
+        """The whole reply. Raises `ProviderEmpty`, `ProviderDeclined`, `ProviderTooLarge`, `ProviderBadAnswer`."""
         if self._finish == "error":
             raise ProviderBadAnswer
-        text, thinking = "".join(self._text), "".join(self._thinking)
-        calls = self._calls(request)
+        text, thinking = "".join(self._text), self.thinking
+        finish = _FINISH.get((self._finish or "").lower(), "stop")
+        calls = finished_calls(self._calls(request), finish)
         if not calls and not text.strip():
-            raise ProviderEmpty
+            raise without_answer(finish)
         written = "".join((text, thinking, *(call.name + call.arguments for call in calls)))
         if len(written) > MAX_REPLY or len(written.encode(errors="replace")) > MAX_REPLY:
             raise ProviderTooLarge
-        finish = _FINISH.get((self._finish or "").lower(), "stop")
-        if calls and finish != "length":
-            finish = "tool_calls"
-        elif finish == "tool_calls" and not calls:
-            finish = "stop"
+        finish = finish_of(finish, calls)
         usage = self._usage_of(request, written)
-        return Reply(text, calls, finish, usage, self._model or request.model, thinking)
+        return Reply(text, calls, finish, usage, self._model or request.model, thinking, dropped)
 
     # --- what is heard
 
@@ -170,6 +222,8 @@ class Assembly:
         function = piece.function
         if piece.id not in {None, ""} and not slot.id:
             slot.id = str(piece.id)
+        if piece.extra_content and self.echo is None:
+            self.echo = piece.extra_content
         if function is None:
             return
         if function.name and not slot.name:

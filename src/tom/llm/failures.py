@@ -114,6 +114,9 @@ def _typed(status: int, error: Mapping[str, Any], veil: Veil, details: dict[str,
     kind = _kind(status, error)
     if status in {401, 403}:  # these answers quote keys and accounts
         return kind(**details)
+    parameter = error.get("param")
+    if isinstance(parameter, str) and re.fullmatch(r"[a-z][a-z_.]{0,40}", parameter):
+        details["parameter"] = parameter
     said = _shown(error, veil)
     return kind(f"{kind().message.removesuffix('.')}: {said}" if said else None, **details)
 
@@ -163,6 +166,8 @@ def _status_of(code: str) -> int:
         ("permission", 403),
         ("not_found", 404),
         ("invalid_request", 400),
+        ("overloaded", 529),
+        ("billing", 402),
         ("context_length", 400),
     ):
         if part in code.lower():

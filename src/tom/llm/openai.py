@@ -4,34 +4,31 @@ This is the hot path. One HTTP client per provider, made at the first call; byte
 that arrive together are shown together.
 """
 
-import asyncio
-import io
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import aiohttp
-import msgspec
 
-from tom.clock import Clock, SystemClock
+from tom.clock import Clock
 from tom.config.agent import LlmEntry
-from tom.errors import (
-    ProviderBadAnswer,
-    ProviderError,
-    ProviderTimeout,
-    ProviderTooLarge,
-    ProviderUnreachable,
-)
-from tom.llm.assembly import MAX_REPLY, Assembly
-from tom.llm.chatwire import decode_models, dialect_of, encode_request
-from tom.llm.failures import Veil, failure_of
+from tom.errors import ProviderBadRequest, ProviderError
+from tom.llm.assembly import Assembly
+from tom.llm.chatrequest import Manner, encode_request
+from tom.llm.dialects import dialect_of, is_about_order
+from tom.llm.echoes import Echoes
+from tom.llm.line import Line
 from tom.llm.provider import ModelItem, ModelRequest
 from tom.llm.reading import AnswerReader
+from tom.llm.sampling import SAMPLING, fit_chat
 
-MAX_ERROR = 64 * 1024
-"""Bytes of an error's body that are read."""
-
-LARGE = 512 * 1024
-"""Bytes above which a request, such as one with pictures, is written piece by piece."""
+_DROPPABLE = frozenset({*SAMPLING, "reasoning_effort", "reasoning", "thinking", "seed", "stop", "tool_choice"})
+"""Options without which a question is still the same question."""
+_UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+"""What Gemini 3 takes instead of a signature that is not known: calls of another model, or from before a restart."""
 
 
 class OpenAIChat:
@@ -40,105 +37,93 @@ class OpenAIChat:
     def __init__(self, entry: LlmEntry, clock: Clock | None = None) -> None:
         """``entry`` says where, with which key and how patiently; ``clock`` dates a Retry-After."""
         self._entry = entry
-        self._clock = clock or SystemClock()
-        self._address = entry.base_url.rstrip("/")
         self._dialect = dialect_of(entry.provider, entry.base_url)
-        host = self._address.partition("://")[2].partition("/")[0]
         key = entry.key.reveal().strip()
-        self._veil = Veil((key, host, *entry.headers.values()), (entry.name, entry.provider))
-        self._headers = {"Accept-Encoding": "identity", **entry.headers}
-        if key:
-            self._headers["Authorization"] = f"Bearer {key}"
-        self._client: aiohttp.ClientSession | None = None
+        authorization = {"Authorization": f"Bearer {key}"} if key else {}
+        self._line = Line(entry, entry.base_url.rstrip("/"), authorization, clock)
+        self._echoes = Echoes()
+        self._refused: dict[str, frozenset[str]] = {}
+        self._strict: frozenset[str] = frozenset()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelItem]:
         """Ask once; see `tom.llm.provider.Provider.stream`. Raises `ProviderError`."""
-        encoded = encode_request(request, self._entry.options, self._dialect)
-        body = io.BytesIO(encoded) if len(encoded) > LARGE else encoded
         assembly = Assembly()
-        async with self._answer("POST", "/chat/completions", body) as response:
-            events = AnswerReader(response.content, assembly, self._veil)
-            while not events.ended:
-                await events.read()
-                for item in assembly.take():
-                    yield item
-            await events.drain()
-        yield assembly.reply(request)
+        try:
+            async with self._answer_to(request) as response:
+                events = AnswerReader(response.content, assembly, self._line.veil)
+                while not events.ended:
+                    await events.read()
+                    for item in assembly.take():
+                        yield item
+                await events.drain()
+            reply = assembly.reply(request, self._fitted(request)[1])
+        except ProviderError as error:
+            error.tokens = assembly.tokens
+            raise
+        if reply.tool_calls:
+            self._remember(request.model, reply.tool_calls[0].id, assembly)
+        yield reply
 
     async def models(self) -> tuple[str, ...]:
         """The names that ``GET {base_url}/models`` lists. Raises `ProviderError`."""
-        async with self._answer("GET", "/models", None) as response:
-            body = await _read_at_most(response, MAX_REPLY)
-            if len(body) > MAX_REPLY:
-                raise ProviderTooLarge
-        try:
-            listed = decode_models(body)
-        except (msgspec.DecodeError, UnicodeError) as error:
-            raise ProviderBadAnswer from error
-        return tuple(model.id for model in listed)
+        return await self._line.models("/models")
 
     async def close(self) -> None:
         """Close the HTTP client and its connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        await self._line.close()
+
+    # --- the question
 
     @asynccontextmanager
-    async def _answer(
-        self, method: str, path: str, body: bytes | io.BytesIO | None
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """A response with status 200. Every failure of the connection leaves as a `ProviderError`."""
-        response: aiohttp.ClientResponse | None = None
-        patience = self._entry.connect_timeout + self._entry.timeout
-        try:
-            async with asyncio.timeout(patience):
-                response = await self._http().request(
-                    method,
-                    self._address + path,
-                    data=body,
-                    headers=self._headers,
-                    allow_redirects=False,
-                )
-            if response.status != 200:
-                raise await self._failure(response)
+    async def _answer_to(self, request: ModelRequest) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """The response to a question; put once more when the refusal says which of its ways the model does not take."""
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                response = await held.enter_async_context(self._post(request))
+            except ProviderBadRequest as error:
+                if not self._learns(request, error):
+                    raise
+                response = await held.enter_async_context(self._post(request))
             yield response
-        except TimeoutError as error:
-            raise ProviderTimeout from error
-        except aiohttp.ClientResponseError as error:  # no HTTP, or none that can be read
-            raise ProviderBadAnswer from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise (ProviderUnreachable if response is None else ProviderBadAnswer) from error
-        finally:
-            if response is not None:
-                response.release()  # closes the connection unless the answer was read to its end
 
-    def _http(self) -> aiohttp.ClientSession:
-        if self._client is None:
-            connect, silence = self._entry.connect_timeout, self._entry.timeout
-            self._client = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=silence),
-                connector=aiohttp.TCPConnector(limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Content-Type": "application/json", "User-Agent": "tom"},
-                trust_env=False,
-            )
-        return self._client
+    def _post(self, request: ModelRequest) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        dialect = self._dialect
+        if request.model in self._strict:
+            dialect = replace(dialect, strict_order=True)
+        manner = Manner(dialect, self._entry.vision is not False, partial(self._echo, request.model))
+        return self._line.answer("POST", "/chat/completions", encode_request(request, self._fitted(request)[0], manner))
 
-    async def _failure(self, response: aiohttp.ClientResponse) -> ProviderError:
-        try:
-            body = await _read_at_most(response, MAX_ERROR)
-        except (aiohttp.ClientError, OSError):  # the status alone says enough
-            body = b""
-        return failure_of(response.status, response.headers, body, self._veil, self._clock.now())
+    def _fitted(self, request: ModelRequest) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The options as the model takes them, and those of the person's that it does not."""
+        wished = {**self._entry.options, **request.options}
+        fields, dropped = fit_chat(self._entry.provider, request.model, wished)
+        for name in self._refused.get(request.model, ()):
+            if fields.pop(name, None) is not None:
+                dropped += ("thinking" if name in {"reasoning_effort", "reasoning"} else name,)
+        return fields, dropped
 
+    def _learns(self, request: ModelRequest, error: ProviderBadRequest) -> bool:
+        """Whether the refusal teaches how to put the question instead."""
+        model, parameter = request.model, error.details.get("parameter")
+        known = self._refused.get(model, frozenset())
+        if isinstance(parameter, str) and parameter in _DROPPABLE - known and parameter in self._fitted(request)[0]:
+            self._refused[model] = known | {parameter}
+            return True
+        if is_about_order(error.message) and model not in self._strict and not self._dialect.strict_order:
+            self._strict |= {model}
+            return True
+        return False
 
-async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, or a little more than its first ``limit`` bytes."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            break
-    return b"".join(parts)
+    # --- what is wanted back
+
+    def _echo(self, model: str, call_id: str) -> Any:
+        echo = self._echoes.of(model, call_id)
+        if echo is None and self._dialect.echoes_signatures and "gemini-3" in model:
+            return _UNSIGNED
+        return echo
+
+    def _remember(self, model: str, call_id: str, assembly: Assembly) -> None:
+        if self._dialect.echoes_thinking and assembly.thinking:
+            self._echoes.keep(model, call_id, assembly.thinking)
+        elif self._dialect.echoes_signatures and assembly.echo:
+            self._echoes.keep(model, call_id, assembly.echo)

@@ -1,14 +1,13 @@
 """One answer of a provider, read from its bytes as they arrive."""
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
 
 from tom.errors import ProviderBadAnswer, ProviderTooLarge
-from tom.llm.assembly import MAX_REPLY, Assembly
-from tom.llm.chatwire import decode_chunk
+from tom.llm.assembly import MAX_REPLY
 from tom.llm.failures import Veil, failure_in
 from tom.llm.sse import EventParser, Twins
 
@@ -32,13 +31,39 @@ class Content(Protocol):
         ...
 
 
+class Assembling(Protocol):
+    """What puts the events of one dialect together: `assembly.Assembly`, `blockassembly.BlockAssembly`."""
+
+    over: bool
+    """Nothing follows."""
+
+    @property
+    def size(self) -> int:
+        """Letters gathered so far."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model said why it ended."""
+        ...
+
+    def decode(self, payload: bytes, /) -> Any:
+        """One event; its ``error`` is what went wrong at the provider. Raises `msgspec.DecodeError`."""
+        ...
+
+    def add(self, chunk: Any, /) -> None:
+        """Take one event. Raises `ProviderTooLarge`."""
+        ...
+
+
 class AnswerReader:
     """Reads one answer, streamed or whole, into an assembly until it has ``ended``."""
 
-    def __init__(self, content: Content, assembly: Assembly, veil: Veil) -> None:
+    def __init__(self, content: Content, assembly: Assembling, veil: Veil) -> None:
         self.ended = False
         self._content = content
         self._assembly = assembly
+        self._decode = assembly.decode
         self._veil = veil
         self._parser = EventParser(MAX_REPLY)
         self._twins = Twins()
@@ -107,6 +132,8 @@ class AnswerReader:
             if payload.startswith(b"[DONE]"):
                 self.ended = True
                 return
+            if self.ended:
+                return
             if payload and not self._twins.is_copy(payload, self._assembly.size):
                 self._add(payload)
 
@@ -125,9 +152,11 @@ class AnswerReader:
         if self._twins.broken:
             raise ProviderBadAnswer
         try:
-            chunk = decode_chunk(payload)
+            chunk = self._decode(payload)
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ProviderBadAnswer from error
         if chunk.error:
             raise failure_in(chunk.error, self._veil)
         self._assembly.add(chunk)
+        if self._assembly.over:
+            self.ended = True

@@ -33,11 +33,11 @@ TOOLS = (ECHO, NOW)
 def obedient(request: ReceivedRequest, *, plain: bool = False) -> Script:
     """Answer as the contract asks a model to; for `SimulatedLLM.otherwise`."""
     if request.last_role == "tool":
-        return Script.text(f"The tool says: {request.messages[-1]['content']}", plain=plain)
+        return Script.text(f"The tool says: {' '.join(request.last_results)}", plain=plain)
     said = request.last_user_text
     if said.startswith("/tool "):
-        _, name, *arguments = said.split(" ", 2)
-        return Script.tool_calls((name, "".join(arguments)), plain=plain)
+        calls = [line.split(" ", 2)[1:] for line in said.splitlines() if line.startswith("/tool ")]
+        return Script.tool_calls(*((name, "".join(rest)) for name, *rest in calls), plain=plain)
     return Script.text(f"You said: {said or 'nothing'}. سلام 👋", plain=plain)
 
 
@@ -60,6 +60,7 @@ class ProviderContract:
 
     pytestmark = pytest.mark.anyio
     model = "simulated"
+    one_call_only = False
 
     async def test_the_fragments_are_the_reply(self, provider: Provider) -> None:
         reply = await ask(provider, system("Be brief."), user("Say anything."), model=self.model)
@@ -86,6 +87,32 @@ class ProviderContract:
         assert (call.name, json.loads(call.arguments)) == (ECHO.name, {"text": text})
         assert call.id
         assert reply.finish_reason == "tool_calls"
+
+    async def test_parallel_calls_are_all_heard_and_all_answered(self, provider: Provider) -> None:
+        if self.one_call_only:
+            pytest.skip("this model asks for one call at a time")
+        question = user("\n".join(f'/tool {ECHO.name} {{"text": "{word}"}}' for word in ("one", "two", "three")))
+        first = await ask(provider, question, model=self.model, tools=TOOLS)
+        heard = [json.loads(call.arguments)["text"] for call in first.tool_calls]
+        assert heard == ["one", "two", "three"]
+        assert len({call.id for call in first.tool_calls}) == 3
+        told = [tool(ToolResult(call.id, f"heard-{number}")) for number, call in enumerate(first.tool_calls)]
+        second = await ask(provider, question, assistant("", first.tool_calls), *told, model=self.model, tools=TOOLS)
+        assert [f"heard-{number}" in second.text for number in range(3)] == [True] * 3
+
+    async def test_any_order_of_roles_can_be_sent(self, provider: Provider) -> None:
+        question = user(f'/tool {ECHO.name} {{"text": "hi"}}')
+        first = await ask(provider, question, model=self.model, tools=TOOLS)
+        asked = (question, assistant("", first.tool_calls), tool(ToolResult(first.tool_calls[0].id, "")))
+        for messages in (
+            (system("Be brief."), system("Be kind."), user("Say anything."), system("It is noon."), user("And now?")),
+            (assistant("I said so."), user("Say anything.")),
+            (user("Say anything."), assistant("Yes.")),
+            (system("Only this."),),
+            (*asked, user("Never mind."), system("It is noon."), user("Say anything.")),
+            (*asked, system("It is noon.")),
+        ):
+            await ask(provider, *messages, model=self.model, tools=TOOLS)
 
     async def test_a_tool_without_parameters_is_called_with_an_empty_object(self, provider: Provider) -> None:
         reply = await ask(provider, user(f"/tool {NOW.name}"), model=self.model, tools=TOOLS)

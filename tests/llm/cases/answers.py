@@ -80,8 +80,10 @@ ANSWERS = [
     ("text before a call", ROLE + HELLO + calls(call("f", "{}", index=0, id="x")) + CALLED + DONE, HELLO_REPLY | {"calls": [("f", "{}")]}),
     ("a call, but finish says stop", calls(call("f", "{}", index=0, id="x")) + STOP + DONE, {"calls": [("f", "{}")]}),
     ("finish says function_call", calls(call("f", "{}", index=0, id="x")) + chunk(finish="function_call") + DONE, {"calls": [("f", "{}")]}),
-    ("a call cut by length", calls(call("f", '{"a":', index=0, id="x")) + chunk(finish="length") + DONE,
-     {"calls": [("f", '{"a":')], "finish": "length"}),
+    ("text, then a call cut by length", ROLE + HELLO + calls(call("f", '{"a":', index=0, id="x")) + chunk(finish="length") + DONE,
+     HELLO_REPLY | {"finish": "length"}),
+    ("the second of two calls cut by length", calls(call("f", '{"a":1}', index=0, id="x"), call("g", '{"b":', index=1, id="y"))
+     + chunk(finish="length") + DONE, {"calls": [("f", '{"a":1}')]}),
     ("parallel, interleaved", calls(call("f", "", index=0, id="x"), call("g", "", index=1, id="y")) + calls(call(None, '{"a"', index=0))
      + calls(call(None, '{"b":', index=1)) + calls(call(None, ":1}", index=0), call(None, "2}", index=1)) + CALLED + DONE,
      TWO | {"ids": ["x", "y"]}),
@@ -128,6 +130,8 @@ BROKEN = [
     ("[DONE] and nothing else", DONE, "provider_empty"),
     ("no text, no call", ROLE + STOP + DONE, "provider_empty"),
     ("only blanks", ROLE + chunk({"content": " \n"}) + STOP + DONE, "provider_empty"),
+    ("only a call cut by length", calls(call("f", '{"a":', index=0, id="x")) + chunk(finish="length") + DONE, "provider_empty"),
+    ("declined without a word", ROLE + chunk(finish="content_filter") + DONE, "provider_declined"),
     ("only thoughts", chunk({"reasoning": "Hmm"}) + STOP + DONE, "provider_empty"),
     ("bad JSON", HELLO_EVENTS + 'data: {"choices": [\n\n' + STOP + DONE, "provider_bad_answer"),
     ("a list", "data: [1]\n\n" + DONE, "provider_bad_answer"),

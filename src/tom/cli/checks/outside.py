@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 from tom.cli.checks.finding import Finding, House, fail, ok, warn
 from tom.clock import SystemClock
@@ -29,20 +28,21 @@ async def check_models(house: House) -> AsyncGenerator[Finding]:
 
 
 async def _check_model(settings: Settings, name: str) -> AsyncGenerator[Finding]:
-    from tom.llm.levels import open_models
+    from tom.llm.levels import open_provider
 
-    models = open_models(replace(settings.template, llm=name, llms=settings.llms))
-    place = settings.llms[name].base_url
+    entry = settings.llms[name]
+    provider = open_provider(entry)
+    place = entry.base_url
     try:
         async with asyncio.timeout(SECONDS):
-            listed = set(await models.provider.models())
+            listed = set(await provider.models())
     except (ProviderError, TimeoutError) as error:
         reason = str(error) or "no answer in time"
         yield fail("models", f"{name} at {place}: {reason}", f"check the key and the address of '{name}' in config.yml")
         return
     finally:
-        await models.provider.close()
-    for level, model in enumerate(models.by_level):
+        await provider.close()
+    for level, model in enumerate(entry.models):
         if not listed or model in listed:
             yield ok("models", f"{name} level {level}: {model}")
         else:

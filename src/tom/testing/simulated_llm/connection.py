@@ -10,6 +10,7 @@ from typing import cast
 
 import msgspec
 
+from tom.testing.simulated_llm.blocks import flood_of, refusal_in_blocks, render_blocks
 from tom.testing.simulated_llm.desk import Desk
 from tom.testing.simulated_llm.faults import Fault
 from tom.testing.simulated_llm.rendering import Rendered, answer, frame, refusal, render
@@ -40,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._more: Callable[[], None] | None = None
         self._last = False
+        self._blocks = False
         self.busy = False
 
     # --- asyncio.Protocol
@@ -116,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._respond(ReceivedRequest(method, path.partition("?")[0], head, body))
 
     def _respond(self, request: ReceivedRequest) -> None:
-        if request.method != "POST" or not request.path.endswith("/chat/completions"):
+        if request.method != "POST" or not request.path.endswith(("/chat/completions", "/messages")):
             self._write(self._route(request))
             self._finish()
             return
@@ -128,12 +130,17 @@ class Connection(asyncio.Protocol):
             self._write(answer(status, msgspec.json.encode({"error": {"message": repr(error)}})))
             self._finish()
             return
-        complete = refusal(script)
+        self._blocks = request.speaks_messages
+        complete = refusal_in_blocks(script) if self._blocks else refusal(script)
         if complete is not None:
             self._send_raw(script, complete)
             return
         options = wish.stream_options or {}
-        rendered = render(script, wish.model, stream=wish.stream, include_usage=bool(options.get("include_usage")))
+        rendered = (
+            render_blocks(script, wish.model, stream=wish.stream)
+            if self._blocks
+            else render(script, wish.model, stream=wish.stream, include_usage=bool(options.get("include_usage")))
+        )
         self._play(script, rendered, streamed=wish.stream and not script.plain)
 
     # --- answers
@@ -197,10 +204,9 @@ class Connection(asyncio.Protocol):
 
     def _flood(self, size: int, rendered: Rendered, *, streamed: bool) -> None:
         """Write ``size`` bytes of content as fast as the client takes them."""
-        filler = b"x" * _BLOCK
-        event = b'data: {"choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n' % filler
-        block = frame(event if streamed else filler)
-        self._write(rendered.opening if streamed else rendered.opening + frame(b'{"choices":[{"message":{"content":"'))
+        begin, event, end = flood_of(b"x" * _BLOCK, blocks=self._blocks)
+        block = frame(event if streamed else b"x" * _BLOCK)
+        self._write(rendered.opening if streamed else rendered.opening + frame(begin))
         left = size
 
         def write() -> None:
@@ -212,7 +218,7 @@ class Connection(asyncio.Protocol):
                 left -= _BLOCK
             if left <= 0:
                 self._more = None
-                self._write(rendered.ending if streamed else frame(b'"},"finish_reason":"stop"}]}') + b"0\r\n\r\n")
+                self._write(rendered.ending if streamed else frame(end) + b"0\r\n\r\n")
                 self._finish()
 
         self._more = write

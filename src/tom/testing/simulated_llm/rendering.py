@@ -12,7 +12,7 @@ from tom.testing.simulated_llm.script import Call, Script
 CREATED = 1_700_000_000
 _FRAGMENT = 12
 """Letters of a call's arguments in one chunk."""
-_STATUS: dict[Fault, tuple[int, dict[str, Any]]] = {
+STATUS: dict[Fault, tuple[int, dict[str, Any]]] = {
     Fault.UNAUTHORIZED: (
         401,
         {
@@ -71,8 +71,8 @@ def refusal(script: Script) -> bytes | None:
         return answer(
             200, b"<!doctype html>\nthis is: no event stream\n\n" * 3, (("Content-Type", "text/event-stream"),)
         )
-    if script.trouble is not None and script.trouble in _STATUS:
-        status, error = _STATUS[script.trouble]
+    if script.trouble is not None and script.trouble in STATUS:
+        status, error = STATUS[script.trouble]
         return answer(status, json.dumps({"error": {**error, "param": None}}).encode(), script.headers)
     if script.body is not None:
         return answer(script.status, script.body, script.headers)
@@ -96,16 +96,17 @@ def render(script: Script, model: str, *, stream: bool, include_usage: bool) -> 
         cut = max(1, len(document) // 8)
         first, ends = b"", []
         pieces = [document[at : at + cut] for at in range(0, len(document), cut)]
-    first, pieces, ends = _spoil(script, first, pieces, ends, streamed=streamed)
+    first, pieces, ends = spoil(script, first, pieces, ends, streamed=streamed)
     opening = head + (frame(first) if first else b"")
     framed = tuple(map(frame, pieces))
     ending = b"".join(map(frame, ends)) + b"0\r\n\r\n"
     return Rendered(opening, framed, ending, b"".join((opening, *framed, ending)))
 
 
-def _spoil(
+def spoil(
     script: Script, first: bytes, pieces: list[bytes], ends: list[bytes], *, streamed: bool
 ) -> tuple[bytes, list[bytes], list[bytes]]:
+    """The events of an answer with what the script's fault does to their content."""
     at = min(script.after, max(0, len(pieces) - 1))
     match script.trouble:
         case Fault.DOUBLED if streamed:
