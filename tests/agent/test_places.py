@@ -1,4 +1,4 @@
-"""Whose turn it is, under any order of coming, leaving and withdrawing."""
+"""Whose turn it is, under any order of coming, leaving, withdrawing, and waiting for a person."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -24,6 +24,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.count = 0
         self.waiting = {}
         self.taken = []
+        self.resting = []
+        self.woken = []
 
     @rule(conversation=CONVERSATIONS)
     def come(self, conversation):
@@ -37,9 +39,15 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def take(self):
         run = self.places.take()
-        able = [c for c, runs in self.waiting.items() if runs and c not in {t.row.conversation_id for t in self.taken}]
+        held = {run.row.conversation_id for run in (*self.taken, *self.resting)}
+        able = [c for c, runs in self.waiting.items() if runs and c not in held]
         if run is None:
-            assert not able or len(self.taken) == 2, "nobody waits while there is a place"
+            assert not (able or self.woken) or len(self.taken) == 2, "nobody waits while there is a place"
+            return
+        if self.woken:
+            assert run is self.woken.pop(0), "those that were answered go first"
+            self.resting.remove(run)
+            self.taken.append(run)
             return
         conversation = run.row.conversation_id
         assert conversation in able
@@ -50,6 +58,29 @@ class AnyOrder(RuleBasedStateMachine):
     def leave(self, which):
         if len(self.taken) > which:
             self.places.leave(self.taken.pop(which))
+
+    @rule(which=st.integers(0, 1))
+    def rest(self, which):
+        if len(self.taken) > which:
+            run = self.taken.pop(which)
+            self.places.rest(run)
+            self.resting.append(run)
+
+    @rule(which=st.integers(0, 3), twice=st.booleans())
+    def wake(self, which, twice):
+        if len(self.resting) > which:
+            run = self.resting[which]
+            for _ in range(1 + twice):
+                self.places.wake(run)
+            if run not in self.woken:
+                self.woken.append(run)
+
+    @rule(which=st.integers(0, 3))
+    def leave_resting(self, which):
+        if len(self.resting) > which:
+            run = self.resting.pop(which)
+            self.places.leave(run)
+            self.woken = [other for other in self.woken if other is not run]
 
     @rule(conversation=CONVERSATIONS, everything=st.booleans(), which=st.integers(0, 3))
     def withdraw(self, conversation, everything, which):
@@ -70,9 +101,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def the_count_is_right(self):
-        assert len(self.places) == len(self.taken) + sum(map(len, self.waiting.values()))
-        assert list(self.places.at_work.values()).sort(key=id) == self.taken.copy().sort(key=id)
-        assert len(self.taken) <= 2
+        held = [*self.taken, *self.resting]
+        assert len(self.places) == len(held) + sum(map(len, self.waiting.values()))
+        assert sorted(map(id, self.places.at_work.values())) == sorted(map(id, held))
+        assert self.places.busy == len(self.taken) <= 2
+        behind = {run.row.conversation_id for run in self.resting}
+        blocked = sum(len(runs) for conversation, runs in self.waiting.items() if conversation in behind)
+        assert self.places.going_on == len(self.places) - len(self.resting) - blocked
 
 
 TestAnyOrder = AnyOrder.TestCase
