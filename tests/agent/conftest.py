@@ -11,7 +11,7 @@ from tom.agent.options import choices_of
 from tom.agent.outbox import Outbox
 from tom.agent.socket import Socket
 from tom.clock import SystemClock
-from tom.config.agent import AgentSettings, ChatSettings, LlmEntry
+from tom.config.agent import AgentSettings, ChatSettings, LlmEntry, ServiceEntry
 from tom.config.secret import Secret
 from tom.services.memory import MemoryToolbox
 from tom.store.memory import MemoryEventStore
@@ -77,20 +77,26 @@ def llm():
 
 @pytest.fixture
 def open_cell(tmp_path, llm):
-    """``async with open_cell(toolbox=…, store=…, **chat settings) as cell``: an agent that works."""
+    """``async with open_cell(toolbox=…, store=…, **chat settings) as cell``: an agent that works.
+
+    ``services`` are the names of enabled services, ``vision`` is the model's, ``more`` other settings of the agent.
+    """
 
     @asynccontextmanager
-    async def open_one(toolbox=None, store=None, clock=None, **chat):
+    async def open_one(toolbox=None, store=None, clock=None, services=(), vision=None, more=None, **chat):
         entry = LlmEntry(
-            name="simulated", provider="compatible", base_url=llm.url, key=Secret(""), models=("s", "m", "l"), timeout=2
-        )
+            name="simulated", provider="compatible", base_url=llm.url, key=Secret(""), models=("s", "m", "l"),
+            timeout=2, vision=vision, max_tokens=1000,
+        )  # fmt: skip
         chat = {"context_max_tokens": 32000} | chat
         settings = AgentSettings(
-            user="alice", home=tmp_path, llm="simulated", llms={"simulated": entry}, chat=ChatSettings(**chat)
-        )
+            user="alice", home=tmp_path, llm="simulated", llms={"simulated": entry}, chat=ChatSettings(**chat),
+            services=tuple(ServiceEntry(name=name) for name in services), **(more or {}),
+        )  # fmt: skip
         clock = clock or SystemClock()
         store = store or MemoryEventStore(clock=clock)
-        cell = build_cell(settings, store, clock, toolbox=toolbox or MemoryToolbox())
+        toolbox = toolbox or MemoryToolbox()
+        cell = build_cell(settings, store, clock, toolbox=toolbox, library=toolbox)
         ready, stopped = asyncio.Event(), asyncio.Event()
         serving = asyncio.ensure_future(cell.scheduler.serve(ready, stopped))
         await ready.wait()
