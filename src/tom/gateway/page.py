@@ -62,7 +62,7 @@ def login_page(*, next_path: str, error: str | None = None, retry_after: float |
 def index_page(*, user: str, banner: str | None = None) -> str:
     """Render the page of the logged-in ``user``; ``banner`` is a sentence shown on top of it."""
     notice = f'<p class="banner" id="notice">{escape(banner)}</p>' if banner else ""
-    return _document("index.html", user=user, notice=notice, initial=user[:1].upper())
+    return _document("index.html", user=user, notice=notice, initial=user[:1].upper(), modules=_modules())
 
 
 def page_routes() -> list[BaseRoute]:
@@ -86,8 +86,8 @@ def static_path(name: str) -> str:
 
 
 def _document(name: str, **values: str) -> str:
-    """Fill a template. ``alert`` and ``notice`` are HTML made here, everything else is escaped."""
-    made_here = {"alert", "notice"}
+    """Fill a template. ``alert``, ``modules`` and ``notice`` are HTML made here, everything else is escaped."""
+    made_here = {"alert", "modules", "notice"}
     safe = {key: value if key in made_here else escape(value) for key, value in values.items()}
     return _template(name).substitute(safe, static=f"/static/{_build()}")
 
@@ -103,6 +103,12 @@ def _alert(error: str | None, retry_after: float | None) -> str:
         seconds = ceil(retry_after)
         sentences.append(f"Please wait {seconds} second{'s' if seconds != 1 else ''} before the next attempt.")
     return f'<p class="alert" role="alert">{escape(" ".join(sentences))}</p>' if sentences else ""
+
+
+def _modules() -> str:
+    """All scripts at once: they import each other, and asking for one after the other would take a round trip each."""
+    names = sorted(name for name in _files() if name.endswith(".js"))
+    return "\n".join(f'<link rel="modulepreload" href="{static_path(name)}">' for name in names)
 
 
 # --- static files ------------------------------------------------------------------------------------------------

@@ -23,15 +23,16 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tom import ids
 from tom.agent import frames
-from tom.agent.feed import Delta, Restarted
+from tom.agent.feed import Delta, Progressed, Restarted
 from tom.clock import SystemClock, timestamp
-from tom.conversation import codec
+from tom.conversation import asks, codec
 from tom.conversation import event as happened
 from tom.conversation.event import Event
 from tom.conversation.part import ToolCall
 from tom.conversation.tool import ToolClass
 from tom.conversation.usage import Usage
 from tom.gateway import page as tom_page
+from tom.testing.played_asks import PlayedAsks
 
 WAIT_SECONDS = 10.0
 PASSWORD = "correct horse"  # noqa: S105 - of somebody who exists only in tests
@@ -55,6 +56,7 @@ class PlayedDoor:
         """Refuse messages with this text."""
         self.logged_in = True
         self.user = "alice"
+        self.asks = PlayedAsks(self.events, self._append)
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -72,6 +74,20 @@ class PlayedDoor:
         """Withdraw what was said of a turn."""
         self.live.pop(run, None)
         self._do(self._tell(cid, frames.restarted(Restarted(cid, run, None, turn, attempt))))
+
+    def progress(
+        self, cid: str, run: str, call_id: str, done: float, total: float | None, message: str = "", *, tool: str
+    ) -> None:
+        """A tool of the service `time` says how far it is."""
+        item = Progressed(cid, run, None, 0, call_id, "time", tool, done, total, message)
+        self._do(self._tell(cid, frames.progressed(item)))
+
+    def wait_for(self, asked: Event) -> Event:
+        """The run asks its person and waits; returns the ask as it was stored."""
+        self.append(asked)
+        kind = str(asked.type).partition(".")[0]
+        self.append(asks.run_waiting(asked.conversation_id, run_id=asked.run_id, reason=kind))
+        return self.events[asked.conversation_id][-2]
 
     def cut(self, code: int = 1012) -> None:
         """Close every socket."""
@@ -175,7 +191,8 @@ class PlayedDoor:
 
     async def _tell(self, cid: str, frame: Mapping[str, Any]) -> None:
         for socket, topics in list(self.sockets.items()):
-            if cid in topics:
+            everywhere = "*" in topics and frame["status"] == "event"
+            if cid in topics or everywhere:
                 await socket.send_text(frames.render(frame))
 
     async def _cut(self, code: int) -> None:
@@ -183,9 +200,12 @@ class PlayedDoor:
             self.sockets.pop(socket, None)
             await socket.close(code)
 
-    def _accept(self, cid: str, text: str, request_id: str) -> list[Event]:
+    def _accept(
+        self, cid: str, text: str, request_id: str, attachments: Sequence[Mapping[str, Any]] = ()
+    ) -> list[Event]:
+        kept = [{key: value for key, value in one.items() if key != "data"} | {"file": "0" * 64} for one in attachments]
         received = happened.message_received(
-            cid, text, run_id=ids.ulid(), request_id=request_id, payload_digest="d", surface="ws"
+            cid, text, run_id=ids.ulid(), request_id=request_id, payload_digest="d", surface="ws", attachments=kept
         )
         return [received] if self.events.get(cid) else [happened.conversation_opened(cid, surface="ws"), received]
 
@@ -201,7 +221,7 @@ class PlayedDoor:
         await socket.accept()
         self.sockets[socket] = set()
         doing = {
-            "chat": self._take, "resume": self._resume, "unsubscribe": self._leave, "stop": self._stop,
+            "chat": self._take, "prompt": self._take, "resume": self._resume, "subscribe": self._subscribe, "unsubscribe": self._leave, "stop": self._stop,
             "retry": self._retry, "ping": self._pong,
         }  # fmt: skip
         try:
@@ -214,13 +234,14 @@ class PlayedDoor:
 
     async def _take(self, socket: WebSocket, request_id: str, payload: Mapping[str, Any]) -> None:
         cid = payload["conversation_id"]
-        if payload["text"] == self.refused_text:
+        text = payload.get("text", "/" + payload.get("name", ""))
+        if text == self.refused_text:
             await socket.send_text(frames.render(frames.failed(request_id, "storage_full", "The disk is full.", {})))
             return
         if self.silent:
             return
         if not any(event.request_id == request_id for event in self.events.get(cid, ())):
-            for event in self._accept(cid, payload["text"], request_id):
+            for event in self._accept(cid, text, request_id, payload.get("attachments", ())):
                 await self._append(event)
         taken = next(event for event in self.events[cid] if event.request_id == request_id)
         accepted = frames.accepted(
@@ -244,6 +265,10 @@ class PlayedDoor:
         await socket.send_text(frames.render(frames.done(request_id, "caught_up", conversation_id=cid, **facts)))
         for run in running:
             await socket.send_text(frames.render(frames.chunk(self.live[run], replay=True)))
+
+    async def _subscribe(self, socket: WebSocket, request_id: str, payload: Mapping[str, Any]) -> None:
+        self.sockets[socket].add(payload["conversation_id"])
+        await socket.send_text(frames.render(frames.done(request_id, "subscribed")))
 
     async def _leave(self, socket: WebSocket, _request_id: str, payload: Mapping[str, Any]) -> None:
         self.sockets[socket].discard(payload["conversation_id"])
@@ -305,7 +330,7 @@ class PlayedDoor:
         routes = [
             Route("/", self._index), Route("/auth", self._auth), Route("/login", self._log_in, methods=["POST"]),
             Route("/sessions", self._sessions), Route("/sessions/{id}/events", self._stored),
-            WebSocketRoute("/ws/chat", self._chat), *tom_page.page_routes(),
+            WebSocketRoute("/ws/chat", self._chat), *self.asks.routes(), *tom_page.page_routes(),
         ]  # fmt: skip
         return Starlette(routes=routes)
 
@@ -355,8 +380,10 @@ def _with_policy(app: ASGIApp) -> ASGIApp:
 def _row(cid: str, events: Sequence[Event]) -> dict[str, Any]:
     titles = [event.content for event in events if event.type == "message.received"]
     over = str(events[-1].type) in {"run.completed", "run.failed", "run.cancelled"}
+    state = "idle" if over else "waiting" if events[-1].type == "run.waiting" else "running"
+    titles = [event.extra["title"] for event in events if "title" in event.extra][-1:] or titles
     return {
-        "id": cid, "title": titles[0] if titles else None, "state": "idle" if over else "running",
+        "id": cid, "title": titles[0] if titles else None, "state": state,
         "updated_at": events[-1].timestamp, "last_seq": len(events),
     }  # fmt: skip
 

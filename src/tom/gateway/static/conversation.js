@@ -1,6 +1,7 @@
 // The open conversation: follows it over the socket, without a gap and without doubles.
 
 import { logIn } from "./dom.js";
+import { parseSent } from "./exact.js";
 import { Story } from "./story.js";
 
 const SHOWN_FIRST = 300;
@@ -21,7 +22,7 @@ export class Conversation {
     if (this.following) this.wire.send("unsubscribe", { conversation_id: this.id }, "unsubscribe");
     this.reset(id);
     this.transcript.clear();
-    this.transcript.tell(this.story);
+    this.transcript.tell(this.story, this.id);
     this.showPending();
     this.changed();
     if (id !== null) this.begin();
@@ -80,7 +81,7 @@ export class Conversation {
   startAt(after) {
     this.story = new Story(after);
     this.seen = new Map();
-    this.transcript.tell(this.story);
+    this.transcript.tell(this.story, this.id);
     this.showPending();
   }
 
@@ -100,7 +101,7 @@ export class Conversation {
       const answer = await fetch(path, { headers: { Accept: "application/json" } });
       if (answer.status === 401) logIn();
       if (answer.status === 404) return null;
-      return answer.ok ? await answer.json() : undefined;
+      return answer.ok ? parseSent(await answer.text()) : undefined;
     } catch {
       return undefined;
     }
@@ -118,7 +119,7 @@ export class Conversation {
     const answer = await this.events(from, after - from);
     if (visit !== this.visit || !answer || this.story.after !== after) return;
     this.story = this.story.extended(answer.events.filter((event) => event.seq <= after));
-    this.transcript.tell(this.story);
+    this.transcript.tell(this.story, this.id);
     this.showPending();
     this.changed();
   }
@@ -126,13 +127,14 @@ export class Conversation {
   // --- acting ---
 
   /** Send a message: it is shown at once, and counts as sent when it is stored. */
-  send(text) {
+  send(text, { attachments = [], prompt = null } = {}) {
     if (this.id === null) {
       this.id = crypto.randomUUID();
       this.located = true;
+      this.transcript.conversationId = this.id;
       this.opened(this.id);
     }
-    const message = this.outbox.add(this.id, text);
+    const message = this.outbox.add(this.id, text, { attachments, prompt });
     this.transcript.follow();
     this.showPending();
     this.post(message);
@@ -140,7 +142,14 @@ export class Conversation {
   }
 
   post(message) {
-    const payload = { text: message.text, conversation_id: message.conversationId, streaming: true };
+    const { text, conversationId, prompt, attachments = [] } = message;
+    if (prompt) {
+      const { name, arguments: given } = prompt;
+      this.wire.send("prompt", { name, arguments: given, conversation_id: conversationId }, message.requestId);
+      return;
+    }
+    const payload = { text, conversation_id: conversationId, streaming: true };
+    if (attachments.length > 0) payload.attachments = attachments;
     this.wire.send("chat", payload, message.requestId);
   }
 
@@ -178,11 +187,11 @@ export class Conversation {
   }
 
   heardEvent(frame) {
-    if (frame.conversation_id !== this.id) return;
+    if (frame.conversation_id !== this.id || !this.located) return;
     const { event } = frame;
-    if (event.type === "history.retired") {
-      this.firstSeq = event.extra.first_seq;
-      this.startAt(this.firstSeq - 1);
+    if (event.type === "history.retired") this.firstSeq = event.extra.first_seq;
+    if (event.seq === undefined) {
+      this.startAt(this.firstSeq - 1); // what was asked for is not kept any more
       return;
     }
     const outcome = this.story.take(event);

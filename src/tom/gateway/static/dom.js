@@ -23,13 +23,45 @@ export function say(element, text) {
 }
 
 const REORDERING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+const UNSEEN = /(?![\n\t ])[\p{DI}\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Z}\u2800]/gu;
 
-/** Spell out the characters that reorder text unseen: names and arguments are read as they are. */
+/** How a character that is not seen is written. */
+function written(character) {
+  const code = character.codePointAt(0).toString(16);
+  return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, "0")}`;
+}
+
+/** Spell out the characters that reorder text unseen: names and results are read as they are. */
 export function spelled(text) {
-  return text.replace(REORDERING, (found) => `\\u${found.codePointAt(0).toString(16).padStart(4, "0")}`);
+  return text.replace(REORDERING, written);
+}
+
+/** Spell out every character that is not seen, or looks like another: for what somebody is to say yes to. */
+export function revealed(text) {
+  return text.replace(UNSEEN, written);
+}
+
+/** The nodes of a text whose unseen characters stand out as escapes. */
+export function revealedNodes(text) {
+  const nodes = [];
+  let after = 0;
+  for (const found of text.matchAll(UNSEEN)) {
+    if (found.index > after) nodes.push(text.slice(after, found.index));
+    nodes.push(make("span", { className: "escape", text: written(found[0]) }));
+    after = found.index + found[0].length;
+  }
+  nodes.push(text.slice(after));
+  return nodes;
+}
+
+/** JSON in which unseen characters are escapes: it says the same, and can be read. */
+export function readableJson(json) {
+  const unit = (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return json.replace(UNSEEN, (found) => [...Array(found.length).keys()].map((index) => unit(found[index])).join(""));
 }
 
 const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const days = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
 
 /** A <time> of an RFC 3339 text; null when it is none. */
@@ -37,6 +69,13 @@ export function moment(text) {
   const date = new Date(text ?? "");
   if (Number.isNaN(date.getTime())) return null;
   return make("time", { datetime: text, title: full.format(date), text: hours.format(date) });
+}
+
+/** A <time> with its day, for what lies further away. */
+export function dated(text) {
+  const shown = moment(text);
+  if (shown) shown.textContent = days.format(new Date(text));
+  return shown;
 }
 
 /** Milliseconds for people. */
@@ -50,7 +89,8 @@ export function logIn() {
   location.assign(`/auth?next=${encodeURIComponent("/")}`);
 }
 
-const person = document.body.dataset.user;
+/** Whose page this is. */
+export const person = document.body.dataset.user;
 
 /** Values of this person, kept for this tab; works without storage, and then forgets on reload. */
 export const kept = {

@@ -3,16 +3,19 @@
 import { kept } from "./dom.js";
 
 const KEY = "tom.outbox";
+const MOST_KEPT = 1000000;
+const LOST = "What was attached did not survive the reload. Write it again with its attachments.";
 
 export class Outbox {
   constructor() {
     const unsent = (kept.read(KEY) ?? []).filter((message) => message.state !== "stored");
+    for (const message of unsent) if (message.lost) Object.assign(message, { state: "refused", error: LOST, attachments: [] });
     this.messages = new Map(unsent.map((message) => [message.requestId, message]));
   }
 
   /** Take a message; it has the same request id however often it is sent. */
-  add(conversationId, text) {
-    const message = { requestId: crypto.randomUUID(), conversationId, text, state: "sending", error: "" };
+  add(conversationId, text, { attachments = [], prompt = null } = {}) {
+    const message = { requestId: crypto.randomUUID(), conversationId, text, attachments, prompt, state: "sending", error: "" };
     this.messages.set(message.requestId, message);
     this.keep();
     return message;
@@ -47,6 +50,12 @@ export class Outbox {
   }
 
   keep() {
-    kept.write(KEY, this.messages.size > 0 ? [...this.messages.values()] : null);
+    kept.write(KEY, this.messages.size > 0 ? [...this.messages.values()].map(smaller) : null);
   }
+}
+
+/** The message as it fits the storage of a tab: large attachments are kept in memory only. */
+function smaller(message) {
+  const size = message.attachments.reduce((sum, { data }) => sum + data.length, 0);
+  return size > MOST_KEPT ? { ...message, attachments: [], lost: true } : message;
 }

@@ -1,7 +1,13 @@
 // A message and everything that followed it.
 
+import { ApprovalCard } from "./approvalcard.js";
+import { stateOf } from "./asks.js";
+import { CallGroup, stretchesOf } from "./callgroup.js";
 import { CallView } from "./callview.js";
-import { make, moment, say } from "./dom.js";
+import { make, moment, revealed, say } from "./dom.js";
+import { ElicitationCard } from "./elicitationcard.js";
+import { fileAddress } from "./files.js";
+import { icon } from "./icons.js";
 import { Prose } from "./prose.js";
 import { isOver } from "./story.js";
 
@@ -12,11 +18,12 @@ const REASONS = {
 };
 
 export class RunView {
-  /** `retry(runId)` asks for a failed run again. */
-  constructor(press, retry) {
-    this.press = press;
-    this.retry = retry;
+  /** `retry(runId)` asks for a failed run again; `settled(ask)` hears of asks that were answered here. */
+  constructor(conversationId, { press, retry, settled }) {
+    Object.assign(this, { conversationId, press, retry, settled });
     this.turns = new Map();
+    this.cards = new Map();
+    this.groups = [];
     this.asked = null;
     this.body = make("div", { className: "turns" });
     this.mark = make("p", { className: "mark", hidden: true });
@@ -31,6 +38,8 @@ export class RunView {
     this.element.dataset.state = run.state;
     this.showAsked(run);
     for (const [number, turn] of [...run.turns].sort(([left], [right]) => left - right)) this.showTurn(number, turn);
+    this.showAsks(run);
+    this.fold(run);
     this.showMark(run, ahead);
     this.showTrouble(run);
     this.showFoot(run);
@@ -39,6 +48,9 @@ export class RunView {
   showAsked(run) {
     if (this.asked || !run.asked) return;
     this.asked = askedArticle(run.asked.text, moment(run.asked.at));
+    if (run.asked.attachments.length > 0) {
+      this.asked.querySelector(".words").before(attachmentList(this.conversationId, run.asked.attachments));
+    }
     this.element.prepend(this.asked);
   }
 
@@ -51,11 +63,50 @@ export class RunView {
     if (again) say(view.again, `Started again (attempt ${turn.reply.attempt})`);
     for (const [id, call] of turn.calls) {
       if (!view.calls.has(id)) {
-        view.calls.set(id, new CallView());
+        view.calls.set(id, new CallView(this.conversationId));
         view.list.append(view.calls.get(id).element);
       }
       view.calls.get(id).show(call);
     }
+  }
+
+  /** The card of each ask stands after the call that it is about, and for it until the call is made. */
+  showAsks(run) {
+    for (const ask of run.asks.values()) {
+      const [row, call] = this.rowOf(ask, run);
+      if (!this.cards.has(ask.id)) {
+        const card = ask.kind === "approval" ? new ApprovalCard(this.settled) : new ElicitationCard(this.settled);
+        this.cards.set(ask.id, card);
+        if (row) row.element.after(card.element);
+        else this.body.append(card.element);
+      }
+      const over = run.state === "completed" || run.state === "failed" || run.state === "cancelled";
+      this.cards.get(ask.id).show(ask, call, over);
+      if (row && ask.kind === "approval") row.element.hidden = call.since === null;
+    }
+  }
+
+  rowOf(ask, run) {
+    for (const [number, turn] of run.turns) {
+      const call = turn.calls.get(ask.callId);
+      if (call) return [this.turns.get(number).calls.get(ask.callId), call];
+    }
+    return [null, null];
+  }
+
+  fold(run) {
+    const rows = [];
+    const asked = new Set([...run.asks.values()].map((ask) => ask.callId));
+    for (const [number, turn] of [...run.turns].sort(([left], [right]) => left - right)) {
+      if (turn.reply.text.trim()) rows.push(null);
+      for (const [id, call] of turn.calls) rows.push(asked.has(id) ? null : { view: this.turns.get(number).calls.get(id), call });
+    }
+    const stretches = stretchesOf(rows);
+    for (const group of this.groups.splice(stretches.length)) group.remove();
+    stretches.forEach((stretch, index) => {
+      this.groups[index] ??= new CallGroup();
+      this.groups[index].show(stretch);
+    });
   }
 
   turnView(number) {
@@ -72,7 +123,7 @@ export class RunView {
 
   showMark(run, ahead) {
     const notes = run.notes.join(" ");
-    const doing = { queued: waitingFor(ahead), running: thinking(run), waiting: "Waits for you." }[run.state] ?? "";
+    const doing = { queued: waitingFor(ahead), running: thinking(run), waiting: awaiting(run) }[run.state] ?? "";
     const text = [run.retryOf ? "Tried again." : "", notes, doing].filter(Boolean).join(" ");
     this.mark.hidden = text === "";
     this.mark.classList.toggle("working", doing !== "");
@@ -133,10 +184,30 @@ function waitingFor(ahead) {
   return `Waiting for ${ahead === 1 ? "the answer before it" : `${ahead} answers before it`}…`;
 }
 
+/** What came with a message: pictures in small, texts by name. */
+export function attachmentList(conversationId, attachments) {
+  const list = make("ul", { className: "attached", "aria-label": "Attachments" });
+  for (const { type, name, file, data, media_type: mediaType } of attachments) {
+    const label = revealed(String(name ?? (type === "image" ? "Picture" : "Text")));
+    const source = file ? fileAddress(conversationId, file) : data && type === "image" ? `data:${mediaType};base64,${data}` : null;
+    const picture = type === "image" && source ? make("img", { className: "thumb", alt: label, loading: "lazy", src: source }) : null;
+    picture?.addEventListener("error", () => picture.replaceWith(icon("text"), make("bdi", { text: label })));
+    list.append(make("li", {}, ...(picture ? [picture] : [icon("text"), make("bdi", { text: label })])));
+  }
+  return list;
+}
+
+/** What a run waits for. Calls beside an open question may still be on their way. */
+function awaiting(run) {
+  const open = [...run.asks.values()].filter((ask) => stateOf(ask, null, false) === "pending").length;
+  if (open === 0) return "Going on…";
+  return open === 1 ? "Waits for your answer." : `Waits for ${open} answers of yours.`;
+}
+
 function thinking(run) {
   const turns = [...run.turns.values()];
   const called = turns.flatMap((turn) => [...turn.calls.values()]).filter((call) => call.state === "called");
-  if (called.length === 1) return `Calling ${called[0].tool ?? called[0].name}…`;
+  if (called.length === 1) return `Calling ${revealed(called[0].tool ?? called[0].name)}…`;
   if (called.length > 1) return `Calling ${called.length} tools…`;
   const last = turns.at(-1);
   return last && !last.reply.ended && last.reply.text ? "" : "Thinking…";

@@ -1,6 +1,7 @@
 // The list of conversations, newest first, by day.
 
 import { logIn, make } from "./dom.js";
+import { icon } from "./icons.js";
 
 const PAGE = 50;
 const DAY = 86400000;
@@ -29,6 +30,14 @@ export class Shelf {
   /** The title of a conversation in the list. */
   title(id) {
     return this.sessions.find((session) => session.id === id)?.title || "";
+  }
+
+  /** A conversation has another title. */
+  rename(id, title) {
+    const session = this.sessions.find((one) => one.id === id);
+    if (!session) return;
+    session.title = title;
+    this.draw();
   }
 
   /** Mark the open one. */
@@ -96,7 +105,11 @@ export class Shelf {
     const title = make("span", { className: "session-title", dir: "auto", text: session.title || "Untitled" });
     const link = make("a", { href, "aria-current": current, "data-id": session.id }, title);
     const words = { running: "answering", waiting: "waits for you" }[session.state];
-    if (words) link.append(make("span", { className: "busy", title: words }, make("span", { className: "unseen", text: `, ${words}` })));
+    if (!words) return link;
+    const waits = session.state === "waiting";
+    const mark = make("span", { className: waits ? "waits" : "busy", title: words }, make("span", { className: "unseen", text: `, ${words}` }));
+    if (waits) mark.prepend(icon("hand"));
+    link.append(mark);
     return link;
   }
 

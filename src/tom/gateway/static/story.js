@@ -1,5 +1,6 @@
 // What a conversation's events and fragments tell, run by run. Pure: no page, no network.
 
+import { answerOf, answeredId, askOf, stateOf } from "./asks.js";
 import { Reply } from "./reply.js";
 
 const OVER = new Set(["completed", "failed", "cancelled"]);
@@ -8,11 +9,15 @@ const OVER = new Set(["completed", "failed", "cancelled"]);
 export const isOver = (run) => OVER.has(run.state);
 
 function newRun(id) {
-  return { id, asked: null, retryOf: null, retriedBy: null, state: "running", turns: new Map(), notes: [], end: null };
+  const turns = new Map();
+  return { id, asked: null, retryOf: null, retriedBy: null, state: "running", turns, asks: new Map(), notes: [], end: null };
 }
 
 function newCall(id, name, written) {
-  return { id, name, written, service: null, tool: null, arguments: null, state: "asked", result: null, took: null };
+  return {
+    id, name, written, service: null, tool: null, toolClass: null, arguments: null, state: "asked", result: null, took: null,
+    since: null, until: null, progress: null, sources: [], pictures: [], reason: "",
+  };
 }
 
 export class Story {
@@ -23,6 +28,7 @@ export class Story {
     this.events = [];
     this.runs = new Map();
     this.scripted = false;
+    this.title = null;
   }
 
   /** The story with older events in front. Fragments of replies that are still being said are kept. */
@@ -39,9 +45,15 @@ export class Story {
     return longer;
   }
 
-  /** The run that is at work; null when none is. */
+  /** The run that is at work or waits for its person; null when none does. */
   get active() {
-    return [...this.runs.values()].find((run) => run.state === "running") ?? null;
+    return [...this.runs.values()].find((run) => run.state === "running" || run.state === "waiting") ?? null;
+  }
+
+  /** The asks that nobody has answered, oldest first. */
+  get openAsks() {
+    const asks = [...this.runs.values()].flatMap((run) => [...run.asks.values()].map((ask) => [ask, run]));
+    return asks.filter(([ask, run]) => stateOf(ask, null, isOver(run)) === "pending").map(([ask]) => ask);
   }
 
   /** Take a stored event. Answers "new", "known", or "gap" when events before it are missing. */
@@ -68,6 +80,8 @@ export class Story {
   progress(frame) {
     const run = this.runs.get(frame.run_id);
     if (!run || isOver(run)) return false;
+    if (frame.chunk?.type === "tool_progress") return advance(run, frame.chunk);
+    if (frame.chunk?.type === "waiting") return false; // the stored event of the ask says it
     if (frame.chunk?.type === "attempt") {
       const number = frame.turn ?? Math.max(0, ...run.turns.keys());
       const reply = this.turn(run, number).reply;
@@ -90,6 +104,7 @@ export class Story {
 
   fold(event) {
     const extra = event.extra ?? {};
+    if (event.type === "conversation.changed" && extra.title !== undefined) this.title = extra.title;
     if (!extra.run_id) return;
     const run = this.run(extra.run_id);
     const turn = Number.isInteger(extra.turn) ? this.turn(run, extra.turn) : null;
@@ -111,6 +126,34 @@ function end(state) {
   };
 }
 
+/** How far a tool says that its call is. */
+function advance(run, { data, metadata = {} }) {
+  const calls = [...run.turns.values()].flatMap((turn) => [...turn.calls.values()]);
+  const named = calls.find((call) => call.id === metadata.call_id);
+  const call = named ?? calls.find((one) => one.state === "called" && `${one.service}.${one.tool}` === metadata.tool);
+  if (call?.state !== "called") return false;
+  const done = Number.isFinite(metadata.done) ? metadata.done : null;
+  const total = Number.isFinite(metadata.total) && metadata.total > 0 ? metadata.total : null;
+  call.progress = { done, total, message: String(metadata.message ?? data ?? "") };
+  return true;
+}
+
+/** What became of a call that was answered without being made. */
+function refusal(extra) {
+  if (!extra.denied) return extra.is_error ? "failed" : "done";
+  return "denied";
+}
+
+function asked({ event, run }) {
+  const ask = askOf(event);
+  run.asks.set(ask.id, ask);
+}
+
+function answered({ event, run }) {
+  const ask = run.asks.get(answeredId(event));
+  if (ask) ask.answer = answerOf(event);
+}
+
 function callOf(turn, event) {
   const id = event.tool_call_id;
   if (!turn.calls.has(id)) turn.calls.set(id, newCall(id, event.extra?.tool ?? "tool", null));
@@ -118,8 +161,9 @@ function callOf(turn, event) {
 }
 
 const FOLDS = {
-  "message.received": ({ event, run }) => {
-    run.asked = { text: event.content ?? "", at: event.timestamp, requestId: event.request_id };
+  "message.received": ({ event, extra, run }) => {
+    const attachments = extra.attachments ?? [];
+    run.asked = { text: event.content ?? "", at: event.timestamp, requestId: event.request_id, attachments };
     run.state = "queued";
   },
   "run.retried": ({ extra, run, story }) => {
@@ -132,12 +176,20 @@ const FOLDS = {
     run.state = "running";
   },
   "run.resumed": ({ run }) => {
+    const waited = run.state === "waiting" && [...run.asks.values()].every((ask) => ask.answer);
     run.state = "running";
-    run.notes.push("Went on after an interruption.");
+    if (!waited) run.notes.push("Went on after an interruption.");
     for (const turn of run.turns.values()) turn.reply.restart(turn.reply.attempt);
   },
   "run.waiting": ({ run }) => {
     run.state = "waiting";
+  },
+  "approval.requested": asked,
+  "elicitation.requested": asked,
+  "approval.answered": answered,
+  "elicitation.answered": answered,
+  "llm.fell_back": ({ extra, run }) => {
+    run.notes.push(`Another model answers instead (${extra.reason}).`);
   },
   "model.failed": ({ extra, run, turn }) => {
     turn?.reply.restart(turn.reply.attempt);
@@ -154,15 +206,22 @@ const FOLDS = {
   },
   "tool.called": ({ event, extra, turn }) => {
     const { service, tool } = extra;
-    Object.assign(callOf(turn, event), { service, tool, arguments: extra.arguments, state: "called" });
+    const call = callOf(turn, event);
+    const since = call.since ?? event.timestamp; // a call that went on after a question began when it was first made
+    Object.assign(call, { service, tool, toolClass: extra.class, arguments: extra.arguments, state: "called", since });
   },
   "tool.returned": ({ event, extra, turn }) => {
-    const state = extra.is_error ? "failed" : "done";
-    Object.assign(callOf(turn, event), { state, result: event.content ?? "", took: extra.duration_ms });
+    const call = callOf(turn, event);
+    const { service = call.service, tool = call.tool } = extra;
+    Object.assign(call, {
+      service, tool, toolClass: extra.class ?? call.toolClass, state: refusal(extra), result: event.content ?? "",
+      took: extra.duration_ms, until: event.timestamp, progress: null, sources: extra.label?.untrusted ?? [],
+      pictures: (extra.attachments ?? []).filter((one) => one.type === "image"), reason: extra.denied ?? "",
+    });
   },
   "tool.unresolved": ({ event, extra, turn }) => {
     const { service, tool } = extra;
-    Object.assign(callOf(turn, event), { service, tool, state: "unresolved", result: event.content ?? "" });
+    Object.assign(callOf(turn, event), { service, tool, state: "unresolved", result: event.content ?? "", progress: null });
   },
   "run.completed": end("completed"),
   "run.failed": end("failed"),

@@ -1,14 +1,18 @@
 // The transcript: runs in order, then what is not stored yet. Drawn at most once a frame.
 
 import { make } from "./dom.js";
-import { RunView, askedArticle } from "./runview.js";
+import { RunView, askedArticle, attachmentList } from "./runview.js";
 
 const NEAR_END = 24;
 
 export class Transcript {
-  /** `retry(runId)`, `again(requestId)` and `discard(requestId)` are the buttons in it. */
-  constructor({ root, scroller, latest, press, retry, again, discard }) {
-    Object.assign(this, { root, scroller, latest, press, retry, again, discard });
+  /**
+   * `retry(runId)`, `again(requestId)` and `discard(requestId)` are the buttons in it; `settled(ask)` hears of asks
+   * that were answered in it.
+   */
+  constructor({ root, scroller, latest, press, retry, again, discard, settled }) {
+    Object.assign(this, { root, scroller, latest, press, retry, again, discard, settled });
+    this.conversationId = null;
     this.pendingBox = make("div", { className: "pending-box" });
     this.notices = make("div", { className: "notices" });
     this.following = true;
@@ -33,11 +37,12 @@ export class Transcript {
   }
 
   /** Show another story, or the same one with an earlier part in front: the reader's place is kept. */
-  tell(story) {
+  tell(story, conversationId) {
     const fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop;
     const place = this.following;
     this.clear();
     this.story = story;
+    this.conversationId = conversationId;
     this.following = place;
     for (const id of story.runs.keys()) this.dirty.add(id);
     this.draw();
@@ -56,8 +61,9 @@ export class Transcript {
     this.pendingBox.replaceChildren(...[...pending].map(([id, message]) => this.pendingArticle(id, message)));
   }
 
-  pendingArticle(id, { text, state, error }) {
+  pendingArticle(id, { text, state, error, attachments = [] }) {
     const article = askedArticle(text, make("span", { text: state === "sending" ? "Sending…" : "" }));
+    if (attachments.length > 0) article.querySelector(".words").before(attachmentList(this.conversationId, attachments));
     article.classList.add("pending");
     if (state !== "refused") return article;
     const again = make("button", { type: "button", text: "Try again", onclick: () => this.again(id) });
@@ -86,11 +92,19 @@ export class Transcript {
 
   view(id) {
     if (!this.views.has(id)) {
-      const view = new RunView(this.press, this.retry);
+      const view = new RunView(this.conversationId, this);
       this.views.set(id, view);
       this.pendingBox.before(view.element);
     }
     return this.views.get(id);
+  }
+
+  /** Bring the first card that waits into sight; answers whether there is one. */
+  showAsk() {
+    const card = this.root.querySelector('.ask[data-state="pending"]');
+    card?.scrollIntoView({ block: "center" });
+    card?.focus({ preventScroll: true });
+    return Boolean(card);
   }
 
   // --- following the end ---

@@ -1,6 +1,7 @@
 // The socket: opened, kept alive, opened again. Says what it is doing and never gives up.
 
 import { logIn } from "./dom.js";
+import { parseSent } from "./exact.js";
 
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 30000;
@@ -45,7 +46,7 @@ export class Wire {
     socket.addEventListener("message", (event) => {
       this.wait = FIRST_WAIT;
       clearTimeout(this.deadline);
-      this.onFrame(JSON.parse(event.data));
+      this.onFrame(parseSent(event.data));
     });
     socket.addEventListener("close", (event) => {
       if (this.socket === socket) this.closed(event.code, opened);
