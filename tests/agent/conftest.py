@@ -75,11 +75,15 @@ def llm():
         yield endpoint
 
 
+def _entry(service):
+    return service if isinstance(service, ServiceEntry) else ServiceEntry(name=service)
+
+
 @pytest.fixture
 def open_cell(tmp_path, llm):
     """``async with open_cell(toolbox=…, store=…, **chat settings) as cell``: an agent that works.
 
-    ``services`` are the names of enabled services, ``vision`` is the model's, ``more`` other settings of the agent.
+    ``services`` are the enabled services, or their names; ``vision`` is the model's, ``more`` other settings of the agent.
     """
 
     @asynccontextmanager
@@ -91,7 +95,7 @@ def open_cell(tmp_path, llm):
         chat = {"context_max_tokens": 32000} | chat
         settings = AgentSettings(
             user="alice", home=tmp_path, llm="simulated", llms={"simulated": entry}, chat=ChatSettings(**chat),
-            services=tuple(ServiceEntry(name=name) for name in services), **(more or {}),
+            services=tuple(map(_entry, services)), **(more or {}),
         )  # fmt: skip
         clock = clock or SystemClock()
         store = store or MemoryEventStore(clock=clock)
