@@ -16,6 +16,7 @@ from tom.agent.device import device_of
 from tom.agent.identify import AtThisMachine, Door
 from tom.agent.rest import RestDoor
 from tom.agent.rest_asks import AsksDoor
+from tom.agent.servicesdoor import ServicesDoor
 from tom.agent.websocket import serve_websocket
 from tom.errors import TomError
 from tom.telemetry import logs
@@ -44,6 +45,7 @@ class AgentApp:
                 *RestDoor(cell).routes(),
                 *AsksDoor(cell).routes(),
                 *TomDoor(cell).routes(),
+                *ServicesDoor(cell).routes(),
             ],
             redirect_slashes=False,
             default=self._unknown,

@@ -1,4 +1,4 @@
-"""The entries of the file's lists: language models, services, people. See `sections`."""
+"""The entries of the file's lists: services, people. See `sections`, and `llmsections` for language models."""
 
 import json
 import re
@@ -6,30 +6,8 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tom.config.values import Language, Number, SecretText, ServiceName, ToolClass, Url, Username, Whole, Zone
+from tom.config.values import Language, Number, SecretText, ServiceName, ToolClass, Username, Zone
 
-_FORBIDDEN_OPTIONS = frozenset(
-    [
-        "messages",
-        "model",
-        "models",
-        "tools",
-        "tool_choice",
-        "functions",
-        "function_call",
-        "stream",
-        "stream_options",
-        "url",
-        "base_url",
-        "api_base",
-        "api_key",
-        "key",
-        "headers",
-        "extra_headers",
-        "extra_body",
-        "authorization",
-    ]
-)
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_HEADERS = frozenset(
     [
@@ -48,6 +26,10 @@ _FORBIDDEN_HEADERS = frozenset(
 )
 
 
+BUILTINS = frozenset({"behavior"})
+_BUILTINS_ELSEWHERE = frozenset({"memory", "notifications", "catalogue", "tomo"})
+
+
 class Section(BaseModel):
     """A mapping of the file. A key without a value is as if it were not there."""
 
@@ -61,83 +43,6 @@ class Section(BaseModel):
         if isinstance(value, dict):
             return {key: item for key, item in cast("dict[Any, Any]", value).items() if item is not None}
         return value
-
-
-# --- language models ---------------------------------------------------------------------------------------------
-
-
-class LlmSection(Section):
-    """One entry of `global.llms`. What is wrong with `api`, `env_var` or `models` skips the entry, with a warning."""
-
-    api: SecretText | None = Field(default=None, description="the key; `none` for an endpoint without one")
-    env_var: str | None = Field(
-        default=None, description="variable that holds the key; wins over `api` when it is not empty"
-    )
-    models: Any = Field(
-        default=None,
-        title="text, or list of three",
-        description="three names `provider/model` for levels 0, 1 and 2; one text stands for all three",
-    )
-    base_url: Url | None = Field(
-        default=None, description="where it answers; needed for a provider that Tom does not know"
-    )
-    options: dict[str, Any] = Field(default_factory=dict, title="mapping", description="sent with each request")
-    temperature: Number | None = Field(default=None, ge=0, le=2, description="sent with each request")
-    max_tokens: Whole | None = Field(default=None, ge=1, description="most tokens of one reply")
-    timeout: Number | None = Field(
-        default=None, gt=0, le=3600, description="seconds without a byte; else `PROVIDER_TIMEOUT_SECONDS`"
-    )
-
-    @field_validator("options")
-    @classmethod
-    def _harmless(cls, options: dict[str, Any]) -> dict[str, Any]:
-        for name in options:
-            if name.lower() in _FORBIDDEN_OPTIONS:
-                raise ValueError(f"must not set {name!r}")
-        try:
-            json.dumps(options, allow_nan=False)
-        except (ValueError, TypeError):
-            raise ValueError("must be JSON values") from None
-        return options
-
-
-class HttpClientSection(Section):
-    """`llm.providers.<name>.http_client`."""
-
-    connect_timeout: Number = Field(default=10, gt=0, le=300, description="seconds to connect")
-    read_timeout: Number | None = Field(
-        default=None, gt=0, le=3600, description="seconds without a byte; else `PROVIDER_TIMEOUT_SECONDS`"
-    )
-    max_retries: Whole = Field(default=2, ge=0, le=10, description="repetitions after a failure that may pass")
-
-
-class ProviderSection(Section):
-    """One entry of `llm.providers`."""
-
-    model: str = Field(min_length=1, description="the model's name, for all levels")
-    base_url: Url | None = Field(
-        default=None, description="where it answers; needed for a provider that Tom does not know"
-    )
-    api_key_env: str | None = Field(
-        default=None, description="variable that holds the key; else the provider's usual one"
-    )
-    temperature: Number = Field(default=0.7, ge=0, le=2, description="sent with each request")
-    max_tokens: Whole = Field(default=4096, ge=1, description="most tokens of one reply")
-    top_p: Number | None = Field(default=None, ge=0, le=1, description="sent with each request")
-    headers: dict[str, SecretText] = Field(default_factory=dict, description="sent with each request")
-    http_client: HttpClientSection = Field(default_factory=HttpClientSection, description="")
-
-    @field_validator("headers")
-    @classmethod
-    def _headers(cls, headers: dict[str, Any]) -> dict[str, Any]:
-        return check_headers(headers)
-
-
-class LlmTableSection(Section):
-    """`llm`: the other form of the same table."""
-
-    active: str | None = Field(default=None, min_length=1, description="the default LLM, as `global.llm`")
-    providers: dict[str, ProviderSection] = Field(default_factory=dict, description="")
 
 
 # --- services ----------------------------------------------------------------------------------------------------
@@ -160,9 +65,10 @@ class ToolsSection(Section):
 
 
 class ServiceSection(Section):
-    """One MCP service: `url` or `command`."""
+    """One MCP service: `url`, `command` or `builtin`."""
 
     url: str | None = Field(default=None, description="http or https URL of a streamable HTTP service")
+    builtin: str | None = Field(default=None, title="`behavior`", description="a service that comes with Tom")
     headers: dict[str, SecretText] = Field(default_factory=dict, description="sent to that origin only")
     command: str | None = Field(default=None, min_length=1, description="program of a stdio service")
     args: list[str] = Field(default_factory=list, description="its arguments")
@@ -179,6 +85,14 @@ class ServiceSection(Section):
     )
     config: ServiceConfigSection = Field(default_factory=ServiceConfigSection, description="")
     timeout: Number = Field(default=60, ge=1, le=3600, description="seconds for one call")
+    trust: Literal["trusted", "untrusted"] | None = Field(
+        default=None,
+        description="`trusted`: what it returns are the admin's or the person's own words; `untrusted`: not even its "
+        "consigns are heard; unset: consigns are heard, results are not trusted",
+    )
+    consigns: bool | None = Field(
+        default=None, description="whether its consigns are heard; unset: unless it is `untrusted`"
+    )
     tools: ToolsSection = Field(default_factory=ToolsSection, description="")
 
     @field_validator("headers")
@@ -186,12 +100,24 @@ class ServiceSection(Section):
     def _headers(cls, headers: dict[str, Any]) -> dict[str, Any]:
         return check_headers(headers)
 
+    @field_validator("builtin")
+    @classmethod
+    def _builtin(cls, name: str | None) -> str | None:
+        if name is not None and name not in BUILTINS:
+            there = ", ".join(sorted(BUILTINS))
+            if name in _BUILTINS_ELSEWHERE:
+                raise ValueError(f"{name!r} does not come with this version of Tom, which has: {there}")
+            raise ValueError(f"must be one of: {there}")
+        return name
+
     @model_validator(mode="after")
     def _one_answer(self) -> Self:
         if self.enable is not None and self.enabled is not None and self.enable != self.enabled:
             raise ValueError("'enable' and 'enabled' have different values")
         if self.url and self.command:
             raise ValueError("has both 'url' and 'command'")
+        if self.builtin and (self.url or self.command):
+            raise ValueError(f"has both 'builtin' and '{'url' if self.url else 'command'}'")
         return self
 
 

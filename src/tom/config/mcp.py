@@ -78,7 +78,7 @@ class _Resolution:
 
     def _service(self, path: Path, name: str, section: ServiceSection) -> ServiceEntry:
         enabled = next((flag for flag in (section.enable, section.enabled) if flag is not None), True)
-        if not section.url and not section.command:
+        if not section.url and not section.command and not section.builtin:
             if enabled:
                 self._found.warnings.append(f"⚠️ Service {name!r} has no url")
             enabled = False
@@ -90,6 +90,8 @@ class _Resolution:
             llm=self._llm(path, name, section),
             complexity=self._complexity(path, section),
             timeout=section.timeout,
+            trust=section.trust or "",
+            consigns=section.consigns,
             classes=section.tools.classes,
             allow=tuple(section.tools.allow),
             deny=tuple(section.tools.deny),
@@ -102,6 +104,8 @@ class _Resolution:
         """How the service is reached. Nothing is looked up for one that is not used."""
         if not enabled:
             return {}
+        if isinstance(section, ServiceSection) and section.builtin:
+            return {"builtin": section.builtin}
         if section.command:
             return {
                 "command": self._text((*path, "command"), section.command),

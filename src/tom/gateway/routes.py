@@ -38,6 +38,9 @@ PROXIED: Final[tuple[tuple[str, str, Door], ...]] = (
     ("POST", "/elicitations/{id}", _CHAT),
     ("GET", "/prompts", _CHAT),
     ("GET", "/resources", _CHAT),
+    ("GET", "/services", _CHAT),
+    ("GET", "/services/{name}/diff", _CHAT),
+    ("POST", "/services/{name}/review", _CHAT),
 )
 _COUNTED: Final = {("POST", "/process")}
 

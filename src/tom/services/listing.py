@@ -82,7 +82,7 @@ def listing_of(
     more tools than may be on offer, those that have a pin come first.
     """
     making = _Making(entry, identity, pins or {}, now)
-    wanted = [raw for raw in described if _wanted(entry, raw.name)]
+    wanted = [raw for raw in described if is_wanted(entry, raw.name)]
     making.take(wanted)
     return making.listing()
 
@@ -178,7 +178,8 @@ class _Making:
         )
 
 
-def _wanted(entry: ServiceEntry, tool: str) -> bool:
+def is_wanted(entry: ServiceEntry, tool: str) -> bool:
+    """Whether the admin's globs leave this tool."""
     if any(fnmatchcase(tool, glob) for glob in entry.deny):
         return False
     return not entry.allow or any(fnmatchcase(tool, glob) for glob in entry.allow)

@@ -14,6 +14,7 @@ from tom.services import results
 from tom.services.kept import KeptList
 from tom.services.listing import MOST_TOOLS, Listing, RawTool
 from tom.services.pinning import Choice, Pinning, Source
+from tom.services.pins import identity_of
 from tom.services.unreachable import Forgotten, reason_of
 from tom.telemetry import logs
 
@@ -52,6 +53,11 @@ class Offering:
     def tools(self) -> tuple[ToolDefinition, ...]:
         """The tools under their bare names."""
         return self.listing.tools if self.listing is not None else ()
+
+    @property
+    def identity(self) -> str:
+        """Who the service is, as pins have it."""
+        return identity_of(self._entry, self.source.server if self.source is not None else "")
 
     @property
     def instructions(self) -> str:

@@ -19,11 +19,13 @@ from tom.conversation.message import Message
 from tom.conversation.tool import ToolDefinition, ToolOutcome
 from tom.errors import ServiceUnavailable, TomError
 from tom.services import results
+from tom.services.builtin import Builtin, BuiltinService, BuiltinShelf
 from tom.services.entries import found_in, named_prompts
 from tom.services.kept import Kept, MemoryKept
 from tom.services.library import PromptEntry, ResourceContent, ResourceEntry
 from tom.services.naming import names_for
 from tom.services.pinning import Pinning
+from tom.services.reviewing import Review, Reviews, ServiceNotFound, tools_of
 from tom.services.service import Pace, Service
 from tom.services.shelf import Shelf
 from tom.services.toolbox import Exchange, ServiceStatus, ToolList
@@ -43,29 +45,33 @@ class ServiceRegistry:
         environment: Mapping[str, str] | None = None,
         pace: Pace | None = None,
         kept: Kept | None = None,
+        builtins: Mapping[str, Builtin] | None = None,
         user: str = "",
     ) -> None:
         """Serve ``entries``. ``environment`` (default: this process's) is where children's PATH, HOME, … come from.
 
-        ``kept`` remembers pins and lists (default: as long as this lives), and is closed with this. ``user`` is named
-        to the operator.
+        ``kept`` remembers pins and lists (default: as long as this lives), and is closed with this. ``builtins``: the
+        services that come with Tom, by the word in the settings. ``user`` is named to the operator.
         """
         self._entries = {entry.name: entry for entry in entries}
         self._pace = pace or Pace()
         clock = clock or SystemClock()
         self._pinning = Pinning(kept or MemoryKept(), clock, user=user)
-        self._services = {
-            entry.name: Service(
-                entry,
-                clock=clock,
-                own=os.environ if environment is None else environment,
-                pace=self._pace,
-                pinning=self._pinning,
-                on_change=self._forget_names,
-            )
-            for entry in self._entries.values()
-            if entry.enabled
-        }
+        self._reviews = Reviews(self._pinning)
+        self._services: dict[str, Service | BuiltinService] = {}
+        for entry in self._entries.values():
+            if entry.enabled and entry.builtin:
+                if builtins and entry.builtin in builtins:
+                    self._services[entry.name] = BuiltinService(entry, builtins[entry.builtin])
+            elif entry.enabled:
+                self._services[entry.name] = Service(
+                    entry,
+                    clock=clock,
+                    own=os.environ if environment is None else environment,
+                    pace=self._pace,
+                    pinning=self._pinning,
+                    on_change=self._forget_names,
+                )
         self._group: asyncio.TaskGroup | None = None
         self._recalled = asyncio.Event()
         self._fault = ""
@@ -138,14 +144,14 @@ class ServiceRegistry:
         tools = tuple(tool for service in known if service.error is None for tool in offered[service.entry.name])
         return ToolList(tools, unavailable, self._held(known))
 
-    def _freshen(self, services: Iterable[Service]) -> None:
+    def _freshen(self, services: Iterable[Service | BuiltinService]) -> None:
         """Lists that were kept are compared in the background, one service after another: nobody waits for it."""
         after = self._pace.warm
         for service in services:
             if service.freshen(after):
                 after += self._pace.warm / 10
 
-    def _held(self, services: Iterable[Service]) -> dict[str, str]:
+    def _held(self, services: Iterable[Service | BuiltinService]) -> dict[str, str]:
         how = f"it has changed since it was reviewed; an admin sees how with: {self._pinning.how_to_review}"
         return {
             f"{service.entry.name}.{tool}": how
@@ -206,7 +212,7 @@ class ServiceRegistry:
         known = self._services.get(service)
         return None if known is None or self._closed else await known.shelf.description(kind, timeout)
 
-    async def _shelf(self, service: str) -> Shelf:
+    async def _shelf(self, service: str) -> Shelf | BuiltinShelf:
         await self.start()
         known = self._services.get(service)
         if known is None or self._closed:
@@ -214,7 +220,7 @@ class ServiceRegistry:
         return known.shelf
 
     async def _each[T](
-        self, services: Collection[str] | None, ask: Callable[[Service], Awaitable[tuple[T, ...]]]
+        self, services: Collection[str] | None, ask: Callable[[Service | BuiltinService], Awaitable[tuple[T, ...]]]
     ) -> list[T]:
         """What each of the services says, all asked at the same time; one that fails says nothing."""
         await self.start()
@@ -252,6 +258,55 @@ class ServiceRegistry:
             error=service.error if service is not None else None,
             pin_changed=bool(service is not None and service.listing is not None and service.listing.held),
         )
+
+    # --- reviews ---------------------------------------------------------------------------------------------------
+
+    async def overview(self) -> list[dict[str, Any]]:
+        """Every configured service with its tools, by name; connects to none."""
+        await self._begun()
+        return [self._seen(self._entries[name]) for name in sorted(self._entries)]
+
+    async def differences(self, service: str) -> dict[str, Any]:
+        """What changed since it was pinned, and what nobody has confirmed."""
+        known = await self._reviewable(service)
+        if known is None:
+            return {"service": service, "changes": [], "proposals": []}
+        return await self._reviews.differences(known)
+
+    async def review(self, service: str, review: Review, *, by: str) -> list[str]:
+        """Pin tools as they are now and confirm their classes; the names of those reviewed."""
+        known = await self._reviewable(service)
+        return [] if known is None else await self._reviews.review(known, review, by=by)
+
+    async def _reviewable(self, name: str) -> Service | None:
+        """The service, reached if need be; None: one of Tom's own, of which there is nothing to review."""
+        if name not in self._entries:
+            raise ServiceNotFound(f"There is no service '{name}'")
+        await self._begun()
+        service = self._services.get(name)
+        if service is None or self._closed or self._fault:
+            raise ServiceUnavailable(f"Service '{name}' is not reachable: {self._fault or self._why_not(name)}")
+        await service.ready()
+        return service if isinstance(service, Service) else None
+
+    def _seen(self, entry: ServiceEntry) -> dict[str, Any]:
+        service, status = self._services.get(entry.name), self._status(entry)
+        listing = service.listing if service is not None else None
+        source = service.offering.source if isinstance(service, Service) else None
+        return {
+            "name": entry.name,
+            "status": status.status,
+            "enabled": entry.enabled,
+            "builtin": entry.builtin or None,
+            "url": status.url,
+            "trust": entry.trust or None,
+            "revision": source.revision if source is not None else None,
+            "server": source.server if source is not None else None,
+            "error": status.error,
+            "tools": tools_of(entry, listing),
+            "skipped": dict(listing.skipped) if listing is not None else {},
+            "beyond": listing.beyond if listing is not None else 0,
+        }
 
     def _why_not(self, service: str) -> str:
         if service in self._services:

@@ -29,15 +29,17 @@ CREATE TABLE lists (
     listed_at    TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- A person's own instructions for a service, or for all (module 'global'). Rows are added only; the newest that is not
--- undone holds, an empty prompt is none.
+-- A person's own instructions for a service, or for all (module 'global'). The newest of a module that is not undone
+-- holds; an empty prompt is none.
 CREATE TABLE behaviours (
-    number     INTEGER PRIMARY KEY,
-    module     TEXT NOT NULL,
-    prompt     TEXT NOT NULL,
-    key        TEXT NOT NULL,
-    written_at TEXT NOT NULL,
-    undone_at  TEXT NOT NULL DEFAULT ''
+    number      INTEGER PRIMARY KEY,
+    module      TEXT NOT NULL,
+    prompt      TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    written_at  TEXT NOT NULL,
+    undone_at   TEXT NOT NULL DEFAULT '',
+    undone_key  TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX behaviours_by_module ON behaviours (module, number);
 CREATE UNIQUE INDEX behaviours_by_key ON behaviours (key) WHERE key <> '';
+CREATE UNIQUE INDEX behaviours_by_undone_key ON behaviours (undone_key) WHERE undone_key <> '';
