@@ -38,7 +38,10 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """What one run is about and what came of it so far. ``services`` are those chosen for it."""
+    """What one run is about and what came of it so far.
+
+    ``began`` is the seq of the event that made it; ``services`` are those chosen for it.
+    """
 
     run_id: str
     request: Event | None = None
@@ -47,6 +50,7 @@ class RunHistory:
     ended: Event | None = None
     retry_of: str = ""
     services: tuple[str, ...] = ()
+    began: int = 0
 
     def messages(self) -> tuple[Message, ...]:
         """The person's message and all complete units, in order."""
@@ -95,8 +99,8 @@ class History:
     instructions: tuple[Event, ...] = ()
     summary: Event | None = None
 
-    def before(self, run_id: str) -> tuple[RunHistory, ...]:
-        """The runs that began before ``run_id``, oldest first, without those it retries and those summed up."""
+    def before(self, run_id: str | None) -> tuple[RunHistory, ...]:
+        """The runs that began before ``run_id`` (None: all), oldest first, without those retried and those summed up."""
         earlier: list[RunHistory] = []
         for run in self.runs.values():
             if run.run_id == run_id:
@@ -105,9 +109,7 @@ class History:
         retried = self._retried()
         through: int = self.summary.extra["through_seq"] if self.summary is not None else 0
         return tuple(
-            run
-            for run in earlier
-            if run.request is not None and run.request.seq > through and run.run_id not in retried
+            run for run in earlier if run.request is not None and run.began > through and run.run_id not in retried
         )
 
     def _retried(self) -> set[str]:
@@ -129,11 +131,12 @@ def fold(events: Iterable[Event]) -> History:
         elif event.type == EventType.HISTORY_COMPACTED:
             summary = event
         elif event.type == EventType.MESSAGE_RECEIVED:
-            runs[event.run_id] = RunHistory(event.run_id, request=event)
+            runs[event.run_id] = RunHistory(event.run_id, request=event, began=event.seq)
         elif event.type == EventType.RUN_RETRIED:
             retry_of = event.extra["retry_of"]
             old = runs.get(retry_of, RunHistory(retry_of))
-            runs[event.run_id] = RunHistory(event.run_id, old.request, units=old.done(), retry_of=retry_of)
+            again = RunHistory(event.run_id, old.request, units=old.done(), retry_of=retry_of, began=event.seq)
+            runs[event.run_id] = again
         elif event.run_id and event.type in set(EventType):
             runs[event.run_id] = runs.get(event.run_id, RunHistory(event.run_id, state=RunState.RUNNING)).apply(event)
     return History(runs, tuple(instructions), summary)

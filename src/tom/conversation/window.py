@@ -75,13 +75,14 @@ def _shortened(message: Message) -> Message:
     """The message with a long tool result cut in its middle, saying how much is missing."""
     if message.role is not Role.TOOL:
         return message
-    (result,) = message.results
+    result = message.results[0]
     missing = len(result.content) - 2 * KEPT_ENDS
     if missing <= 0:
         return message
     cut = f"{result.content[:KEPT_ENDS]}\n[… {missing} characters left out …]\n{result.content[-KEPT_ENDS:]}"
     short: ToolResult = replace(result, content=cut)
-    return replace(message, parts=(short,), tokens=min(message.tokens, estimate_tokens(cut) + MESSAGE_OVERHEAD))
+    rest = tuple(part for part in message.parts if part is not result)
+    return replace(message, parts=(short, *rest), tokens=min(message.tokens, estimate_tokens(cut) + MESSAGE_OVERHEAD))
 
 
 def _tokens(messages: Sequence[Message]) -> int:

@@ -24,6 +24,7 @@ from tom.store.asked import ANSWERABLE, AskAnswered, AskMade, AsksCancelled, ask
 from tom.store.eventstore import DuplicateRequest
 from tom.store.projection import (
     EDITABLE,
+    UPKEEP,
     ConversationChanged,
     EffectEnded,
     EffectIntended,
@@ -108,6 +109,8 @@ class Appender:
             if seq is None:
                 earlier = group.stored.get(conversation_id)
                 seq = earlier[-1].seq if earlier else self._last_seq(group.cursor, conversation_id)
+            if not seq and event.type in UPKEEP:
+                return Superseded()
             last[conversation_id] = seq = seq + 1
             stored.append(event.stored(event_id=ulid(), seq=seq, timestamp=group.now))
         if refused := self._write_runs(group.cursor, stored):

@@ -121,7 +121,8 @@ class EventStore(Protocol):
 
         Returns only after the commit that covers them, with fsync when one of them is of the FULL class
         (`durability.py`). Raises `DuplicateRequest` when a `message.received` or `run.retried` among them repeats a
-        (conversation, request_id); `Superseded` when a run in them is leased to a later opening or has ended;
+        (conversation, request_id); `Superseded` when a run in them is leased to a later opening or has ended, or when
+        upkeep (`conversation.changed`, `history.compacted`) is of a conversation that is not there;
         `AlreadyAnswered` when an `approval.answered` or `elicitation.answered` is not the first to its ask. An answer
         may be given by any opening while its run has not ended.
         """

@@ -28,6 +28,7 @@ from tom.store.asked import (
 )
 from tom.store.eventstore import ConversationRow, DayUsage, DuplicateRequest, RunFilter, RunRow
 from tom.store.projection import (
+    UPKEEP,
     ConversationChanged,
     RunChanged,
     RunMade,
@@ -209,6 +210,8 @@ class MemoryEventStore:
         for event in events:
             conversation = self._conversations.get(event.conversation_id)
             before = last.get(event.conversation_id) or (conversation.row.last_seq if conversation else 0)
+            if not before and event.type in UPKEEP:
+                raise Superseded
             last[event.conversation_id] = before + 1
             stored.append(event.stored(event_id=ulid(), seq=before + 1, timestamp=now))
         return tuple(stored)

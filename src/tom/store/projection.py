@@ -42,6 +42,9 @@ _COSTS = frozenset({
     EventType.HISTORY_COMPACTED,
     EventType.CONVERSATION_CHANGED,
 })  # fmt: skip
+UPKEEP = frozenset({EventType.CONVERSATION_CHANGED, EventType.HISTORY_COMPACTED, EventType.HISTORY_RETIRED})
+"""Events about a conversation that is there: they never make one, or one that was erased would come back."""
+
 _EDITS = frozenset({EventType.CONVERSATION_CHANGED, EventType.APPROVAL_ANSWERED})
 
 

@@ -192,6 +192,7 @@ SELECT id, conversation_id, request_id, payload_digest, state, lease, first_seq,
        completion_tokens, estimated, cost
 FROM runs INDEXED BY runs_unfinished
 WHERE (state = 'queued' OR state = 'running' OR state = 'waiting')
+  AND (:conversation_id IS NULL OR conversation_id = :conversation_id)
   AND (:since IS NULL OR created_at >= :since)
   AND state IN (SELECT value FROM json_each(:states))
 ORDER BY number LIMIT :limit;

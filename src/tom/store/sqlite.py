@@ -196,6 +196,6 @@ def _query_for(which: RunFilter) -> str:
         return "runs_by_id"
     if which.request_id is not None:
         return "runs_by_request"
-    if which.conversation_id is not None:
-        return "runs_of_conversation"
-    return "runs_unfinished" if which.states and UNFINISHED.issuperset(which.states) else "runs"
+    if which.states and UNFINISHED.issuperset(which.states):
+        return "runs_unfinished"
+    return "runs" if which.conversation_id is None else "runs_of_conversation"
