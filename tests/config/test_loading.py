@@ -110,6 +110,7 @@ def test_an_agent_gets_nobody_elses_services_and_keys(write):
     data = write("""
 global:
   llm: first
+  llm_fallbacks: []
   llms:
     first: {api: key-of-first, models: openai/a}
     second: {api: key-of-second, models: groq/b}
@@ -124,6 +125,22 @@ users:
     assert set(bob.llms) == {"second"}
     assert [service.name for service in alice.services] == ["hers"]
     assert [service.name for service in bob.services] == ["his"]
+
+
+def test_an_agent_gets_the_keys_of_those_that_may_stand_in(write):
+    data = write("""
+global:
+  llm: first
+  llm_tts: third
+  llm_fallbacks: [second]
+  llms:
+    first: {api: key-of-first, models: openai/a}
+    second: {api: key-of-second, models: groq/b}
+    third: {api: key-of-third, models: mistral/c}
+    fourth: {api: key-of-fourth, models: gemini/d}
+users: [{username: alice}]
+""")
+    assert set(Settings.load(data, env={}).agent("alice", Secret("a")).llms) == {"first", "second", "third"}
 
 
 def test_a_user_that_is_not_there_has_no_slice(write):

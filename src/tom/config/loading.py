@@ -121,11 +121,16 @@ class Loading:
         )
 
     def _with_active(self, root: Root) -> Root:
-        """``global.llm`` and ``llm.active`` are one setting."""
-        active = self._faults.either(("llm", "active"), root.llm.active, ("global", "llm"), root.global_.llm)
-        if active == root.llm.active:
-            return root
-        return root.model_copy(update={"llm": root.llm.model_copy(update={"active": None})})
+        """``global.llm`` and ``llm.active`` are one setting, and so are the lists of those that stand in."""
+        other, here = root.llm, root.global_
+        active = self._faults.either(("llm", "active"), other.active, ("global", "llm"), here.llm)
+        fallbacks = self._faults.either(
+            ("llm", "fallback"), other.fallback, ("global", "llm_fallbacks"), here.llm_fallbacks
+        )
+        here = here.model_copy(update={"llm_fallbacks": fallbacks})
+        if active != other.active:
+            other = other.model_copy(update={"active": None})
+        return root.model_copy(update={"llm": other, "global_": here})
 
     def _users(self, root: Root, lookup: Lookup, llms: Llms, zone: str) -> dict[str, UserEntry]:
         people = resolve_users(root, lookup, llms, zone, self._faults)
@@ -194,6 +199,12 @@ class Loading:
             user="",
             home=self._data / "users",
             llm=llms.default,
+            llm_fallbacks=llms.fallbacks,
+            llm_tts=llms.tts,
+            llm_triage=llms.triage,
+            llm_behavior=llms.behavior,
+            client_models=root.llm.client_models,
+            listed_models=tuple(root.llm.listed_models),
             default_level=root.global_.default_level,
             chat=_chat(root),
             persistence=self._persistence(root),

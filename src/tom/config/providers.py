@@ -40,7 +40,7 @@ _ALL = (
     KnownProvider(
         "anthropic",
         ("ANTHROPIC_API_KEY",),
-        "https://api.anthropic.com/v1",
+        "https://api.anthropic.com",
         ("claude-haiku-4-5", "claude-sonnet-4-5", "claude-sonnet-4-5"),
         ("haiku", "sonnet", "sonnet"),
     ),

@@ -8,8 +8,9 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from tom.config.entries import LlmSection, LlmTableSection, McpServerSection, Section, SharedServiceSection, UserSection
+from tom.config.entries import McpServerSection, Section, SharedServiceSection, UserSection
 from tom.config.limits import LimitsSection
+from tom.config.llmsections import LlmSection, LlmTableSection
 from tom.config.policy import PolicySection
 from tom.config.retention import RepositorySection
 from tom.config.values import Host, Language, Level, Loopback, Network, Number, Prose, ServiceName, Url, Whole, Zone
@@ -56,7 +57,17 @@ class GlobalSection(Section):
     llm: str | None = Field(
         default=None, min_length=1, description="default LLM, or `scripted`; unset: the first usable of `llms`"
     )
+    llm_tts: str | None = Field(default=None, min_length=1, description="LLM that words speech; else `global.llm`")
+    llm_triage: str | None = Field(
+        default=None, min_length=1, description="LLM that chooses services; else `global.llm`"
+    )
+    llm_behavior: str | None = Field(
+        default=None, min_length=1, description="LLM that tunes behaviours; else `global.llm`"
+    )
     llms: dict[str, LlmSection] = Field(default_factory=dict, description="")
+    llm_fallbacks: list[str] | None = Field(
+        default=None, description="who is asked when an LLM fails; unset: the others in file order; `[]`: nobody"
+    )
     default_level: Whole = Field(default=1, ge=0, le=2, description="level of a message that names none")
     timezone: Zone | None = Field(default=None, description="IANA name; default: the variable `TZ`, else UTC")
     language: Language = Field(default="en", description="language tag of Tom's own texts")

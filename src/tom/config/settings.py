@@ -125,7 +125,9 @@ class Settings:
             raise UserNotConfigured(f"User {user!r} is not configured")
         services = self.services[entry.username]
         llm = entry.llm or self.llm
-        used = {llm, *(service.llm for service in services if service.enabled)}
+        told = self.template
+        used = {llm, told.llm_tts, told.llm_triage, told.llm_behavior, *told.llm_fallbacks}
+        used |= {service.llm for service in services if service.enabled}
         return replace(
             self.template,
             user=entry.username,

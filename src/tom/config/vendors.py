@@ -20,8 +20,9 @@ _NOT_CHAT = ("embed", "whisper", "tts", "audio", "image", "vision", "moderation"
 
 
 def list_models(provider: KnownProvider, base_url: str, key: Secret) -> list[str] | None:
-    """The names that ``GET <base_url>/models`` answers within 2 s; None when it does not."""
-    request = urllib.request.Request(f"{base_url}/models", headers=_headers(provider, key))  # noqa: S310 - an http URL, see `web_url`
+    """The names of the vendor's model list, when it answers within 2 s; else None."""
+    path = "/v1/models?limit=1000" if provider.name == "anthropic" else "/models"
+    request = urllib.request.Request(f"{base_url}{path}", headers=_headers(provider, key))  # noqa: S310 - an http URL, see `web_url`
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
             listed = json.loads(answer.read(_LIMIT))
