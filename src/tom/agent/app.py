@@ -14,6 +14,7 @@ from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
 from tom.agent.device import device_of
 from tom.agent.identify import AtThisMachine, Door
+from tom.agent.replay import ReplayDoor
 from tom.agent.rest import RestDoor
 from tom.agent.rest_asks import AsksDoor
 from tom.agent.servicesdoor import ServicesDoor
@@ -45,6 +46,7 @@ class AgentApp:
                 *RestDoor(cell).routes(),
                 *AsksDoor(cell).routes(),
                 *TomDoor(cell).routes(),
+                *ReplayDoor(cell).routes(),
                 *ServicesDoor(cell).routes(),
             ],
             redirect_slashes=False,

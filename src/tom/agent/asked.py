@@ -23,6 +23,7 @@ KNOWN = frozenset(
         "conversation_id",
         "level",
         "timezone",
+        "temporary",
     }
 )
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -44,6 +45,7 @@ class Asked:
     conversation_id: str | None
     options: Mapping[str, Any]
     around: Circumstances
+    temporary: bool = False
     ignored: tuple[str, ...] = field(default=())
 
 
@@ -56,14 +58,17 @@ def read_process(value: Any) -> Asked:
     level = body.get("level")
     if level is not None and (isinstance(level, bool) or level not in (0, 1, 2)):
         raise _invalid("level must be 0, 1 or 2")
+    sound, temporary = _switch(body, "sound_enabled"), _switch(body, "temporary")
+    told = {"level": level, "sound": sound or None, "temporary": temporary or None}
     return Asked(
         text=_text(body),
         client_type=client_type,
-        sound_enabled=_sound(body),
+        sound_enabled=sound,
         request_id=_id(body, "request_id") or f"auto-{ids.ulid()}",
         conversation_id=_id(body, "conversation_id"),
-        options={} if level is None else {"level": level},
+        options={name: value for name, value in told.items() if value is not None},
         around=Circumstances(client_type, _zone(body), _position(body)),
+        temporary=temporary,
         ignored=tuple(sorted(set(body) - KNOWN)),
     )
 
@@ -114,10 +119,10 @@ def _position(body: Mapping[str, Any]) -> Mapping[str, float]:
     return position
 
 
-def _sound(body: Mapping[str, Any]) -> bool:
-    given = body.get("sound_enabled", False)
+def _switch(body: Mapping[str, Any], name: str) -> bool:
+    given = body.get(name, False)
     if not isinstance(given, bool):
-        raise _invalid("'sound_enabled' must be true or false")
+        raise _invalid(f"'{name}' must be true or false")
     return given
 
 

@@ -3,6 +3,7 @@
 import os
 import socket
 
+from tom.agent.afresh import Afresh
 from tom.agent.approvals import Approvals
 from tom.agent.calling import Calling
 from tom.agent.cell import Cell
@@ -21,6 +22,12 @@ from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings
 from tom.config.document import decode_agent
 from tom.llm.levels import open_models
+from tom.services.behavior import NAME as BEHAVIOR
+from tom.services.behavior import BehaviorService
+from tom.services.behaviours import MemoryBehaviours, SqliteBehaviours
+from tom.services.kept import MemoryKept
+from tom.services.keptfile import NAME as SERVICES_DB
+from tom.services.keptfile import ServicesFile, SqliteKept
 from tom.services.library import Library
 from tom.services.registry import ServiceRegistry
 from tom.services.toolbox import Toolbox
@@ -77,7 +84,7 @@ def build_cell(
 ) -> Cell:
     """Wire the parts of one agent; ``toolbox`` and ``library`` replace the real services inside a test."""
     feed = Feed()
-    registry = ServiceRegistry(settings.services, clock=clock, environment=_environment(settings))
+    registry = _registry(settings, clock)
     services: Toolbox = toolbox or registry
     shelf: Library = library or registry
     files = Files(settings.home)
@@ -114,9 +121,26 @@ def build_cell(
         durable=durable,
     )
     approvals = Approvals(store, scheduler, feed, services, clock)
+    preparing = worker.preparing
+    afresh = Afresh(store, conversations, preparing.memories, preparing.behaviours, clock)
+    worker.begin_anew = afresh.opened
+    scheduler.beside.append(afresh.serve)
     counters = Counters(clock)
     return Cell(
-        settings, store, feed, scheduler, conversations, services, models, clock, counters, approvals, shelf, files
+        settings,
+        store,
+        feed,
+        scheduler,
+        conversations,
+        services,
+        models,
+        clock,
+        counters,
+        approvals,
+        shelf,
+        files,
+        preparing,
+        afresh,
     )
 
 
@@ -124,6 +148,24 @@ def _enclosing(settings: AgentSettings, toolbox: Toolbox, library: Library, file
     enabled = [entry for entry in settings.services if entry.enabled]
     trusted = frozenset(entry.name for entry in enabled if entry.trust == "trusted")
     return Enclosing(toolbox, library, files, services=frozenset(entry.name for entry in enabled), trusted=trusted)
+
+
+def _registry(settings: AgentSettings, clock: Clock) -> ServiceRegistry:
+    """The services of one person; what is remembered of them lies beside the history, if that lasts."""
+    if settings.persistence.enabled and settings.persistence.type == "sql":
+        file = ServicesFile(settings.home / SERVICES_DB, clock)
+        kept, behaviours = SqliteKept(file), SqliteBehaviours(file, clock)
+    else:
+        kept, behaviours = MemoryKept(), MemoryBehaviours(clock)
+    modules = [entry.name for entry in settings.services if entry.enabled]
+    return ServiceRegistry(
+        settings.services,
+        clock=clock,
+        environment=_environment(settings),
+        kept=kept,
+        builtins={BEHAVIOR: BehaviorService(behaviours, modules)},
+        user=settings.user,
+    )
 
 
 def _environment(settings: AgentSettings) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from tom.agent.afresh import Afresh
 from tom.agent.approvals import Answering
 from tom.agent.conversations import Conversations
 from tom.agent.feed import Feed
 from tom.agent.files import Files
+from tom.agent.preparing import Preparing
 from tom.agent.scheduler import Scheduler
 from tom.agent.websocket import SocketCount
 from tom.clock import Clock
@@ -33,6 +35,8 @@ class Cell:
     approvals: Answering
     library: Library
     files: Files
+    preparing: Preparing
+    afresh: Afresh
     sockets: SocketCount = field(default_factory=SocketCount)
     ready: bool = False
 

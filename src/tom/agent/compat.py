@@ -4,7 +4,6 @@ Their answers are HTTP 200 with ``status`` OK or ERROR once the caller is identi
 """
 
 import asyncio
-import time
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -12,14 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tom.agent.afresh import TEMPORARY, is_temporary
 from tom.agent.answering import JsonAnswer, parse_body, read_body, tom_error
 from tom.agent.asked import Asked, InvalidRequest, read_client_type, read_process
+from tom.agent.background import Background
 from tom.agent.cell import Cell
 from tom.agent.conversations import Accepted
 from tom.agent.feed import Item, Stored
 from tom.agent.outcome import process_body
 from tom.agent.submission import Submission
 from tom.conversation.event import EventType
+from tom.conversation.run import RunState
 from tom.errors import ConversationNotFound, InvalidJson, QueueFull, RequestIdReused, RunNotFound, TomError
 from tom.store.eventstore import RunFilter, RunRow
 
@@ -33,7 +35,9 @@ _TEXTS = {
     RequestIdReused.code: "request_id was used for a different request",
     QueueFull.code: "Too many requests are waiting in this conversation",
 }
-_ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
+_STOPS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED, EventType.RUN_WAITING})
+_LOOKED_THROUGH = 20
+"""Conversations of a client type among which its current one is looked for; temporary ones stand beside it."""
 
 
 class TomDoor:
@@ -42,8 +46,7 @@ class TomDoor:
     def __init__(self, cell: Cell) -> None:
         """Serve from ``cell``."""
         self._cell = cell
-        self._tasks: list[dict[str, str]] = []
-        self._tasks_id = int(time.time())
+        self._background = Background(cell.settings.services, cell.library, cell.scheduler, cell.clock)
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
@@ -60,7 +63,7 @@ class TomDoor:
     # --- asking ------------------------------------------------------------------------------------------------
 
     async def process(self, request: Request) -> Response:
-        """Answer one request, waiting for its run to end; a client that goes away stops nothing."""
+        """Answer one request, waiting for its run to end or to ask; a client that goes away stops nothing."""
         try:
             asked = read_process(await _body_of(request, MAX_BODY))
             accepted = await self._accept(asked)
@@ -68,7 +71,7 @@ class TomDoor:
             message = _TEXTS.get(error.code, error.message)
             return tom_error(message, error.http_status if error.http_status in OWN_STATUS else 200)
         try:
-            run = await self._finished(accepted)
+            run = await self._stopped(accepted)
         except RunNotFound:  # its conversation was erased meanwhile
             return tom_error("The request was cancelled")
         body = await process_body(self._cell, run, sound=asked.sound_enabled)
@@ -101,29 +104,32 @@ class TomDoor:
     async def _where(self, asked: Asked) -> str | None:
         """Where this id was used before, else the client type's current conversation."""
         earlier = await self._cell.store.runs(RunFilter(request_id=asked.request_id), limit=1)
-        return earlier[0].conversation_id if earlier else await self._current(asked.client_type)
+        if earlier:
+            return earlier[0].conversation_id
+        rows = await self._cell.store.conversations(surface=asked.client_type, limit=_LOOKED_THROUGH)
+        current = next((row.id for row in rows if is_temporary(row) == asked.temporary), None)
+        if current is None and asked.temporary:
+            return await self._cell.conversations.open(asked.client_type, {TEMPORARY: True})
+        return current
 
-    async def _current(self, client_type: str) -> str | None:
-        rows = await self._cell.store.conversations(surface=client_type, limit=1)
-        return rows[0].id if rows else None
-
-    async def _finished(self, accepted: Accepted) -> RunRow:
-        """Wait until the run has ended."""
-        ended = asyncio.Event()
+    async def _stopped(self, accepted: Accepted) -> RunRow:
+        """Wait until the run has ended or asks its person something."""
+        news = asyncio.Event()
 
         def hear(item: Item) -> None:
-            if isinstance(item, Stored) and item.event.type in _ENDS:
-                ended.set()  # also by the end that comes before its conversation is erased
+            if isinstance(item, Stored) and item.event.type in _STOPS:
+                news.set()  # also by the end that comes before its conversation is erased
 
         leave = self._cell.feed.listen(accepted.run.id, hear)
         try:
-            run = await self._cell.conversations.run(accepted.run.id)
-            while not run.state.ended:
-                await ended.wait()
+            while True:
+                news.clear()
                 run = await self._cell.conversations.run(accepted.run.id)
+                if run.state.ended or run.state is RunState.WAITING:
+                    return run
+                await news.wait()
         finally:
             leave()
-        return run
 
     async def get_process(self, request: Request) -> Response:
         """The answer to an earlier request, or how it stands."""
@@ -131,19 +137,15 @@ class TomDoor:
         runs = await self._cell.store.runs(which)
         if not runs:
             return tom_error("Request not found", 404)
-        if not runs[-1].state.ended:
-            state = "waiting" if runs[-1].state == "waiting" else "running"
-            return JsonAnswer({"status": "OK", "state": state})
+        if not runs[-1].state.ended and runs[-1].state is not RunState.WAITING:
+            return JsonAnswer({"status": "OK", "state": "running"})
         return JsonAnswer(await process_body(self._cell, runs[-1]))
 
     async def reset(self, request: Request) -> Response:
         """End the current conversation of one client type and begin a new one; nothing is deleted."""
         try:
             client_type = read_client_type(await _body_of(request, MAX_SMALL_BODY, optional=True))
-            rows = await self._cell.store.conversations(surface=client_type, limit=1)
-            old = rows[0].id if rows else None
-            empty = bool(rows) and rows[0].last_seq == 1
-            new = rows[0].id if empty else await self._cell.conversations.open(client_type)
+            begun = await self._cell.afresh.begin(client_type)
         except (InvalidRequest, InvalidJson) as error:
             return tom_error(error.message)
         except TomError as error:
@@ -153,8 +155,8 @@ class TomDoor:
                 "status": "OK",
                 "message": f"Conversation history reset for {client_type} client",
                 "client_type": client_type,
-                "conversation_id": new,
-                "previous_conversation_id": old,
+                "conversation_id": begun.new,
+                "previous_conversation_id": begun.old,
             }
         )
 
@@ -162,12 +164,8 @@ class TomDoor:
 
     async def tasks(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
         """What is going on in the background; ``id`` changes only when the list does."""
-        running = self._cell.scheduler.active_runs
-        tasks = [{"module": "tom", "status": f"{running} active run{'s' if running > 1 else ''}"}] if running else []
-        if tasks != self._tasks:
-            self._tasks = tasks
-            self._tasks_id = max(self._tasks_id + 1, int(self._cell.clock.now().timestamp()))
-        return JsonAnswer({"background_tasks": tasks, "id": self._tasks_id})
+        tasks = await self._background.tasks()
+        return JsonAnswer({"background_tasks": tasks, "id": self._background.number})
 
     async def status(self, request: Request) -> Response:  # noqa: ARG002
         """The services and how they are."""
@@ -220,4 +218,8 @@ def _module(status: Any) -> Mapping[str, Any]:
         "url": status.url,
         "llm": status.llm,
     }
-    return module | {"error": status.error} if status.error else module
+    if status.error:
+        module["error"] = status.error
+    if status.pin_changed:
+        module["pin_changed"] = True
+    return module

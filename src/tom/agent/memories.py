@@ -58,12 +58,16 @@ class Memories:
         except TimeoutError:
             return self._failed("it did not answer in time")
 
-    async def tool(self, name: str) -> ToolDefinition | None:
-        """A tool of the memory service, where there is one."""
+    async def can_extract(self) -> bool:
+        """Whether the memory service takes whole conversations."""
+        return await self.extracting() is not None
+
+    async def extracting(self) -> ToolDefinition | None:
+        """The tool that takes whole conversations, where the memory service has it."""
         if self._entry is None:
             return None
         offered = await self._toolbox.tools([SERVICE])
-        return next((tool for tool in offered.tools if tool.tool == name), None)
+        return next((tool for tool in offered.tools if tool.tool == ANALYZE), None)
 
     async def _search(self, text: str) -> Remembered:
         offered = await self._toolbox.tools([SERVICE])

@@ -98,8 +98,8 @@ class Preparing:
         self._settings = settings
         self._store = store
         self._clock = clock
-        self._memories = Memories(settings, toolbox)
-        self._behaviours = Behaviours(settings, library)
+        self.memories = Memories(settings, toolbox)
+        self.behaviours = Behaviours(settings, library)
         modules = Modules(settings.services, toolbox, library)
         self.triage = Triage(settings, models, toolbox, modules, clock)
         self._toolbox = toolbox
@@ -129,7 +129,7 @@ class Preparing:
         self, run: Journal, request: Event, past: Past, around: Circumstances, wishes: Wishes, consigns: Consigns
     ) -> Preparation:
         """Everything that a run knows before its first turn; asks triage unless that was decided before."""
-        remembered = await self._memories.about(request.content or "")
+        remembered = await self.memories.about(request.content or "")
         if run.progress.triage is None:
             question = await self._question(run, request, past, around, remembered)
             await run.record(self._decided(run, await self.triage.decide(question), wishes))
@@ -160,6 +160,10 @@ class Preparing:
     def _level(self, services: Sequence[str], wishes: Wishes, proposed: int | None = None) -> int:
         selected = [self.entries[name] for name in services if name in self.entries]
         return choose_level(self._settings, selected, asked=wishes.level, proposed=proposed)
+
+    def level_of(self, decision: Decision) -> int:
+        """The level at which a message would be answered after this decision."""
+        return self._level(decision.services, Wishes(), decision.level)
 
     def _decided(self, run: Journal, decision: Decision, wishes: Wishes) -> Event:
         services = decision.services
@@ -224,7 +228,7 @@ class Preparing:
     ) -> tuple[Message, ...]:
         if fresh:
             return (make.system(AFRESH),)
-        said, behaving = await asyncio.gather(consigns.before(services), self._behaviours.messages(services))
+        said, behaving = await asyncio.gather(consigns.before(services), self.behaviours.messages(services))
         named = (make.system(FIRST.format(tool=wishes.tool)),) if wishes.tool else ()
         memories = (remembered.message,) if remembered.message is not None else ()
         return (*said, *behaving, *named, *memories)

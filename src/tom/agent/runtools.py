@@ -1,13 +1,13 @@
 """The tools of one run: what is on offer this turn, and how a name becomes a call."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tom.agent.identity import caller_parameters, filled, hidden
 from tom.config.agent import ServiceEntry
 from tom.conversation.elicitation import Continuation
-from tom.conversation.tool import ToolDefinition, ToolOutcome
+from tom.conversation.tool import ToolClass, ToolDefinition, ToolOutcome
 from tom.services.library import Library
 from tom.services.reading import READ_RESOURCE, read_resource, reading_problem
 from tom.services.toolbox import Exchange, Toolbox
@@ -23,7 +23,7 @@ class Offering:
     ``services``: those on offer (None: all). ``entries``: the enabled services by name; ``user``: the caller, who is
     filled in where a built-in tool wants to know it. ``library``: where resources are read, None: none are on offer.
     ``first``: the tool to be called in the first turn, as ``tool`` or ``service.tool``. ``silent``: services whose
-    tools may only read.
+    tools may only read. ``wary``: whatever writes counts as writing outside, so that the person is asked.
     """
 
     services: Collection[str] | None = None
@@ -32,6 +32,7 @@ class Offering:
     library: Library | None = None
     first: str = ""
     silent: frozenset[str] = frozenset()
+    wary: bool = False
 
 
 class RunTools:
@@ -97,7 +98,10 @@ class RunTools:
 
     def _shown(self, tool: ToolDefinition) -> ToolDefinition:
         names = caller_parameters(self._offering.entries.get(tool.service))
-        return hidden(tool, names) if names else tool
+        shown = hidden(tool, names) if names else tool
+        if self._offering.wary and shown.tool_class is ToolClass.WRITE_OWN:
+            return replace(shown, tool_class=ToolClass.WRITE_EXTERNAL)
+        return shown
 
     def _filled(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         names = caller_parameters(self._offering.entries.get(tool.service))

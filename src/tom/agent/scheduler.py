@@ -74,6 +74,11 @@ class Scheduler:
         return self._places.busy
 
     @property
+    def waiting_runs(self) -> int:
+        """Runs that wait for their person."""
+        return len(self._places.at_work) - self._places.busy
+
+    @property
     def unfinished_runs(self) -> int:
         """Runs that are being worked on or queued; those that wait for their person, and behind them, need no agent."""
         return self._places.going_on

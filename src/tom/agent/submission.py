@@ -14,6 +14,9 @@ from tom.errors import InvalidConversationId, InvalidMessage, MetadataTooLarge, 
 
 MAX_TEXT = 200_000
 MAX_METADATA = 16_384
+OF_THE_ANSWER = frozenset({"sound"})
+"""Options that say how the answer is given; a repetition may wish for another way."""
+
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -41,7 +44,8 @@ class Submission:
 
         Not of what services answer: a repetition is one also when a resource has changed meanwhile.
         """
-        said: list[Any] = [self.text, dict(self.options)]
+        options = {name: value for name, value in self.options.items() if name not in OF_THE_ANSWER}
+        said: list[Any] = [self.text, options]
         if self.attachments or self.prompt is not None:
             said.append([attachment.identity for attachment in self.attachments])
         if self.prompt is not None:

@@ -1,7 +1,8 @@
 """The work on one run: prepare it, assemble what the loop needs, start or resume the run, drive it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tom.agent.asking import ModelAsking
@@ -9,7 +10,8 @@ from tom.agent.consigns import Consigns
 from tom.agent.feed import Feed
 from tom.agent.fencing import Fence, Loader, ReadFile
 from tom.agent.journal import Journal
-from tom.agent.loop import ToolRunning, drive
+from tom.agent.learning import TUNING_TURNS, Extracting, tuning
+from tom.agent.loop import Asking, ToolRunning, drive
 from tom.agent.memories import SERVICE as MEMORY_SERVICE
 from tom.agent.preparing import Preparing, Wishes
 from tom.agent.prompt import Circumstances, Preparation, temporal_text
@@ -29,6 +31,9 @@ from tom.store.eventstore import EventStore
 from tom.telemetry import logs
 
 log = logs.get("agent")
+
+EXTRACTION = "memory"
+"""The option ``upkeep`` of the run that hands a conversation to the memory service."""
 
 
 async def _no_files(conversation_id: str, file: str) -> bytes | None:  # noqa: ARG001
@@ -70,6 +75,7 @@ class Worker:
         self._models = models
         self._clock = clock
         self._fence = Fence()
+        self._read_file = read_file
         self._loader = Loader(read_file, self._fence)
         self._speech = Speech(settings, models)
         self._recall = Recall(settings.chat.context_max_tokens)
@@ -80,9 +86,14 @@ class Worker:
         request = origin.request or await request_of(self._store, run.row)
         wishes = Wishes.of(request)
         past = await self._begun(run, origin, wishes)
-        consigns = Consigns(self._library, self.preparing.entries, self._fence)
         around = origin.around
-        prepared = await self.preparing.prepare(run, request, past, around, wishes, consigns)
+        consigns: Consigns | None = None
+        if wishes.upkeep:
+            prepared = tuning(self._settings, wishes.services or ())
+            run.progress = replace(run.progress, max_turns=min(run.progress.max_turns, TUNING_TURNS - 1))
+        else:
+            consigns = Consigns(self._library, self.preparing.entries, self._fence)
+            prepared = await self.preparing.prepare(run, request, past, around, wishes, consigns)
         transcript = Transcript(
             self._settings,
             request,
@@ -93,16 +104,26 @@ class Worker:
             helping=consigns,
             loader=self._loader,
         )
-        tools = RunTools(self._toolbox, offering=self._offering(run, prepared, wishes))
-        candidates = self._models.candidates(prepared.level, prepared.llm, wishes.model)
-        asking = ModelAsking(
-            candidates, self._models, transcript, tools, self._feed, self._clock, options=wishes.sampling
-        )
+        tools = RunTools(self._toolbox, offering=self._offering(run, request, prepared, wishes))
+        asking = await self._asking(request, prepared, wishes, transcript, tools)
         finishing = _Finishing(self, prepared, tools, wishes, around, self._surface(request, around))
         await drive(run, asking, self._running(tools), finishing)
         if run.progress.state is RunState.COMPLETED and not past.done and past.summary is None:
             told = transcript.current(run.progress.events)
             self._recall.keep(run.conversation_id, run.progress.events[-1].seq, (*past.earlier, told))
+
+    async def _asking(
+        self, request: Event, prepared: Preparation, wishes: Wishes, transcript: Transcript, tools: RunTools
+    ) -> Asking:
+        if wishes.upkeep == EXTRACTION:
+            tool = await self.preparing.memories.extracting()
+            attached: Sequence[Mapping[str, Any]] = request.extra.get("attachments", ())
+            said = await self._read_file(request.conversation_id, attached[0]["file"]) if attached else None
+            return Extracting(tool.name if tool else "", (said or b"").decode("utf-8", "replace"), request)
+        candidates = self._models.candidates(prepared.level, prepared.llm, wishes.model)
+        return ModelAsking(
+            candidates, self._models, transcript, tools, self._feed, self._clock, options=wishes.sampling
+        )
 
     def forget(self, conversation_id: str) -> None:
         """Keep nothing in memory of a conversation that is erased."""
@@ -124,7 +145,7 @@ class Worker:
         run.remember_unresolved(past.unresolved_tools)
         return past
 
-    def _offering(self, run: Journal, prepared: Preparation, wishes: Wishes) -> Offering:
+    def _offering(self, run: Journal, request: Event, prepared: Preparation, wishes: Wishes) -> Offering:
         return Offering(
             prepared.services,
             entries=self.preparing.entries,
@@ -132,6 +153,7 @@ class Worker:
             library=self._library if prepared.services else None,
             first=wishes.tool if run.progress.turns == 0 else "",
             silent=frozenset({MEMORY_SERVICE}) if wishes.temporary else frozenset(),
+            wary=bool(wishes.upkeep) and request.label.tainted,
         )
 
     def _surface(self, request: Event, around: Circumstances) -> str:
