@@ -14,6 +14,7 @@ from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
 from tom.agent.device import device_of
 from tom.agent.identify import AtThisMachine, Door
+from tom.agent.policydoor import PolicyDoor
 from tom.agent.replay import ReplayDoor
 from tom.agent.rest import RestDoor
 from tom.agent.rest_asks import AsksDoor
@@ -48,6 +49,7 @@ class AgentApp:
                 *TomDoor(cell).routes(),
                 *ReplayDoor(cell).routes(),
                 *ServicesDoor(cell).routes(),
+                *PolicyDoor(cell).routes(),
             ],
             redirect_slashes=False,
             default=self._unknown,

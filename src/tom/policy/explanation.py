@@ -9,14 +9,7 @@ from tom.conversation.label import Label
 from tom.conversation.tool import ToolDefinition
 from tom.policy.verdict import Person, Situation, Verdict, decide
 
-CLEAN, TAINTED, PRIVATE, STANDING, UNRESOLVED, ALONE = (
-    "clean",
-    "tainted",
-    "tainted_private",
-    "standing_yes",
-    "unresolved",
-    "nobody_to_ask",
-)
+SITUATIONS = ("clean", "tainted", "tainted_private", "standing_yes", "unresolved", "nobody_to_ask")
 """Situations: nothing untrusted read; something; that and private matters of another service; clean with the person's
 standing yes; after a call that may have happened; clean, with nobody who could be asked."""
 
@@ -43,13 +36,16 @@ def explain(
 ) -> tuple[Explained, ...]:
     """The verdict on a call of ``tool`` in each situation, the three columns of the table first."""
     clean = Situation(Label(), now=now, proposals=proposals, arguments=arguments or {})
-    situations = {
-        CLEAN: clean,
-        TAINTED: replace(clean, label=_TAINT),
-        PRIVATE: replace(clean, label=_BOTH),
-        STANDING: replace(clean, standing=True),
-        UNRESOLVED: replace(clean, unresolved=True),
-    }
-    found = [Explained(name, decide(tool, person, situation, rules)) for name, situation in situations.items()]
-    alone = decide(tool, replace(person, present=False), clean, rules)
-    return (*found, Explained(ALONE, alone))
+    absent = replace(person, present=False)
+    met = (
+        (person, clean),
+        (person, replace(clean, label=_TAINT)),
+        (person, replace(clean, label=_BOTH)),
+        (person, replace(clean, standing=True)),
+        (person, replace(clean, unresolved=True)),
+        (absent, clean),
+    )
+    return tuple(
+        Explained(name, decide(tool, who, situation, rules))
+        for name, (who, situation) in zip(SITUATIONS, met, strict=True)
+    )
