@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import platform
 import random
 import ssl
 import time
@@ -46,10 +47,12 @@ class Unreachable(Exception):
 class Refusal(Exception):
     """The gateway answered with an error."""
 
-    def __init__(self, status: int, message: str) -> None:
-        """``status`` is that of HTTP."""
+    def __init__(self, status: int, message: str, code: str = "", details: Mapping[str, Any] | None = None) -> None:
+        """``status`` is that of HTTP; ``code`` and ``details`` are the answer's, where it has them."""
         super().__init__(message)
         self.status = status
+        self.code = code
+        self.details = details or {}
 
 
 # --- trust -------------------------------------------------------------------------------------------------------
@@ -137,12 +140,12 @@ class Door:
 
     def sessions(self, limit: int = 50) -> list[dict[str, Any]]:
         """The conversations, newest first. Raises `LoginNeeded`, `Refusal`, `Unreachable`."""
-        return self._get(f"/sessions?{urlencode({'limit': limit})}")["sessions"]
+        return self.get(f"/sessions?{urlencode({'limit': limit})}")["sessions"]
 
     def last_seq(self, conversation_id: str) -> int | None:
         """The number of a conversation's newest event; None when there is no such conversation."""
         try:
-            return self._get(f"/sessions/{quote(conversation_id, safe='')}/events?after=0&limit=1")["last_seq"]
+            return self.get(f"/sessions/{quote(conversation_id, safe='')}/events?after=0&limit=1")["last_seq"]
         except Refusal as refusal:
             if refusal.status == 404:
                 return None
@@ -157,6 +160,7 @@ class Door:
                 address,
                 ssl=self.tls,
                 additional_headers=headers,
+                user_agent_header=_device(),
                 compression=None,
                 proxy=None,
                 open_timeout=_OPEN_SECONDS,
@@ -171,12 +175,22 @@ class Door:
         except (OSError, InvalidHandshake, EOFError) as error:
             raise Unreachable(_reason(error)) from error
 
-    def _get(self, path: str) -> Any:
-        status, _, answer = self._ask("GET", path)
+    def get(self, path: str) -> Any:
+        """The JSON at ``path``. Raises `LoginNeeded`, `Refusal`, `Unreachable`."""
+        return self._answer("GET", path)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Send ``body`` and return the JSON of the answer. Raises `LoginNeeded`, `Refusal`, `Unreachable`."""
+        return self._answer("POST", path, body)
+
+    def _answer(self, method: str, path: str, body: Any = None) -> Any:
+        status, _, answer = self._ask(method, path, body)
         if status == 401:
             raise LoginNeeded
         if status != 200:
-            raise Refusal(status, _refusal_text(status, answer))
+            error = _fields(_fields(answer).get("error"))
+            code, details = str(error.get("code") or ""), _fields(error.get("details"))
+            raise Refusal(status, _refusal_text(status, answer), code, details)
         return answer
 
     def _ask(self, method: str, path: str, body: Any = None) -> tuple[int, http.client.HTTPMessage, Any]:
@@ -186,7 +200,7 @@ class Door:
             connection = http.client.HTTPConnection(host, place.port, timeout=_HTTP_SECONDS)
         else:
             connection = http.client.HTTPSConnection(host, place.port, timeout=_HTTP_SECONDS, context=self.tls)
-        headers = {"Accept": "application/json", "X-Tom-Client": CLIENT, "Cookie": self.cookie}
+        headers = {"Accept": "application/json", "X-Tom-Client": CLIENT, "Cookie": self.cookie, "User-Agent": _device()}
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
@@ -197,6 +211,11 @@ class Door:
             raise Unreachable(_reason(error)) from error
         finally:
             connection.close()
+
+
+def _device() -> str:
+    """What is told of this device: answers are stored with it."""
+    return f"{CLIENT} ({platform.system()} {platform.node()})".encode("ascii", "replace").decode()
 
 
 def _parsed(body: bytes) -> Any:

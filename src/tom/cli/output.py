@@ -23,6 +23,7 @@ class Status(IntEnum):
     NOT_FOUND = 5
     CHANGED = 6
     UNREACHABLE = 7
+    WAITING = 8
     INTERRUPTED = 130
 
 
