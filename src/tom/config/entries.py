@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tom.config.values import Language, Number, SecretText, ServiceName, ToolClass, Username, Zone
+from tom.config.values import Language, Number, SecretText, ServiceName, ToolClass, Username, Whole, Zone
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_HEADERS = frozenset(
@@ -174,6 +174,7 @@ class UserSection(Section):
     timezone: Zone | None = Field(default=None, description="theirs; else `global.timezone`")
     language: Language | None = Field(default=None, description="theirs; else `global.language`")
     llm: str | None = Field(default=None, min_length=1, description="theirs; else `global.llm`")
+    max_level: Whole = Field(default=2, ge=0, le=2, description="the highest level that answers them")
     services: dict[ServiceName, ServiceSection] = Field(
         default_factory=dict, description="their own; wins over one of the same name for all"
     )

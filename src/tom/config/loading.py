@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tom.config import schema
-from tom.config.agent import AgentSettings, ChatSettings, LogSettings, PersistenceSettings
+from tom.config.agent import AgentSettings, ChatSettings, LogSettings, PersistenceSettings, TriageSettings
 from tom.config.environment import Environment
 from tom.config.expand import Lookup
 from tom.config.faults import Faults
@@ -206,6 +206,7 @@ class Loading:
             client_models=root.llm.client_models,
             listed_models=tuple(root.llm.listed_models),
             default_level=root.global_.default_level,
+            triage=TriageSettings(skip_below=root.triage.skip_below, timeout=root.triage.timeout),
             chat=_chat(root),
             persistence=self._persistence(root),
             persona_name=root.global_.persona.name,

@@ -34,6 +34,7 @@ def resolve_users(root: Root, lookup: Lookup, llms: Llms, zone: str, faults: Fau
             timezone=section.timezone or zone,
             language=section.language or root.global_.language,
             llm=llm,
+            max_level=section.max_level,
         )
     return people
 

@@ -104,6 +104,15 @@ class SpawnerSection(Section):
     max_agents: Whole = Field(default=50, ge=1, le=100_000, description="most agents at once")
 
 
+class TriageSection(Section):
+    """`triage`."""
+
+    skip_below: Whole = Field(
+        default=3, ge=0, le=1000, description="with at most so many services all are used, without asking a model"
+    )
+    timeout: Number = Field(default=10, ge=1, le=120, description="seconds that the choice of services may take")
+
+
 # --- chat --------------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +240,7 @@ class Root(Section):
     global_: GlobalSection = Field(default_factory=GlobalSection, alias="global", description="")
     login: LoginSection = Field(default_factory=LoginSection, description="")
     spawner: SpawnerSection = Field(default_factory=SpawnerSection, description="")
+    triage: TriageSection = Field(default_factory=TriageSection, description="")
     users: list[UserSection] = Field(default_factory=list[UserSection], description="")
     services: dict[ServiceName, SharedServiceSection] = Field(default_factory=dict, description="")
     mcp_servers: dict[ServiceName, McpServerSection] = Field(default_factory=dict, alias="mcpServers", description="")

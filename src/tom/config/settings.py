@@ -51,6 +51,7 @@ class UserEntry:
     timezone: str = "UTC"
     language: str = "en"
     llm: str = ""
+    max_level: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,7 @@ class Settings:
             personal_context=entry.personal_context,
             language=entry.language,
             timezone=entry.timezone,
+            max_level=entry.max_level,
         )
 
 
