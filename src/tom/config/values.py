@@ -89,6 +89,8 @@ def service_name(text: str) -> str:
     """A service's name; ValueError otherwise."""
     if not _SERVICE.fullmatch(text):
         raise ValueError("a service's name is 1 to 32 of a-z, 0-9, '_', '-', beginning with a letter or digit")
+    if text == "tom":
+        raise ValueError("'tom' is reserved for Tom's own tools")
     return text
 
 

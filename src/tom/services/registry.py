@@ -25,6 +25,7 @@ from tom.services.kept import Kept, MemoryKept
 from tom.services.library import PromptEntry, ResourceContent, ResourceEntry
 from tom.services.naming import names_for
 from tom.services.pinning import Pinning
+from tom.services.reading import READ_RESOURCE
 from tom.services.reviewing import Review, Reviews, ServiceNotFound, tools_of
 from tom.services.service import Pace, Service
 from tom.services.shelf import Shelf
@@ -320,7 +321,8 @@ class ServiceRegistry:
                 name: service.listing.tools if service.listing is not None else ()
                 for name, service in self._services.items()
             }
-            names = names_for((tool.service, tool.tool) for tools in listed.values() for tool in tools)
+            known = [(tool.service, tool.tool) for tools in listed.values() for tool in tools]
+            names = names_for([*known, (READ_RESOURCE.service, READ_RESOURCE.tool)])  # nobody takes Tom's own name
             self._offered = {
                 service: tuple(replace(tool, name=names[tool.service, tool.tool]) for tool in tools)
                 for service, tools in listed.items()
