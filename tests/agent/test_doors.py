@@ -13,6 +13,8 @@ from tom.agent.app import AgentApp
 from tom.agent.identify import AtThisMachine, BehindGateway
 from tom.agent.serving import make_server
 from tom.config.secret import Secret
+from tom.conversation.tool import ToolClass
+from tom.services.memory import MemoryToolbox
 from tom.testing.simulated_llm import Script
 
 pytestmark = pytest.mark.anyio
@@ -216,3 +218,147 @@ async def test_a_defect_in_a_route_is_one_clear_answer(open_cell, serve):
         status, body = await answer(http.get("/status"))
         assert (status, body["status"]) == (500, "ERROR")
         assert body["message"].startswith("Internal error: ")
+
+
+# --- asks and shelves ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def post():
+    """A service that sends mail, and what it sent."""
+    toolbox = MemoryToolbox()
+    toolbox.sent = []
+
+    async def send_mail(**arguments):
+        toolbox.sent.append(arguments)
+        return "sent"
+
+    mail = {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"]}
+    toolbox.add(send_mail, service="post", parameters=mail, tool_class=ToolClass.WRITE_EXTERNAL)
+    return toolbox
+
+
+async def asked(http):
+    """The one open approval, once there is one."""
+    async with asyncio.timeout(10):
+        while not (found := (await answer(http.get("/approvals")))[1]["approvals"]):
+            await asyncio.sleep(0.005)
+    return found[0]
+
+
+@pytest.mark.promise("P14")
+async def test_an_approval_is_listed_and_answered_over_rest_once(open_cell, serve, llm, connect, post):
+    llm.reply(Script.tool_calls(("send_mail", {"to": "bob"})), Script.text("Sent."))
+    async with open_cell(post) as cell, serve(cell) as http:
+        client = connect(cell)
+        await client.do("chat", "q1", text="write", conversation_id="c1")
+        ask = await asked(http)
+        assert (ask["conversation_id"], ask["tool"], ask["arguments"]) == ("c1", "send_mail", {"to": "bob"})
+        assert (await answer(http.get("/elicitations")))[1] == {"elicitations": []}
+        path, body = f"/approvals/{ask['approval_id']}", {"decision": "allow", "arguments_digest": "sha256:0"}
+        status, refused = await answer(http.post(path, json=body))
+        assert (status, refused["error"]["code"]) == (409, "arguments_changed")
+        body["arguments_digest"] = ask["arguments_digest"]
+        phone = {"User-Agent": "Mozilla/5.0 (Android 16; Mobile; rv:150.0) Gecko/150.0 Firefox/150.0"}
+        answers = await asyncio.gather(*(answer(http.post(path, json=body, headers=phone)) for _ in range(3)))
+        await client.end_of("q1")
+        (recorded,) = [event for event in await cell.store.read("c1") if event.type == "approval.answered"]
+        assert (await answer(http.get("/approvals")))[1] == {"approvals": []}
+    assert sorted(status for status, _ in answers) == [200, 409, 409]
+    done = next(body for status, body in answers if status == 200)
+    assert done == {"approval_id": ask["approval_id"], "decision": "allow", "answered_at": recorded.timestamp}
+    assert {body["error"]["code"] for status, body in answers if status == 409} == {"already_answered"}
+    assert post.sent == [{"to": "bob"}]
+    assert (recorded.extra["by"], recorded.extra["device"]) == ("alice", "Firefox on Android")
+
+
+GOOD = {"decision": "deny", "arguments_digest": "sha256:0"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/approvals/x", b"", 400, "invalid_json"),
+        ("/approvals/x", b"[]", 400, "invalid_json"),
+        ("/approvals/x", b'{"decision":"deny","decision":"allow"}', 400, "invalid_json"),
+        ("/approvals/x", b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", 400, "invalid_json"),
+        ("/approvals/x", b'{"note":"' + b"x" * 1_100_000 + b'"}', 413, "payload_too_large"),
+        ("/approvals/x", {}, 422, "validation_error"),
+        ("/approvals/x", {"decision": "deny"}, 422, "validation_error"),
+        ("/approvals/x", GOOD | {"decision": "perhaps"}, 422, "validation_error"),
+        ("/approvals/x", GOOD | {"yes": True}, 422, "validation_error"),
+        ("/approvals/x", GOOD | {"note": "x" * 501}, 422, "validation_error"),
+        ("/approvals/x", GOOD | {"note": "\ud800"}, 422, "validation_error"),
+        ("/approvals/x", GOOD | {"remember": "for ever"}, 422, "validation_error"),
+        ("/approvals/x", GOOD | {"arguments": {}}, 422, "validation_error"),
+        ("/approvals/x", GOOD, 404, "approval_not_found"),
+        ("/approvals/" + "x" * 200, GOOD, 404, "approval_not_found"),
+        ("/approvals/%F0%9F%98%80", GOOD, 404, "approval_not_found"),
+        ("/elicitations/x", {}, 422, "validation_error"),
+        ("/elicitations/x", {"outcome": "maybe"}, 422, "validation_error"),
+        ("/elicitations/x", {"outcome": "accept", "content": []}, 422, "validation_error"),
+        ("/elicitations/x", {"outcome": "accept", "content": {}}, 404, "elicitation_not_found"),
+    ],
+)
+async def test_a_bad_answer_over_rest_gets_its_status_and_code(open_cell, serve, path, body, status, code):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    async with open_cell() as cell, serve(cell) as http:
+        sent = http.post(path, data=io.BytesIO(raw), headers={"Content-Type": "application/json"})
+        got, told = await answer(sent)
+    assert (got, told["error"]["code"]) == (status, code), told
+    assert "request_id" in told
+    if code == "validation_error":
+        (error,) = told["error"]["details"]["errors"]
+        assert set(error) == {"loc", "msg", "type"}
+
+
+async def test_answers_are_json_and_come_from_their_person_only(open_cell, serve, llm, connect, post):
+    llm.reply(Script.tool_calls(("send_mail", {"to": "bob"})), Script.text("Sent."))
+    async with open_cell(post) as cell, serve(cell) as http:
+        await connect(cell).do("chat", "q1", text="write", conversation_id="c1")
+        ask = await asked(http)
+        path = f"/approvals/{ask['approval_id']}"
+        status, told = await answer(http.post(path, data=json.dumps(GOOD), headers={"Content-Type": "text/plain"}))
+        assert (status, told["error"]["code"]) == (415, "unsupported_media_type")
+        operator = {"X-Tom-Door": "control"}
+        (seen,) = (await answer(http.get("/approvals", headers=operator)))[1]["approvals"]
+        assert "arguments" not in seen
+        assert seen["tool"] == "send_mail"
+        body = {"decision": "allow", "arguments_digest": ask["arguments_digest"]}
+        status, told = await answer(http.post(path, json=body, headers=operator))
+        assert (status, told["error"]["code"]) == (403, "scope_missing")
+        assert post.sent == []
+
+
+async def test_prompts_and_resources_are_listed(open_cell, serve):
+    shelf = MemoryToolbox()
+    shelf.add_prompt("review", "Look.", service="docs", title="Review", arguments={"file": ("Which", True)})
+    shelf.add_resource("file:///a.txt", "words", service="docs", name="alpha")
+    shelf.add_resource("file:///{name}", "words", service="docs", name="beta")
+    async with open_cell(shelf, services=["docs"]) as cell, serve(cell) as http:
+        (prompt,) = (await answer(http.get("/prompts")))[1]["prompts"]
+        every = (await answer(http.get("/resources")))[1]["resources"]
+        (found,) = (await answer(http.get("/resources?q=alph")))[1]["resources"]
+        status, _ = await answer(http.get("/resources", params={"q": "x" * 201}))
+    assert (prompt["service"], prompt["name"], prompt["title"]) == ("docs", "review", "Review")
+    assert prompt["arguments"] == [{"name": "file", "description": "Which", "required": True}]
+    assert [entry["template"] for entry in every] == [False, True]
+    assert (found["service"], found["uri"], found["name"], found["mime_type"]) == (
+        "docs", "file:///a.txt", "alpha", "text/plain",
+    )  # fmt: skip
+    assert status == 422
+
+
+async def test_a_prompt_typed_at_process_is_put_in_front(open_cell, serve, llm):
+    llm.otherwise(Script.text("ok"))
+    shelf = MemoryToolbox()
+    shelf.add_prompt("review", lambda given: f"Review {given['file']}.", service="docs", arguments={"file": ("", True)})
+    async with open_cell(shelf, services=["docs"]) as cell, serve(cell) as http:
+        _, told = await answer(http.post("/process", json={"request": "/docs:review file=a.txt"}))
+        assert told["status"] == "OK", told
+        status, refused = await answer(http.post("/process", json={"request": "/docs:review"}))
+        assert (status, refused["status"]) == (200, "ERROR")
+        assert "missing: file" in refused["message"]
+        status, refused = await answer(http.post("/process", json={"request": "/docs:revew"}))
+        assert (status, refused["status"]) == (200, "ERROR")
+    assert "Review a.txt." in json.dumps(llm.requests[0].messages)

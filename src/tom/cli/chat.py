@@ -120,8 +120,8 @@ def _show(wanted: Wanted, *, one_shot: bool) -> "Show":
 
 
 def _ask_once(door: "Door", talk: "Talk", wanted: Wanted, text: str) -> int:
-    """Say one thing and wait for its answer; earlier messages are not shown."""
-    from tom.cli.follow import Ended
+    """Say one thing and wait for its answer, or for what it asks; earlier messages are not shown."""
+    from tom.cli.follow import Ended, Waits
     from tom.cli.talk import Interrupted
 
     talk.turn_to(wanted.conversation, door.last_seq(wanted.conversation) if wanted.conversation else None)
@@ -129,6 +129,11 @@ def _ask_once(door: "Door", talk: "Talk", wanted: Wanted, text: str) -> int:
         talk.catch_up()
         request_id = talk.say(text)
         end = talk.answer(request_id)
+        if isinstance(end, Waits):
+            talk.quiet()
+            for name in talk.follower.open:
+                notice(f"   tom approvals show {name}")
+            return Status.WAITING
         if wanted.as_json:
             talk.close(request_id)
     except Interrupted:

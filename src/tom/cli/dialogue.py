@@ -2,11 +2,14 @@
 
 import contextlib
 import importlib
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
 
-from tom.cli.client import Door
-from tom.cli.follow import Ended, Happening
+from tom.cli import asks
+from tom.cli.answering import AtTheTerminal
+from tom.cli.client import Door, Refusal
+from tom.cli.follow import Ended, Happening, Settled, Waits
 from tom.cli.output import Status
 from tom.cli.talk import Interrupted, Presses, Talk
 from tom.cli.terminal import Show
@@ -18,6 +21,10 @@ HELP: Final = """\
 /history  show this conversation from its beginning
 /stop     stop the answer (Ctrl+C does it too)
 /retry    ask for the last failed answer again
+/approvals          answer what waits for you, in all conversations
+/prompts            list the prompts of your services
+/resources [WORDS]  list what your services offer to read
+/SERVICE:PROMPT name=value …   put a service's prompt in front of what you say on the next lines
 /quit     leave (Ctrl+D too); what is going on goes on
 A line that ends with \\ is continued on the next. Everything else is said to Tom."""
 
@@ -32,11 +39,17 @@ class Dialogue:
         self._talk = talk
         self._show = show
         self._failed = ""
+        self._later: set[str] = set()
+        self._answered: set[str] = set()
+        self._terminal = AtTheTerminal(door, self._type, show.notice)
         self._commands: dict[str, Callable[[], None]] = {
             "/new": self._new,
             "/history": self._history,
             "/stop": self._stop,
             "/retry": self._retry,
+            "/approvals": self._approvals,
+            "/prompts": self._prompts,
+            "/resources": self._resources,
             "/help": lambda: show.notice(HELP),
         }
 
@@ -81,14 +94,34 @@ class Dialogue:
         word = text.strip()
         if word in self._commands:
             self._commands[word]()
+        elif word.startswith("/resources "):
+            self._resources(word.removeprefix("/resources "))
         elif word:
-            self._note(self._talk.answer(self._talk.say(text)))
+            self._talk.deliver(self._talk.say(text))
         self._wait()
 
     def _wait(self) -> None:
-        """Until nothing is going on in the conversation: one prompt at a time."""
-        while self._talk.follower.busy:
-            self._note(self._talk.follow(lambda happening: isinstance(happening, Ended)))
+        """Until nothing is going on in the conversation, or all of it waits for the person who wants it to."""
+        while (follower := self._talk.follower).busy:
+            self._settle()
+            if follower.waits and not set(follower.open) - self._later:
+                self._show.notice("This conversation waits for your answer: /approvals")
+                return
+            self._note(self._talk.follow(lambda happening: isinstance(happening, Ended | Waits | Settled)))
+
+    def _settle(self) -> None:
+        """Ask for what waits in this conversation, once each."""
+        for name, ask in list(self._talk.follower.open.items()):
+            if name not in self._later | self._answered:
+                self._put(name, ask)
+
+    def _put(self, name: str, ask: Mapping[str, Any]) -> None:
+        with self._presses.thrown():
+            answered = self._terminal.settle(ask)
+        (self._answered if answered else self._later).add(name)
+
+    def _type(self, prompt: str) -> str:
+        return input(prompt)
 
     def _note(self, happening: Happening) -> None:
         if isinstance(happening, Ended):
@@ -116,4 +149,44 @@ class Dialogue:
         if not self._failed:
             self._show.notice("Nothing has failed here.")
             return
-        self._note(self._talk.answer(self._talk.retry(self._failed)))
+        self._talk.deliver(self._talk.retry(self._failed))
+
+    def _approvals(self) -> None:
+        pending = [*self._door.get("/approvals")["approvals"], *self._door.get("/elicitations")["elicitations"]]
+        if not pending:
+            self._show.notice("Nothing waits for you.")
+        for ask in sorted(pending, key=lambda ask: ask["asked_at"]):
+            name = asks.id_of(ask)
+            self._later.discard(name)
+            self._put(name, ask)
+
+    def _prompts(self) -> None:
+        prompts = self._listed("/prompts", "prompts")
+        for prompt in prompts:
+            taken = " ".join(
+                f"{argument['name']}=…" if argument["required"] else f"[{argument['name']}=…]"
+                for argument in prompt["arguments"]
+            )
+            name = f"/{prompt['service']}:{prompt.get('prompt', prompt['name'])} {taken}".rstrip()
+            self._show.notice(asks.visible(f"{name}  {prompt['title'] or prompt['description']}").replace("\n", " "))
+        if not prompts:
+            self._show.notice("Your services offer no prompts.")
+
+    def _resources(self, words: str = "") -> None:
+        resources = self._listed(f"/resources?{urlencode({'q': words[:200]})}", "resources")
+        for resource in resources:
+            line = f"{resource['service']}::{resource['uri']}  {resource['name']}  {resource['mime_type']}"
+            self._show.notice(asks.visible(line).replace("\n", " "))
+        if not resources:
+            self._show.notice(
+                "Your services offer nothing to read that has these words."
+                if words
+                else "Your services offer nothing to read."
+            )
+
+    def _listed(self, path: str, name: str) -> list[dict[str, Any]]:
+        try:
+            return self._door.get(path)[name]
+        except Refusal as refusal:
+            self._show.notice(f"❌ {refusal}")
+            return []

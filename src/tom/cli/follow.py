@@ -21,6 +21,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """A request of this reader is stored, as the run ``run_id``."""
+
+    request_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """More of a reply; ``whole`` is all of this turn so far."""
 
@@ -70,6 +78,35 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """The run waits for its person: ``ask`` is the object of an approval or of a service's question."""
+
+    run_id: str
+    ask: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An ask was answered, here or elsewhere, or its time was over: ``outcome`` by ``by`` on ``device``."""
+
+    run_id: str
+    ask: Mapping[str, Any]
+    outcome: str
+    by: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a call is, in its service's words."""
+
+    run_id: str
+    name: str
+    text: str
+    part: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A run is over: ``completed``, ``failed`` or ``cancelled``."""
 
@@ -101,7 +138,22 @@ class Missing:
     """Something was missed: resume."""
 
 
-type Happening = Asked | Said | Withdrawn | Replied | Called | Returned | Ended | Refused | CaughtUp | Missing
+type Happening = (
+    Asked
+    | Taken
+    | Said
+    | Withdrawn
+    | Replied
+    | Called
+    | Returned
+    | Waits
+    | Settled
+    | Progress
+    | Ended
+    | Refused
+    | CaughtUp
+    | Missing
+)
 
 
 @dataclass(slots=True)
@@ -140,6 +192,7 @@ class Follower:
         self.own: set[str] = set()
         self.runs: dict[str, _Run] = {}
         self.run_of: dict[str, str] = {}
+        self.open: dict[str, Mapping[str, Any]] = {}
         self._heard: Mapping[str, Callable[[Mapping[str, Any]], list[Happening]]] = {
             "accepted": self._accepted,
             "event": self._event,
@@ -155,6 +208,11 @@ class Follower:
             "tool.called": self._called,
             "tool.returned": self._returned,
             "tool.unresolved": self._returned,
+            "approval.requested": self._waits,
+            "elicitation.requested": self._waits,
+            "approval.answered": self._settled,
+            "elicitation.answered": self._settled,
+            "run.waiting": self._rests,
             "run.completed": self._ended,
             "run.failed": self._ended,
             "run.cancelled": self._ended,
@@ -169,6 +227,11 @@ class Follower:
     def busy(self) -> bool:
         """Whether any run has not ended."""
         return any(run.state not in ENDED for run in self.runs.values())
+
+    @property
+    def waits(self) -> bool:
+        """Whether all that is going on waits for the person (or behind what does)."""
+        return bool(self.open) and self.active is None
 
     def hear(self, frame: Mapping[str, Any]) -> list[Happening]:
         """Take a frame; returns what is new in it."""
@@ -195,7 +258,7 @@ class Follower:
         self.epoch = facts.get("epoch", self.epoch)
         reload = bool(facts.get("reload"))
         if reload:
-            self.last, self.runs = 0, {}
+            self.last, self.runs, self.open = 0, {}, {}
         return [CaughtUp(reload)]
 
     def _accepted(self, frame: Mapping[str, Any]) -> list[Happening]:
@@ -221,6 +284,8 @@ class Follower:
     def _progress(self, frame: Mapping[str, Any]) -> list[Happening]:
         run = self.runs.get(frame["run_id"])
         chunk = frame["chunk"]
+        if run is not None and chunk.get("type") == "tool_progress":
+            return [_progress_of(frame["run_id"], chunk)]
         if run is None or chunk.get("type") != "attempt":
             return []
         number = frame.get("turn", max(run.turns, default=0))
@@ -254,9 +319,11 @@ class Follower:
     def _asked(self, event: Mapping[str, Any], extra: Mapping[str, Any], run: _Run) -> list[Happening]:
         run.state = "queued"
         self.run_of[event["request_id"]] = extra["run_id"]
+        own = event["request_id"] in self.own
+        taken: list[Happening] = [Taken(event["request_id"], extra["run_id"])] if own else []
         if event["type"] == "run.retried":
-            return []
-        return [Asked(extra["run_id"], event["content"] or "", event["request_id"] in self.own)]
+            return taken
+        return [*taken, Asked(extra["run_id"], event["content"] or "", own)]
 
     def _began(self, event: Mapping[str, Any], extra: Mapping[str, Any], run: _Run) -> list[Happening]:
         run.state = "running"
@@ -284,6 +351,32 @@ class Follower:
         name = run.calls.get((extra["turn"], event["tool_call_id"]), extra.get("tool") or "tool")
         return [Returned(extra["run_id"], name, state, event["content"] or "", extra.get("duration_ms"))]
 
+    def _waits(self, event: Mapping[str, Any], extra: Mapping[str, Any], run: _Run) -> list[Happening]:
+        run.state = "waiting"
+        ask = {**extra, "conversation_id": self.conversation_id, "asked_at": event["timestamp"]}
+        self.open[_ask_id(extra)] = ask
+        return [Waits(extra["run_id"], ask)]
+
+    def _settled(self, _event: Mapping[str, Any], extra: Mapping[str, Any], _run: _Run) -> list[Happening]:
+        ask = self.open.pop(_ask_id(extra), extra)
+        outcome = extra.get("decision") or extra.get("outcome", "")
+        return [Settled(extra["run_id"], ask, outcome, extra.get("by", ""), extra.get("device", ""))]
+
+    def _rests(self, _event: Mapping[str, Any], _extra: Mapping[str, Any], run: _Run) -> list[Happening]:
+        run.state = "waiting"
+        return []
+
     def _ended(self, event: Mapping[str, Any], extra: Mapping[str, Any], run: _Run) -> list[Happening]:
+        self.open = {name: ask for name, ask in self.open.items() if ask["run_id"] != extra["run_id"]}
         run.state = event["type"].removeprefix("run.")
         return [Ended(extra["run_id"], run.state, run.answer, extra.get("code", ""), extra.get("reason", ""))]
+
+
+def _ask_id(extra: Mapping[str, Any]) -> str:
+    return extra.get("approval_id") or extra["elicitation_id"]
+
+
+def _progress_of(run_id: str, chunk: Mapping[str, Any]) -> Progress:
+    facts = chunk["metadata"]
+    part = facts["done"] / facts["total"] if facts.get("total") else None
+    return Progress(run_id, facts["tool"].replace(".", " · ", 1), chunk["data"], part)

@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import Final, Self
 
 from tom.cli.client import Line
-from tom.cli.follow import CaughtUp, Ended, Follower, Happening, Missing, Refused
+from tom.cli.follow import CaughtUp, Ended, Follower, Happening, Missing, Refused, Taken, Waits
 from tom.cli.terminal import Show
 
 _TICK: Final = 0.25
@@ -95,7 +95,9 @@ class Talk:
     def retry(self, run_id: str) -> str:
         """Ask for a failed run again; returns the request id."""
         payload = {"conversation_id": self.follower.conversation_id, "run_id": run_id}
-        return self._line.send("retry", payload)
+        request_id = self._line.send("retry", payload)
+        self.follower.own.add(request_id)
+        return request_id
 
     # --- hearing -----------------------------------------------------------------------------------------------
 
@@ -137,17 +139,31 @@ class Talk:
                 stopped = True
                 self.stop()
 
-    def answer(self, request_id: str) -> Ended | Refused:
-        """Follow until the run of a message has ended, or the message is refused. Raises `Interrupted`."""
+    def deliver(self, request_id: str) -> Taken | Refused:
+        """Follow until a request is stored, or refused. Raises `Interrupted`."""
+
+        def known(happening: Happening) -> bool:
+            return isinstance(happening, Taken | Refused) and happening.request_id == request_id
+
+        end = self.follow(known)
+        self._unstored.pop(request_id, None)
+        return end if isinstance(end, Taken | Refused) else Refused(request_id, "internal_error", "")
+
+    def answer(self, request_id: str) -> Ended | Waits | Refused:
+        """Follow until the run of a message has ended or waits for the person, or the message is refused.
+
+        Raises `Interrupted`.
+        """
 
         def over(happening: Happening) -> bool:
             if isinstance(happening, Refused):
                 return happening.request_id == request_id
-            return isinstance(happening, Ended) and happening.run_id == self.follower.run_of.get(request_id)
+            mine = self.follower.run_of.get(request_id)
+            return isinstance(happening, Ended | Waits) and happening.run_id == mine
 
         end = self.follow(over)
         self._unstored.pop(request_id, None)
-        return end if isinstance(end, Ended | Refused) else Refused(request_id, "internal_error", "")
+        return end if isinstance(end, Ended | Waits | Refused) else Refused(request_id, "internal_error", "")
 
     def close(self, request_id: str) -> None:
         """Hear the last frame of a request, which follows the event that ends its run; a reconnection may cost it."""

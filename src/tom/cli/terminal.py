@@ -15,16 +15,20 @@ from rich.live import Live
 from rich.markdown import Markdown
 from rich.text import Text
 
+from tom.cli import asks
 from tom.cli.follow import (
     Asked,
     Called,
     CaughtUp,
     Ended,
     Happening,
+    Progress,
     Refused,
     Replied,
     Returned,
     Said,
+    Settled,
+    Waits,
     Withdrawn,
 )
 
@@ -110,6 +114,8 @@ class AnswerOnly:
                 self.notice(f"❌ {message}")
             case Replied(run_id=run_id, model="scripted") if run_id in self._own:
                 self.notice(f"⚠️ {SCRIPTED}")
+            case Waits(run_id=run_id, ask=ask) if run_id in self._own:
+                self.notice(f"⏸ Waits for you: {asks.title(ask)}")
             case _:
                 pass
 
@@ -162,6 +168,13 @@ class Terminal:
                 self._line(f"⚙ {clean_line(name)}  {clean_line(_compact(arguments))}", "dim", short=True)
             case Returned():
                 self._returned(happening)
+            case Waits(ask=ask):
+                self._drop()
+                self._line(f"⏸ Waits for you: {clean_line(asks.title(ask))}", "bold yellow")
+            case Settled():
+                self._settled(happening)
+            case Progress(name=name, text=text, part=part):
+                self._progress(f"{clean_line(name)}  {_percent(part)}{clean_line(text)}")
             case Ended():
                 self._ended(happening)
             case Refused(code=code, message=message):
@@ -218,10 +231,13 @@ class Terminal:
             return
         room = max(1, self._console.width * max(1, self._console.height - 4))
         lines = clean(text)[-room:].splitlines()[-max(1, self._console.height - 4) :]
+        self._alive().update(Text("\n".join(lines)), refresh=True)
+
+    def _alive(self) -> Live:
         if self._live is None:
             self._live = Live(console=self._console, transient=True, auto_refresh=False, vertical_overflow="crop")
             self._live.start()
-        self._live.update(Text("\n".join(lines)), refresh=True)
+        return self._live
 
     def _drop(self) -> None:
         self._stop_live()
@@ -243,6 +259,23 @@ class Terminal:
         }[returned.state]
         text = f"{mark} {clean_line(returned.name)} {word}{took}  {clean_line(returned.text)}"
         self._line(text, style, short=returned.state == "done")
+
+    def _settled(self, settled: Settled) -> None:
+        word, style = {
+            "allow": ("✓ Allowed", "green"),
+            "accept": ("✓ Answered", "green"),
+            "deny": ("✕ Denied", "yellow"),
+            "decline": ("✕ Declined", "yellow"),
+        }.get(settled.outcome, ("✕ Cancelled", "yellow"))
+        if settled.by == "expiry":
+            word = "✕ Nobody answered in time"
+        where = f" on {settled.device}" if settled.device else ""
+        self._line(f"{word}{clean_line(where)}: {clean_line(asks.title(settled.ask))}", style)
+
+    def _progress(self, text: str) -> None:
+        """One line that the next one replaces; nothing where lines cannot be replaced."""
+        if self._console.is_terminal and self._turn is None:
+            self._alive().update(Text(f"… {text}", style="dim"), refresh=True)
 
     def _ended(self, ended: Ended) -> None:
         self._drop()
@@ -272,3 +305,7 @@ def settled_part(text: str) -> str:
 
 def _compact(arguments: Mapping[str, Any]) -> str:
     return json.dumps(arguments, ensure_ascii=False) if arguments else ""
+
+
+def _percent(part: float | None) -> str:
+    return "" if part is None else f"{round(100 * min(1.0, max(0.0, part)))} %  "
