@@ -1,5 +1,6 @@
 """What a provider is sent, against the shapes that OpenAI documents."""
 
+import asyncio
 import base64
 import json
 
@@ -10,7 +11,10 @@ from tom.config.secret import Secret
 from tom.conversation.message import Message, Role, assistant, system, tool, user
 from tom.conversation.part import Image, Text, Thinking, ToolCall, ToolResult
 from tom.conversation.tool import ToolDefinition
+from tom.errors import ProviderBadRequest, ProviderRateLimited, ProviderUnreachable
 from tom.llm.provider import ModelRequest
+from tom.testing.manual_clock import ManualClock
+from tom.testing.simulated_llm import Script
 
 pytestmark = pytest.mark.anyio
 
@@ -242,3 +246,242 @@ async def test_one_client_serves_all_calls(endpoint, provider):
 
 async def test_the_model_list_is_read(endpoint, provider):
     assert "simulated" in await provider.models()
+
+
+# --- what differs between vendors
+
+
+async def test_pictures_of_tools_follow_all_results_of_their_turn(endpoint, provider):
+    first = Message(Role.TOOL, (ToolResult("call_1", "a chart"), PICTURE))
+    body = await sent(
+        endpoint, provider, user("x"), assistant("", CALLS), first, tool(ToolResult("call_2", "no chart"))
+    )
+    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "tool", "tool", "user"]
+    assert [part["type"] for part in body["messages"][-1]["content"]] == ["text", "image_url"]
+
+
+async def test_a_model_without_eyes_reads_what_it_was(endpoint, connect):
+    told = Message(Role.TOOL, (ToolResult("call_1", "a chart"), PICTURE))
+    body = await sent(
+        endpoint, connect(vision=False), Message(Role.USER, (Text("Look:"), PICTURE)), assistant("", CALLS[:1]), told
+    )
+    assert body["messages"][0]["content"] == "Look:\n[Image: image/png, 6 bytes]"
+    assert body["messages"][2]["content"] == "a chart\n[Image: image/png, 6 bytes]"
+    assert len(body["messages"]) == 3
+
+
+MIXED = (
+    system("One."), user("a"), assistant("", CALLS[:1]), tool(ToolResult("call_1", "y")), system("Two."), user("b"), user("c"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemini"])
+async def test_strict_vendors_get_one_instruction_first_and_take_turns(endpoint, connect, name):
+    body = await sent(endpoint, connect(provider=name), *MIXED)
+    assert [message["role"] for message in body["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "user",
+    ]
+    assert body["messages"][0]["content"] == "One.\n\nTwo."
+    assert "b" in str(body["messages"][-1]["content"])
+    assert "c" in str(body["messages"][-1]["content"])
+
+
+async def test_others_get_the_messages_in_their_places(endpoint, provider):
+    body = await sent(endpoint, provider, *MIXED)
+    roles = ["system", "user", "assistant", "tool", "system", "user", "user"]
+    assert [message["role"] for message in body["messages"]] == roles
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        b"Conversation roles must alternate user/assistant/user/assistant/...",
+        b"System message must be at the beginning.",
+        b"Unexpected role 'user' after role 'tool'",
+    ],
+)
+async def test_a_template_that_is_strict_is_found_out_and_remembered(endpoint, provider, refusal):
+    body = b'{"error":{"message":"%b","type":"BadRequestError","code":400}}' % refusal
+    endpoint.reply(Script.raw(body, status=400, media="application/json"))
+    for _ in range(2):
+        told = await sent(endpoint, provider, *MIXED)
+        assert [message["role"] for message in told["messages"]][:2] == ["system", "user"]
+        assert [message["role"] for message in told["messages"]].count("system") == 1
+    assert endpoint.calls == 3, "one refusal, then never again"
+
+
+async def test_an_option_that_a_model_refuses_is_dropped_named_and_remembered(endpoint, provider):
+    body = b'{"error":{"message":"Unsupported value","param":"temperature","code":"unsupported_value"}}'
+    endpoint.reply(Script.raw(body, status=400, media="application/json"))
+    for _ in range(2):
+        request = ModelRequest("simulated", (user("x"),), (), {"temperature": 0.2, "top_p": 0.3})
+        items = [item async for item in provider.stream(request)]
+        assert items[-1].dropped == ("temperature",)
+        assert "temperature" not in endpoint.requests[-1].json
+        assert endpoint.requests[-1].json["top_p"] == 0.3
+    assert endpoint.calls == 3
+
+
+async def test_another_refusal_is_not_tried_again(endpoint, provider):
+    body = b'{"error":{"message":"messages is too long","param":"messages"}}'
+    endpoint.reply(Script.raw(body, status=400, media="application/json"))
+    with pytest.raises(ProviderBadRequest):
+        await sent(endpoint, provider, user("x"))
+    assert endpoint.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "wish", "fields", "dropped"),
+    [
+        ("openai", "gpt-4.1", "high", {}, ("thinking",)),
+        ("openai", "gpt-4.1", "off", {}, ()),
+        ("openai", "gpt-5-mini", "low", {"reasoning_effort": "low"}, ()),
+        ("openai", "gpt-5-mini", "off", {"reasoning_effort": "minimal"}, ()),
+        ("openai", "gpt-5.2", "off", {"reasoning_effort": "none"}, ()),
+        ("openai", "o4-mini", "high", {"reasoning_effort": "high"}, ()),
+        ("openrouter", "any/thing", "low", {"reasoning": {"effort": "low"}}, ()),
+        ("openrouter", "any/thing", "off", {"reasoning": {"effort": "none"}}, ()),
+        ("gemini", "gemini-2.5-flash", "off", {"reasoning_effort": "none"}, ()),
+        ("gemini", "gemini-3-pro", "off", {"reasoning_effort": "low"}, ()),
+        ("gemini", "gemini-1.5-flash", "high", {}, ("thinking",)),
+        ("deepseek", "deepseek-chat", "off", {"thinking": {"type": "disabled"}}, ()),
+        ("deepseek", "deepseek-chat", "high", {"thinking": {"type": "enabled"}, "reasoning_effort": "high"}, ()),
+        ("groq", "openai/gpt-oss-120b", "high", {"reasoning_effort": "high"}, ()),
+        ("groq", "qwen/qwen3-32b", "off", {"reasoning_effort": "none"}, ()),
+        ("groq", "llama-3.3-70b-versatile", "low", {}, ("thinking",)),
+        ("mistral", "mistral-large-latest", "low", {}, ("thinking",)),
+        ("ollama", "qwen3:8b", "off", {"reasoning_effort": "none"}, ()),
+        ("ollama", "llama3.2", "high", {}, ("thinking",)),
+        ("compatible", "gpt-oss-20b", "high", {"reasoning_effort": "high"}, ()),
+    ],
+)
+async def test_each_vendor_is_told_to_think_in_its_own_words(endpoint, connect, name, model, wish, fields, dropped):
+    request = ModelRequest(model, (user("x"),), (), {"thinking": wish})
+    items = [item async for item in connect(provider=name).stream(request)]
+    body = endpoint.requests[-1].json
+    assert {key: body[key] for key in ("reasoning_effort", "reasoning", "thinking") if key in body} == fields
+    assert items[-1].dropped == dropped
+
+
+async def test_models_that_reason_get_no_sampling(endpoint, connect):
+    request = ModelRequest("gpt-5", (user("x"),), (), {"temperature": 0.5, "top_p": 0.5, "max_tokens": 9})
+    items = [item async for item in connect(provider="openai").stream(request)]
+    assert items[-1].dropped == ("temperature", "top_p")
+    assert not {"temperature", "top_p"} & set(endpoint.requests[-1].json)
+
+
+async def test_deepseek_gets_its_thinking_back_with_its_calls(endpoint, connect):
+    provider = connect(provider="deepseek")
+    endpoint.reply(
+        Script(thoughts=("Hm. ", "Paris."), calls=Script.tool_calls(("weather_get", {})).calls, finish="tool_calls")
+    )
+    items = [item async for item in provider.stream(ModelRequest("d", (user("x"),), (WEATHER,)))]
+    (call,) = items[-1].tool_calls
+    old = (user("w"), assistant("", CALLS[:1]), tool(ToolResult("call_1", "y")), assistant("Sunny."))
+    messages = (*old, user("x"), assistant("", (call,)), tool(ToolResult(call.id, "z")))
+    _ = [item async for item in provider.stream(ModelRequest("d", messages, (WEATHER,)))]
+    told = [message for message in endpoint.requests[-1].json["messages"] if "tool_calls" in message]
+    assert [message["reasoning_content"] for message in told] == ["", "Hm. Paris."]
+
+
+async def test_gemini_gets_the_signatures_of_its_calls_back(endpoint, connect):
+    provider = connect(provider="gemini")
+    signed = {"google": {"thought_signature": "c2ln"}}
+    call = {
+        "index": 0,
+        "id": "g1",
+        "type": "function",
+        "function": {"name": "weather_get", "arguments": "{}"},
+        "extra_content": signed,
+    }
+    event = {"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    endpoint.reply(Script.raw(f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode()))
+    _ = [item async for item in provider.stream(ModelRequest("gemini-3-pro", (user("x"),), (WEATHER,)))]
+    known, unknown = ToolCall("g1", "weather_get", "{}"), ToolCall("h1", "weather_get", "{}")
+    messages = (
+        user("w"), assistant("", (unknown,)), tool(ToolResult("h1", "y")), assistant("Sunny."),
+        user("x"), assistant("", (known,)), tool(ToolResult("g1", "z")),
+    )  # fmt: skip
+    _ = [item async for item in provider.stream(ModelRequest("gemini-3-pro", messages, (WEATHER,)))]
+    told = [message["tool_calls"][0] for message in endpoint.requests[-1].json["messages"] if "tool_calls" in message]
+    assert told[1]["extra_content"] == signed
+    assert told[0]["extra_content"] == {"google": {"thought_signature": "skip_thought_signature_validator"}}
+
+
+@pytest.mark.parametrize(
+    ("wish", "choice"),
+    [
+        ("required", "required"),
+        ("weather_get", {"type": "function", "function": {"name": "weather_get"}}),
+        ("x", "auto"),
+    ],
+)
+async def test_a_tool_can_be_asked_for(endpoint, provider, wish, choice):
+    _ = [item async for item in provider.stream(ModelRequest("m", (user("x"),), (WEATHER,), {"tool_choice": wish}))]
+    assert endpoint.requests[-1].json["tool_choice"] == choice
+
+
+async def test_choices_at_the_top_of_a_schema_become_optional(endpoint, provider):
+    either = {"oneOf": [{"properties": {"name": TEXT}, "required": ["name"]}, {"properties": {"zip": TEXT}}]}
+    body = await sent(endpoint, provider, user("x"), tools=(ToolDefinition("find", "m", "f", "Finds", either),))
+    assert body["tools"][0]["function"]["parameters"] == {"type": "object", "properties": {"name": TEXT, "zip": TEXT}}
+
+
+# --- bounds and ways
+
+
+async def test_requests_wait_for_the_minute_to_pass(endpoint, connect):
+    clock = ManualClock()
+    provider = connect(clock=clock, requests_per_minute=2)
+    await sent(endpoint, provider, user("x"))
+    clock.advance(20)
+    await sent(endpoint, provider, user("x"))
+    clock.advance(15)
+    third = asyncio.ensure_future(sent(endpoint, provider, user("x")))
+    while clock.next_due is None:
+        await asyncio.sleep(0)
+    assert clock.next_due == 25
+    with pytest.raises(ProviderRateLimited) as caught:
+        await sent(endpoint, provider, user("x"))
+    assert not caught.value.may_retry, "45 s are too long: somebody else is asked"
+    clock.advance(25)
+    await third
+    assert endpoint.calls == 3
+
+
+async def test_no_more_requests_at_once_than_allowed(endpoint, connect):
+    provider = connect(concurrent_requests=2)
+    endpoint.otherwise(Script.chunks(5, delay=0.02))
+    most = 0
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(sent(endpoint, provider, user("x"))) for _ in range(6)]
+        while not all(task.done() for task in asked):
+            most = max(most, endpoint.open_streams)
+            await asyncio.sleep(0.005)
+    assert most == 2
+    assert endpoint.calls == 6
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+async def test_the_proxy_of_the_environment_is_used_for_https_unless_it_is_excepted(connect, monkeypatch):
+    heard = []
+
+    async def proxy(reader, writer) -> None:
+        heard.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0])
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    async with server:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", "internal.invalid")
+        for host in ("models.invalid", "internal.invalid"):
+            provider = connect(base_url=f"https://{host}/v1", key=Secret("k"))
+            with pytest.raises(ProviderUnreachable):
+                _ = [item async for item in provider.stream(ModelRequest("m", (user("x"),)))]
+    assert heard == [b"CONNECT models.invalid:443 HTTP/1.1"]

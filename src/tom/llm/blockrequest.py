@@ -22,7 +22,7 @@ from tom.llm.schemas import object_schema
 LONGEST_REPLY = 4096
 """Tokens of a reply where nobody says: the dialect wants a number."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_OWN = ("tools", "tool_choice", "messages", "model", "stream", "max_completion_tokens")
+_OWN = ("tools", "tool_choice", "messages", "model", "stream", "system")
 
 type Echo = Callable[[str], list[dict[str, Any]] | None]
 type Block = dict[str, Any]
