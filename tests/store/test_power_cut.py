@@ -11,7 +11,7 @@ import pytest
 from tom.conversation.event import Event
 from tom.store.eventstore import RunFilter
 from tom.store.sqlite import SqliteEventStore
-from tom.testing.store_events import asked, completed, opened, replied, started
+from tom.testing.store_events import asked, completed, granted, opened, replied, resumed, started, waiting, wished
 
 pytestmark = pytest.mark.anyio
 
@@ -43,11 +43,12 @@ async def recorded(tmp_path_factory):
     for number in range(12):
         run = f"r{number}"
         await store.append([asked(run, text="word " * (number * 40))])
-        acknowledged.append((log.stat().st_size, 3 + 4 * number))
+        acknowledged.append((log.stat().st_size, 3 + 8 * number))
         await store.append([started(run)])
-        await store.append([replied(run, text="answer " * 200)])
+        await store.append([replied(run, text="answer " * 200), wished(run), waiting(run)])
+        await store.append([granted(run), resumed(run)])
         await store.append([completed(run)])
-        acknowledged.append((log.stat().st_size, 6 + 4 * number))
+        acknowledged.append((log.stat().st_size, 10 + 8 * number))
     database, bytes_of_log = (folder / "history.db").read_bytes(), log.read_bytes()
     events = await store.read("c")
     await store.close()
@@ -73,6 +74,13 @@ async def hold(folder, recorded, log, size):
     connection = apsw.Connection(str(folder / "history.db"))
     assert connection.pragma("integrity_check") == "ok"
     assert connection.execute("SELECT count(*) FROM chat_events").get == len(events)
+    states = dict(connection.execute("SELECT run, state FROM approvals").fetchall())
+    answered = {event.run_id for event in events if event.type == "approval.answered"}
+    assert states == {
+        event.run_id: "allowed" if event.run_id in answered else "pending"
+        for event in events
+        if event.type == "approval.requested"
+    }
     connection.close()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tom.conversation.event import prompt_set
 from tom.errors import StoreInUse
+from tom.sqlite import Database
 from tom.store import appending
 from tom.store.eventstore import DuplicateRequest, RunFilter
 from tom.store.queries import load_queries
@@ -18,15 +19,22 @@ from tom.testing.store_events import (
     asked,
     called,
     cancelled,
+    changed,
+    compacted,
     completed,
     failed,
+    granted,
     opened,
+    questioned,
     replied,
     resumed,
     retried,
     returned,
     started,
+    told,
     unresolved,
+    waiting,
+    wished,
 )
 
 pytestmark = pytest.mark.anyio
@@ -109,6 +117,41 @@ async def test_effects_follow_from_the_events_of_calls(open_sqlite, query):
         ("call-3", *about, "key of r1 call-3", "write_own", "unknown", 11),
         ("call-4", *about, "key of r1 call-4", "write_own", "intent", None),
     ]
+
+
+async def test_asks_follow_from_the_events_of_runs(open_sqlite, query):
+    store = await open_sqlite()
+    calls = [f"call-{number}" for number in range(7)]
+    await store.append([asked("r1"), started("r1"), *(wished("r1", call) for call in calls)])
+    await store.append([questioned("r1", call) for call in calls[:5]])
+    await store.append([
+        granted("r1", "call-0"), granted("r1", "call-1", edited=True), granted("r1", "call-2", decision="deny"),
+        granted("r1", "call-3", decision="deny", by="expiry"), granted("r1", "call-4", decision="deny", by="cancel"),
+        told("r1", "call-0"), told("r1", "call-1", outcome="decline"), told("r1", "call-2", outcome="cancel"),
+        told("r1", "call-3", outcome="cancel", by="expiry"), returned("r1", "call-5"),
+    ])  # fmt: skip
+    await store.close()
+    columns = "kind, call, digest, pin, state, decided_by, decided_at IS NULL, expires_at"
+    rows = query(f"SELECT {columns} FROM approvals ORDER BY kind, call")
+    expires = "2026-02-01T00:00:00.000Z"
+    assert rows == [
+        ("approval", "call-0", "sha256:0", "pin-1", "allowed", "bob", 0, expires),
+        ("approval", "call-1", "sha256:1", "pin-1", "edited", "bob", 0, expires),
+        ("approval", "call-2", "sha256:0", "pin-1", "denied", "bob", 0, expires),
+        ("approval", "call-3", "sha256:0", "pin-1", "expired", "expiry", 0, expires),
+        ("approval", "call-4", "sha256:0", "pin-1", "cancelled", "cancel", 0, expires),
+        ("approval", "call-5", "sha256:0", "pin-1", "cancelled", "cancel", 0, expires),
+        ("approval", "call-6", "sha256:0", "pin-1", "pending", None, 1, expires),
+        ("elicitation", "call-0", "", "", "accepted", "bob", 0, None),
+        ("elicitation", "call-1", "", "", "declined", "bob", 0, None),
+        ("elicitation", "call-2", "", "", "cancelled", "bob", 0, None),
+        ("elicitation", "call-3", "", "", "expired", "expiry", 0, None),
+        ("elicitation", "call-4", "", "", "pending", None, 1, None),
+    ]
+    store = await open_sqlite()
+    await store.append([resumed("r1"), failed("r1")])
+    await store.close()
+    assert query("SELECT count(*) FROM approvals WHERE state = 'pending'") == [(0,)]
 
 
 async def test_columns_for_later_are_kept_up_to_date(open_sqlite, query):
@@ -203,6 +246,9 @@ async def test_events_that_were_promised_are_synced_and_others_ride_along(open_s
         "tool.returned write_own": written, "tool.called read": read, "tool.unresolved": unresolved("r1", "call-2"),
         "run.failed": failed("r1"), "run.retried": retried("r2", "r1"), "run.started again": started("r2"),
         "run.completed": completed("r2"), "message.received again": asked("r3"), "run.cancelled": cancelled("r3"),
+        "message": asked("r4"), "started": started("r4"), "approval.requested": wished("r4"),
+        "elicitation.requested": questioned("r4"), "run.waiting": waiting("r4"), "approval.answered": granted("r4"),
+        "elicitation.answered": told("r4"), "conversation.changed": changed(title="x"), "history.compacted": compacted(),
     }.items():  # fmt: skip
         before = disk.syncs
         await store.append([event])
@@ -211,9 +257,11 @@ async def test_events_that_were_promised_are_synced_and_others_ride_along(open_s
         "conversation.opened": 0, "message.received": 1, "run.started": 0, "model.replied": 0, "tool.called": 1,
         "tool.returned": 0, "tool.returned write_own": 1, "tool.called read": 1, "tool.unresolved": 1, "run.failed": 1,
         "run.retried": 1, "run.started again": 0, "run.completed": 1, "message.received again": 1, "run.cancelled": 1,
+        "message": 1, "started": 0, "approval.requested": 1, "elicitation.requested": 0, "run.waiting": 1,
+        "approval.answered": 1, "elicitation.answered": 1, "conversation.changed": 1, "history.compacted": 0,
     }  # fmt: skip
     before = disk.syncs
-    await store.append([opened("new"), asked("r4", "new")])
+    await store.append([opened("new"), asked("r9", "new")])
     await store.erase("new")
     assert disk.syncs > before + 1
 
@@ -246,6 +294,40 @@ async def test_nothing_of_an_erased_conversation_is_left_in_any_file(open_sqlite
     assert {"history.db", "history.db-wal"} <= {entry.name for entry in files}
     assert not [entry.name for entry in files if b"canary" in entry.read_bytes()]
     assert len(await store.read("stays")) == 2
+
+
+@pytest.mark.promise("P20")
+async def test_nothing_of_an_erased_part_is_left_in_any_file(open_sqlite, history):
+    store = await open_sqlite()
+    for number in range(30):
+        text = f"{'canary' if number < 20 else 'harmless'} {number} " + "x" * 3000
+        await store.append([asked(f"r{number}", text=text), started(f"r{number}"), called(f"r{number}")])
+        await store.append([returned(f"r{number}"), completed(f"r{number}")])
+    (first,) = [run.first_seq for run in await store.runs(RunFilter(run_id="r20"))]
+    await store.append([changed(title="harmless")])
+    assert await store.erase("c", before=first)
+    files = [entry for entry in history.parent.iterdir() if entry.is_file()]
+    assert {"history.db", "history.db-wal"} <= {entry.name for entry in files}
+    assert not [entry.name for entry in files if b"canary" in entry.read_bytes()]
+    assert len(await store.read("c")) == 52
+
+
+async def test_a_history_of_the_first_version_is_taken_along(history, open_sqlite, migrations, tmp_path, clock):
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "0001_history.sql").write_text(migrations.joinpath("0001_history.sql").read_text())
+    database = await Database.open(history, migrations=old, clock=clock)
+    insert = (
+        "INSERT INTO conversations (id, title, kind, surface, state, metadata, first_seq, last_seq, token_count,"
+        " prompt_tokens, completion_tokens, estimated, created_at, updated_at)"
+        " VALUES ('c', 'Milk', 'chat', 'ws', 'idle', '{}', 1, 4, 9, 1, 2, 0, 'then', 'then')"
+    )
+    await database.write(lambda connection: connection.execute(insert))
+    await database.close()
+    store = await open_sqlite()
+    (row,) = await store.conversations()
+    assert (row.title, row.title_by, row.services, row.allowed, row.tokens) == ("Milk", "message", None, {}, 9)
+    assert (await store.append([asked("r1")]))[0].seq == 5
 
 
 def plan_of(statement):

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tom.conversation.run import RunState
-from tom.errors import Superseded
+from tom.errors import AlreadyAnswered, Superseded
 from tom.store.eventstore import DuplicateRequest, RunFilter
 from tom.store.memory import MemoryEventStore
 from tom.store.sqlite import SqliteEventStore
@@ -28,13 +28,20 @@ runs = st.sampled_from(RUNS)
 in_run = st.sampled_from([
     make.started, make.resumed, make.replied, make.failed_try, make.waiting, make.completed, make.failed, make.cancelled,
 ])  # fmt: skip
-about_call = st.sampled_from([make.called, make.returned, make.unresolved])
+about_call = st.sampled_from([
+    make.called, make.returned, make.unresolved, make.wished, make.granted, make.questioned, make.told,
+])  # fmt: skip
+edits = st.sampled_from([
+    {"title": "By a person"}, {"title": "By a model", "title_by": "model"}, {"pinned": True}, {"memory_limit": 3},
+    {"memory_limit": None, "services": ["time"]}, {"services": None, "pinned": False}, {"metadata": {"a": {"b": 1}}},
+    {"allowed": {"x.y": "p", "z.w": "q"}}, {"allowed": {"x.y": None}}, {},
+])  # fmt: skip
 
 
 @st.composite
 def events(draw):
     conversation = draw(conversations)
-    kind = draw(st.integers(0, 9))
+    kind = draw(st.integers(0, 12))
     if kind == 0:
         return make.opened(conversation, draw(st.sampled_from(["ws", "tui"])))
     if kind <= 3:
@@ -42,16 +49,23 @@ def events(draw):
         return make.asked(draw(runs), conversation, request=request, text=draw(st.sampled_from(TEXTS)))
     if kind == 4:
         return make.retried(draw(st.sampled_from(["r4", "r5"])), draw(runs), conversation)
-    if kind == 5:
-        return draw(about_call)(draw(runs), "call-1", conversation)
+    if kind in {5, 6}:
+        return draw(about_call)(draw(runs), draw(st.sampled_from(["call-1", "call-2"])), conversation)
+    if kind == 7:
+        return make.changed(conversation, **draw(edits))
+    if kind == 8:
+        return make.granted(draw(runs), "call-1", conversation, remember="conversation")
+    if kind == 9:
+        return make.compacted(conversation)
     return draw(in_run)(draw(runs), conversation)
 
 
 appends = st.tuples(st.just("append"), st.lists(events(), min_size=1, max_size=3))
 erasures = st.tuples(st.just("erase"), conversations)
+cuts = st.tuples(st.just("cut"), st.tuples(conversations, st.integers(0, 20)))
 restarts = st.tuples(st.just("restart"), st.none())
 moments = st.tuples(st.just("wait"), st.floats(-10, 100))
-histories = st.lists(st.one_of(appends, appends, appends, appends, erasures, restarts, moments), max_size=25)
+histories = st.lists(st.one_of(appends, appends, appends, appends, erasures, cuts, restarts, moments), max_size=25)
 
 
 async def outcome(store, verb, argument):
@@ -59,8 +73,10 @@ async def outcome(store, verb, argument):
     try:
         if verb == "append":
             return tuple(replace(event, id="") for event in await store.append(argument))
+        if verb == "cut":
+            return await store.erase(argument[0], before=argument[1])
         return await store.erase(argument)
-    except (DuplicateRequest, Superseded) as refused:
+    except (DuplicateRequest, Superseded, AlreadyAnswered) as refused:
         return repr(refused)
 
 
@@ -74,7 +90,14 @@ async def everything(store):
         for name in CONVERSATIONS
     }
     unfinished = await store.runs(RunFilter(states=[RunState.QUEUED, RunState.RUNNING, RunState.WAITING]))
-    return found, await store.runs(RunFilter()), unfinished, await store.conversations(), store.lease
+    asks = [
+        await store.runs(RunFilter(asked=f"{kind} of {run} {call}"))
+        for kind in ("ask", "question")
+        for run in RUNS
+        for call in ("call-1", "call-2")
+    ]
+    listed = await store.runs(RunFilter()), await store.conversations(), await store.spent(since="")
+    return found, listed, unfinished, asks, store.lease
 
 
 async def compare(history):

@@ -6,7 +6,7 @@ to the one that a restarted process would open in its place.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -19,6 +19,7 @@ from tom.conversation.usage import Usage
 from tom.errors import StorageUnavailable, Superseded
 from tom.store.eventstore import DuplicateRequest, EventStore, RunFilter, RunRow
 from tom.testing.manual_clock import ManualClock
+from tom.testing.store_asks_contract import AsksContract
 from tom.testing.store_events import (
     COST,
     asked,
@@ -36,27 +37,11 @@ from tom.testing.store_events import (
     unresolved,
     waiting,
 )
-
-type Reopen = Callable[[EventStore], Awaitable[EventStore]]
-
-
-async def run_row(store: EventStore, run: str) -> RunRow:
-    """The row of a run that is there."""
-    (row,) = await store.runs(RunFilter(run_id=run))
-    return row
+from tom.testing.store_reading import Contract, Reopen, run_row, state_of
+from tom.testing.store_upkeep_contract import UpkeepContract
 
 
-async def state_of(store: EventStore, conversation: str = "c") -> str:
-    """The state of a conversation that is there."""
-    (row,) = await store.conversations(ids=[conversation])
-    return row.state
-
-
-class _Contract:
-    pytestmark = pytest.mark.anyio
-
-
-class EventsContract(_Contract):
+class EventsContract(Contract):
     """Numbering, reading, refusing."""
 
     async def test_events_come_back_numbered_from_one_without_holes(
@@ -145,7 +130,7 @@ class EventsContract(_Contract):
             await store.read("c")
 
 
-class RequestsContract(_Contract):
+class RequestsContract(Contract):
     """One run per (conversation, request id)."""
 
     @pytest.mark.promise("P3")
@@ -209,7 +194,7 @@ class RequestsContract(_Contract):
         assert await state_of(store) == "idle"
 
 
-class RunsContract(_Contract):
+class RunsContract(Contract):
     """States and leases."""
 
     async def test_a_run_goes_from_queued_to_its_end(self, store: EventStore) -> None:
@@ -334,7 +319,7 @@ class RunsContract(_Contract):
         assert found == [expected for _, expected in cases]
 
 
-class ConversationsContract(_Contract):
+class ConversationsContract(Contract):
     """The list of conversations, and the end of one."""
 
     async def test_a_conversation_says_how_it_began(self, store: EventStore, clock: ManualClock) -> None:
@@ -424,5 +409,7 @@ class ConversationsContract(_Contract):
         assert again.seq == 1
 
 
-class EventStoreContract(EventsContract, RequestsContract, RunsContract, ConversationsContract):
-    """Everything that `tom.store.eventstore.EventStore` says."""
+class EventStoreContract(
+    EventsContract, RequestsContract, RunsContract, ConversationsContract, AsksContract, UpkeepContract
+):
+    """Everything that `tom.store.eventstore.EventStore` and `Ledger` say."""

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
+from tom.conversation import asks, upkeep
 from tom.conversation import event as happened
+from tom.conversation.elicitation import Elicitation, ElicitationAnswer
 from tom.conversation.event import Event
+from tom.conversation.label import CLEAN
 from tom.conversation.part import ToolCall
-from tom.conversation.tool import ToolClass
+from tom.conversation.tool import ToolClass, ToolDefinition
 from tom.conversation.usage import Usage
 
 COST = Usage(5, 7)
 NOTES = "notes"
+ADD = ToolDefinition("notes_add", NOTES, "add", "", {}, pin="pin-1")
 
 
 def opened(conversation: str = "c", surface: str = "ws") -> Event:
@@ -114,3 +118,68 @@ def waiting(run: str, conversation: str = "c") -> Event:
 def retried(run: str, of: str, conversation: str = "c") -> Event:
     """The message of the run ``of`` is to be answered again."""
     return happened.run_retried(conversation, run_id=run, retry_of=of, request_id=f"request-{run}")
+
+
+def wished(run: str, call: str = "call-1", conversation: str = "c", *, ask: str = "") -> Event:
+    """The run asks whether a tool may be called; the ask's id is ``ask of RUN CALL`` unless given."""
+    return asks.approval_requested(
+        conversation,
+        run_id=run,
+        turn=0,
+        call_id=call,
+        approval_id=ask or f"ask of {run} {call}",
+        tool=ADD,
+        arguments={},
+        digest="sha256:0",
+        reason="it writes",
+        label=CLEAN,
+        expires_at="2026-02-01T00:00:00.000Z",
+        may_remember=True,
+    )
+
+
+def granted(
+    run: str,
+    call: str = "call-1",
+    conversation: str = "c",
+    *,
+    decision: str = "allow",
+    by: str = "bob",
+    remember: str = "once",
+    edited: bool = False,
+) -> Event:
+    """The person's word on what `wished` asks."""
+    arguments, digest = ({"text": "oats"}, "sha256:1") if edited else (None, "")
+    asked_for = wished(run, call, conversation)
+    return asks.approval_answered(
+        asked_for, decision=decision, by=by, remember=remember, arguments=arguments, digest=digest
+    )
+
+
+def questioned(run: str, call: str = "call-1", conversation: str = "c") -> Event:
+    """A service asks something during a call; the id is ``question of RUN CALL``."""
+    return asks.elicitation_requested(
+        conversation,
+        run_id=run,
+        turn=0,
+        call_id=call,
+        elicitation_id=f"question of {run} {call}",
+        service=NOTES,
+        question=Elicitation("form", "Which list?", {"type": "object"}),
+        expires_at=None,
+    )
+
+
+def told(run: str, call: str = "call-1", conversation: str = "c", *, outcome: str = "accept", by: str = "bob") -> Event:
+    """The person's answer to what `questioned` asks."""
+    return asks.elicitation_answered(questioned(run, call, conversation), ElicitationAnswer(outcome), by=by)
+
+
+def changed(conversation: str = "c", **change: object) -> Event:
+    """What is known about a conversation changes."""
+    return upkeep.conversation_changed(conversation, change)
+
+
+def compacted(conversation: str = "c", *, through: int = 1, text: str = "They said hello.") -> Event:
+    """A summary stands for the runs that began up to ``through``."""
+    return upkeep.history_compacted(conversation, text, first_seq=1, through_seq=through, usage=COST)
