@@ -269,8 +269,8 @@ class Terminal:
         }.get(settled.outcome, ("✕ Cancelled", "yellow"))
         if settled.by == "expiry":
             word = "✕ Nobody answered in time"
-        where = f" on {settled.device}" if settled.device else ""
-        self._line(f"{word}{clean_line(where)}: {clean_line(asks.title(settled.ask))}", style)
+        where = f" on {clean_line(settled.device)}" if settled.device else ""
+        self._line(f"{word}{where}: {clean_line(asks.title(settled.ask))}", style)
 
     def _progress(self, text: str) -> None:
         """One line that the next one replaces; nothing where lines cannot be replaced."""

@@ -33,6 +33,7 @@ class PlayedAsks:
         self.refusal: tuple[int, str, str, dict[str, Any]] | None = None
         """Refuse the next answers: status, code, message, details."""
         self.prompts: list[dict[str, Any]] = []
+        self.resources: list[dict[str, Any]] = []
 
     def approval(
         self,
@@ -81,6 +82,7 @@ class PlayedAsks:
             Route("/approvals/{id}", self._decide, methods=["POST"]),
             Route("/elicitations/{id}", self._reply, methods=["POST"]),
             Route("/prompts", self._prompts),
+            Route("/resources", self._resources),
         ]
 
     def _all(self) -> list[Event]:
@@ -119,6 +121,10 @@ class PlayedAsks:
 
     async def _prompts(self, _request: Request) -> Response:
         return JSONResponse({"prompts": self.prompts})
+
+    async def _resources(self, request: Request) -> Response:
+        words = request.query_params.get("q", "")
+        return JSONResponse({"resources": [one for one in self.resources if words in one["name"]]})
 
 
 def id_of(event: Event) -> str:
