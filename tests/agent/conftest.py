@@ -92,7 +92,7 @@ def open_cell(tmp_path, llm):
             name="simulated", provider="compatible", base_url=llm.url, key=Secret(""), models=("s", "m", "l"),
             timeout=2, vision=vision, max_tokens=1000,
         )  # fmt: skip
-        chat = {"context_max_tokens": 32000} | chat
+        chat = {"context_max_tokens": 32000, "titles": False} | chat
         settings = AgentSettings(
             user="alice", home=tmp_path, llm="simulated", llms={"simulated": entry}, chat=ChatSettings(**chat),
             services=tuple(map(_entry, services)), **(more or {}),

@@ -85,7 +85,7 @@ def open_pair(tmp_path, first, second, clock, patience):
         }
         settings = AgentSettings(
             user="alice", home=tmp_path, llm="one", llms=llms, llm_fallbacks=() if alone else ("one", "two"),
-            chat=ChatSettings(context_max_tokens=32000),
+            chat=ChatSettings(context_max_tokens=32000, titles=False),
         )  # fmt: skip
         store = MemoryEventStore(clock=clock)
         toolbox = MemoryToolbox()

@@ -36,7 +36,7 @@ class Mortal:
         )
         self.settings = AgentSettings(
             user="alice", home=self.home, agent_secret=Secret(SECRET), llm="simulated", llms={"simulated": entry},
-            services=tuple(services), chat=ChatSettings(context_max_tokens=32000),
+            services=tuple(services), chat=ChatSettings(context_max_tokens=32000, titles=False),
         )  # fmt: skip
         self.handle = None
 

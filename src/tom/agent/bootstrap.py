@@ -2,26 +2,33 @@
 
 import os
 import socket
+from functools import partial
+from pathlib import Path
 
 from tom.agent.afresh import Afresh
 from tom.agent.approvals import Approvals
 from tom.agent.calling import Calling
 from tom.agent.cell import Cell
 from tom.agent.conversations import Conversations
+from tom.agent.counting import CountingStore, Factors, load_counter
 from tom.agent.enclosing import Enclosing
-from tom.agent.feed import Feed
+from tom.agent.feed import ALL, Feed, Item, Stored
 from tom.agent.files import Files
 from tom.agent.identify import AtThisMachine, BehindGateway, Door
 from tom.agent.judging import Judging
+from tom.agent.limits import Day, RunLimits
 from tom.agent.runtools import RunTools
 from tom.agent.scheduler import Scheduler
 from tom.agent.serving import serve
 from tom.agent.toolrunner import ToolRunner
+from tom.agent.upkeep import Upkeep
 from tom.agent.worker import Worker
 from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings
 from tom.config.document import decode_agent
-from tom.llm.levels import open_models
+from tom.conversation.event import Event, EventType
+from tom.llm.counting import TokenCounter
+from tom.llm.levels import Models, open_models
 from tom.services.behavior import NAME as BEHAVIOR
 from tom.services.behavior import BehaviorService
 from tom.services.behaviours import MemoryBehaviours, SqliteBehaviours
@@ -32,11 +39,13 @@ from tom.services.library import Library
 from tom.services.registry import ServiceRegistry
 from tom.services.toolbox import Toolbox
 from tom.store import open_store
-from tom.store.eventstore import EventStore
+from tom.store.opening import History
 from tom.telemetry import logs
 from tom.telemetry.health import Counters
 
 log = logs.get("agent")
+
+_ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 
 
 def serve_cell(listen_fd: int, document_fd: int, user: str) -> int:
@@ -76,13 +85,15 @@ async def _main(settings: AgentSettings, door: Door, listening: socket.socket) -
 
 def build_cell(
     settings: AgentSettings,
-    store: EventStore,
+    store: History,
     clock: Clock,
     *,
     toolbox: Toolbox | None = None,
     library: Library | None = None,
 ) -> Cell:
     """Wire the parts of one agent; ``toolbox`` and ``library`` replace the real services inside a test."""
+    counter = TokenCounter()
+    ledger, store = store, CountingStore(store, counter)
     feed = Feed()
     registry = _registry(settings, clock)
     services: Toolbox = toolbox or registry
@@ -90,15 +101,22 @@ def build_cell(
     files = Files(settings.home)
     models = open_models(settings, clock)
     judging = Judging(settings, store, clock)
+    limits = partial(RunLimits, settings, Day(ledger, settings, clock), Factors())
     chat = settings.chat
 
     def running(tools: RunTools) -> ToolRunner:
         calling = Calling(tools, feed, clock, hours=chat.approval_hours, keep=files.keep)
         return ToolRunner(
-            tools, judging, calling, feed, parallel=settings.limits.parallel, max_asks=settings.policy.max_asks
+            tools,
+            judging,
+            calling,
+            feed,
+            limit=limits(),
+            parallel=settings.limits.parallel,
+            max_asks=settings.policy.max_asks,
         )
 
-    worker = Worker(settings, store, feed, services, shelf, models, clock, running, read_file=files.read)
+    worker = Worker(settings, store, feed, services, shelf, models, clock, running, read_file=files.read, limits=limits)
     scheduler = Scheduler(
         store,
         feed,
@@ -124,7 +142,11 @@ def build_cell(
     preparing = worker.preparing
     afresh = Afresh(store, conversations, preparing.memories, preparing.behaviours, clock)
     worker.begin_anew = afresh.opened
-    scheduler.beside.append(afresh.serve)
+    upkeep = Upkeep(
+        store, models, settings, clock, limits=limits, publish=partial(_tell, feed), readings=_readings(settings)
+    )
+    feed.listen(ALL, partial(_notice_ends, upkeep))
+    scheduler.beside += [afresh.serve, upkeep.serve, partial(load_counter, counter, _default_model(models))]
     counters = Counters(clock)
     return Cell(
         settings,
@@ -142,6 +164,24 @@ def build_cell(
         preparing,
         afresh,
     )
+
+
+def _tell(feed: Feed, event: Event) -> None:
+    feed.publish(Stored(event, None))
+
+
+def _notice_ends(upkeep: Upkeep, item: Item) -> None:
+    if isinstance(item, Stored) and item.event.type in _ENDS:
+        upkeep.notice(item.event.conversation_id)
+
+
+def _readings(settings: AgentSettings) -> Path | None:
+    """Where the clock's readings are kept, when anything is."""
+    return settings.home / "clock.json" if settings.persistence.enabled else None
+
+
+def _default_model(models: Models) -> str:
+    return models.candidates(1)[0].model
 
 
 def _enclosing(settings: AgentSettings, toolbox: Toolbox, library: Library, files: Files) -> Enclosing:

@@ -23,6 +23,14 @@ class Budget(Protocol):
         ...
 
 
+type Limits = Callable[[], Budget | None]
+"""Makes the budget of one run, or of one question beside a run."""
+
+
+def unbounded() -> None:
+    """No budget."""
+
+
 async def paid(
     budget: Budget | None,
     candidate: Candidate,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tom.agent.behaviours import Behaviours
+from tom.agent.budget import Limits, unbounded
 from tom.agent.choosing import choose_level, choose_llm
 from tom.agent.consigns import Consigns
 from tom.agent.journal import Journal
@@ -93,15 +94,16 @@ class Preparing:
         library: Library,
         models: Models,
         clock: Clock,
+        limits: Limits = unbounded,
     ) -> None:
-        """Prepare with these parts."""
+        """Prepare with these parts; ``limits`` bounds what triage asks."""
         self._settings = settings
         self._store = store
         self._clock = clock
         self.memories = Memories(settings, toolbox)
         self.behaviours = Behaviours(settings, library)
         modules = Modules(settings.services, toolbox, library)
-        self.triage = Triage(settings, models, toolbox, modules, clock)
+        self.triage = Triage(settings, models, toolbox, modules, clock, limits)
         self._toolbox = toolbox
         self._entries: Mapping[str, ServiceEntry] = {entry.name: entry for entry in settings.services if entry.enabled}
 

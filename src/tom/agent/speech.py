@@ -3,6 +3,7 @@
 import re
 
 from tom.agent.aside import ask_aside
+from tom.agent.budget import Limits, unbounded
 from tom.config.agent import AgentSettings
 from tom.conversation import message as make
 from tom.errors import TomError
@@ -33,8 +34,9 @@ _URL = re.compile(r"\b(?:https?://|www\.)\S+")
 class Speech:
     """Words answers for the ear."""
 
-    def __init__(self, settings: AgentSettings, models: Models) -> None:
-        """Ask the level-0 model of ``global.llm_tts``."""
+    def __init__(self, settings: AgentSettings, models: Models, limits: Limits = unbounded) -> None:
+        """Ask the level-0 model of ``global.llm_tts`` within what ``limits`` gives one question."""
+        self._limits = limits
         self._settings = settings
         self._models = models
 
@@ -48,7 +50,8 @@ class Speech:
             make.user(text[:LONGEST_ASKED]),
         )
         try:
-            reply = await ask_aside(self._models, asked, level=0, llm=self._settings.llm_tts, timeout=SECONDS)
+            llm, budget = self._settings.llm_tts, self._limits()
+            reply = await ask_aside(self._models, asked, level=0, llm=llm, timeout=SECONDS, budget=budget)
         except (TomError, TimeoutError) as error:
             code = error.code if isinstance(error, TomError) else "timeout"
             log.warning("⚠️ An answer could not be worded for speech", event="speech_failed", reason=code)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from tom.agent.aside import ask_aside
+from tom.agent.budget import Limits, unbounded
 from tom.agent.modules import Module, Modules
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
@@ -81,9 +82,16 @@ class Triage:
     """Chooses services for one person."""
 
     def __init__(
-        self, settings: AgentSettings, models: Models, toolbox: Toolbox, modules: Modules, clock: Clock
+        self,
+        settings: AgentSettings,
+        models: Models,
+        toolbox: Toolbox,
+        modules: Modules,
+        clock: Clock,
+        limits: Limits = unbounded,
     ) -> None:
-        """Ask the level-0 model of ``global.llm_triage``."""
+        """Ask the level-0 model of ``global.llm_triage`` within what ``limits`` gives one question."""
+        self._limits = limits
         self._settings = settings
         self._models = models
         self._toolbox = toolbox
@@ -121,6 +129,7 @@ class Triage:
                 llm=self._settings.llm_triage,
                 tools=tools,
                 timeout=self._settings.triage.timeout,
+                budget=self._limits(),
             )
         except (TomError, TimeoutError) as error:
             code = error.code if isinstance(error, TomError) else "timeout"

@@ -115,7 +115,8 @@ class Upkeep:
         if self._models.name in {SCRIPTED, UNCONFIGURED}:
             return
         for row in await self._store.conversations(ids=[conversation_id]):
-            await self._try(self._name(row))
+            if self._settings.chat.titles:
+                await self._try(self._name(row))
             await self._try(self._sum_up(row))
 
     async def _try(self, work: Coroutine[Any, Any, None]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tom.agent.asking import ModelAsking
+from tom.agent.budget import Limits, unbounded
 from tom.agent.consigns import Consigns
 from tom.agent.feed import Feed
 from tom.agent.fencing import Fence, Loader, ReadFile
@@ -63,8 +64,10 @@ class Worker:
         running: Callable[[RunTools], ToolRunning],
         *,
         read_file: ReadFile = _no_files,
+        limits: Limits = unbounded,
     ) -> None:
-        """Use these parts for every run; ``running`` makes what calls the tools of one run."""
+        """Use these parts for every run; ``running`` makes what calls the tools of one run, ``limits`` its budget."""
+        self._limits = limits
         self.begin_anew: Callable[[str], Awaitable[str]] = _nowhere
         self._running = running
         self._settings = settings
@@ -77,9 +80,9 @@ class Worker:
         self._fence = Fence()
         self._read_file = read_file
         self._loader = Loader(read_file, self._fence)
-        self._speech = Speech(settings, models)
+        self._speech = Speech(settings, models, limits)
         self._recall = Recall(settings.chat.context_max_tokens)
-        self.preparing = Preparing(settings, store, toolbox, library, models, clock)
+        self.preparing = Preparing(settings, store, toolbox, library, models, clock, limits)
 
     async def work(self, run: Journal, origin: Origin) -> None:
         """Take the run to its end. Raises what ends a run badly: `ProviderError`, `ContextTooSmall`, storage errors."""
@@ -122,7 +125,14 @@ class Worker:
             return Extracting(tool.name if tool else "", (said or b"").decode("utf-8", "replace"), request)
         candidates = self._models.candidates(prepared.level, prepared.llm, wishes.model)
         return ModelAsking(
-            candidates, self._models, transcript, tools, self._feed, self._clock, options=wishes.sampling
+            candidates,
+            self._models,
+            transcript,
+            tools,
+            self._feed,
+            self._clock,
+            options=wishes.sampling,
+            budget=self._limits(),
         )
 
     def forget(self, conversation_id: str) -> None:

@@ -93,6 +93,7 @@ class ChatSettings:
     streaming: bool = True
     show_thinking: bool = False
     tool_notifications: bool = True
+    titles: bool = True
     context_max_tokens: int = 4000
     context_reserve_tokens: int = 500
     preserve_recent: int = 5

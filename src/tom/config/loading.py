@@ -251,6 +251,7 @@ def _chat(root: Root) -> ChatSettings:
         run_deadline_seconds=service.run_deadline_seconds,
         streaming=service.streaming.enabled,
         show_thinking=service.show_thinking,
+        titles=service.titles,
         tool_notifications=service.tool_notifications.enabled,
         context_max_tokens=service.context.max_tokens,
         context_reserve_tokens=service.context.reserve_tokens,

@@ -204,6 +204,7 @@ class ChatServiceSection(Section):
         default_factory=SwitchSection, description="clients are told of tool calls"
     )
     show_thinking: bool = Field(default=False, description="clients are sent what a model thinks")
+    titles: bool = Field(default=True, description="a model of level 0 names each conversation after its first answer")
     max_tool_hops: Whole = Field(default=8, ge=1, le=64, description="turns of one run")
     max_parallel_runs: Whole = Field(default=4, ge=1, le=64, description="runs of one user at once")
     run_deadline_seconds: Number = Field(default=900, ge=1, le=86_400, description="a run fails after so many seconds")
