@@ -39,6 +39,8 @@ _SECRET_WORDS = re.compile(
 _ASKED_FOR = re.compile(
     r"""(?ix) \b(?:enter|type|give|tell|provide|send|paste|input|share|what[ ]is|what's|need|confirm)\b [^.?!\n]{0,60}"""
 )
+_NEGATED = re.compile(r"(?i)\b(?:do not|don't|never|without|no)\b[^.;:)\n]*")
+"""A field may well say what is not to be entered into it."""
 
 
 def question_of_form(message: str, schema: Mapping[str, Any], key: str = "") -> Elicitation:
@@ -136,11 +138,11 @@ def _wants_secret(name: str, field: Any) -> bool:
     if known.get("format") == "password" or telling(name) or _SECRET_WORDS.search(name.replace("_", " ")):
         return True
     texts = [known[word] for word in _TEXTS if isinstance(known.get(word), str)]
-    return any(_SECRET_WORDS.search(text) for text in texts)
+    return any(_SECRET_WORDS.search(_NEGATED.sub("", text)) for text in texts)
 
 
 def _asks_for_secret(message: str) -> bool:
-    return any(_SECRET_WORDS.search(part) for part in _ASKED_FOR.findall(message))
+    return any(_SECRET_WORDS.search(part) for part in _ASKED_FOR.findall(_NEGATED.sub("", message)))
 
 
 def _secret(what: str) -> str:
