@@ -56,6 +56,12 @@ class Double:
                 Route("/sessions", self.echo),
                 Route("/sessions/{id}", self.echo, methods=["GET", "DELETE"]),
                 Route("/sessions/{id}/events", self.events),
+                Route("/approvals", self.echo),
+                Route("/approvals/{id}", self.echo, methods=["POST"]),
+                Route("/elicitations", self.echo),
+                Route("/elicitations/{id}", self.echo, methods=["POST"]),
+                Route("/prompts", self.echo),
+                Route("/resources", self.echo),
                 WebSocketRoute("/ws/chat", self.socket),
             ]
         )

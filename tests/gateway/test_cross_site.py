@@ -44,6 +44,19 @@ async def test_requests_that_change_something_pass_by_the_table(door):
     assert reached == sum(1 for case in CASES if case[3]), "no refused request reaches an agent"
 
 
+@pytest.mark.promise("P16")
+@pytest.mark.parametrize("path", ["/approvals/x", "/elicitations/x"])
+async def test_no_foreign_page_answers_an_ask(door, path):
+    cookie = await door.log_in("alice")
+    for site, origin, client, allowed, _ in CASES:
+        headers = headers_of(door, site, origin, client)
+        async with door.stranger(Cookie=f"__Host-tom={cookie}").post(path, json={}, headers=headers) as answer:
+            assert answer.status == (200 if allowed else 403), headers
+            if not allowed:
+                assert (await answer.json())["error"]["code"] == "origin_not_allowed"
+    assert len(door.agents.by_user["alice"].seen) == sum(1 for case in CASES if case[3])
+
+
 async def test_a_login_form_of_a_foreign_page_is_refused(door):
     for site, origin, client, _, allowed in CASES:
         headers = headers_of(door, site, origin, client)

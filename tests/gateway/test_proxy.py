@@ -100,7 +100,10 @@ async def test_bodies_pass_whole_and_redirects_are_not_followed(door):
 
 @pytest.mark.parametrize(
     ("method", "path", "size", "status"),
-    [("POST", "/process", 1_048_576, 413), ("POST", "/reset", 65_536, 413), ("POST", "/notifications", 65_536, 413)],
+    [
+        ("POST", "/process", 1_048_576, 413), ("POST", "/reset", 65_536, 413), ("POST", "/notifications", 65_536, 413),
+        ("POST", "/approvals/x", 1_048_576, 413), ("POST", "/elicitations/x", 1_048_576, 413),
+    ],
 )
 async def test_a_body_that_is_too_large_never_reaches_the_agent(door, method, path, size, status):
     alice = await door.person("alice")
@@ -113,7 +116,8 @@ async def test_a_body_that_is_too_large_never_reaches_the_agent(door, method, pa
     for content in (io.BytesIO(b" " * (size + 1)), endless()):
         async with alice.request(method, path, data=content, headers=headers) as answer:
             assert answer.status == status
-            assert (await answer.json())["status"] == "ERROR"
+            told = await answer.json()
+            assert told.get("status") == "ERROR" or told["error"]["code"] == "payload_too_large"
     assert door.agents.starts == []
 
 
@@ -121,6 +125,8 @@ async def test_a_body_that_is_not_json_is_refused(door):
     alice = await door.person("alice")
     async with alice.post("/process", data=b"a=b", headers={"Content-Type": "text/plain"}) as answer:
         assert answer.status == 415
+    async with alice.post("/approvals/x", data=b"a=b", headers={"Content-Type": "text/plain"}) as answer:
+        assert (answer.status, (await answer.json())["error"]["code"]) == (415, "unsupported_media_type")
     async with alice.post("/reset") as answer:
         assert answer.status == 200, "an empty body has no type"
 

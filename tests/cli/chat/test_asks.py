@@ -26,6 +26,7 @@ def tom(door, environment):
             capture_output=True,
             text=True,
             timeout=30,
+            check=False,
             env=environment | {"TOM_PASSWORD": PASSWORD},
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
