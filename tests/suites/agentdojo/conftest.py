@@ -93,7 +93,9 @@ class Player:
             for suite in catalogue
         }
         self._really = {
-            suite: {name: tool_of(name, found, classes[suite][name]) for name, found in catalogue[suite]["tools"].items()}
+            suite: {
+                name: tool_of(name, found, classes[suite][name]) for name, found in catalogue[suite]["tools"].items()
+            }
             for suite in catalogue
         }
 
