@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator, FormatChecker
-
 from tom.errors import InvalidAnswer
 
 
 def check_content(schema: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     """Raise `InvalidAnswer` with ``errors`` (``field``, ``message``) when ``content`` does not fit ``schema``."""
+    from jsonschema import Draft202012Validator, FormatChecker  # noqa: PLC0415 - most agents never need it
+
     validator = Draft202012Validator(dict(schema), format_checker=FormatChecker())
     errors = [
         {"field": ".".join(str(step) for step in error.absolute_path) or _missing(error), "message": error.message}

@@ -261,13 +261,12 @@ class Approvals:
     async def _until_due(self) -> None:
         """Until the next ask expires or what is open has changed."""
         ends = [asked.extra["expires_at"] for asked in self._open.values() if asked.extra["expires_at"]]
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._changed.wait())]
-        if ends:
-            rest = (parse_timestamp(min(ends)) - self._clock.now()).total_seconds()
-            waits.append(asyncio.ensure_future(self._clock.sleep(max(0.0, rest))))
-        try:
+        async with asyncio.TaskGroup() as group:
+            waits: list[asyncio.Task[Any]] = [group.create_task(self._changed.wait())]
+            if ends:
+                rest = (parse_timestamp(min(ends)) - self._clock.now()).total_seconds()
+                waits.append(group.create_task(self._clock.sleep(max(0.0, rest))))
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
             for wait in waits:
                 wait.cancel()
 

@@ -2,8 +2,9 @@
 
 import os
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from tom.agent.afresh import Afresh
 from tom.agent.approvals import Approvals
@@ -83,6 +84,21 @@ async def _main(settings: AgentSettings, door: Door, listening: socket.socket) -
     return await serve(build_cell(settings, store, clock), door, listening)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What the others of one agent are made from."""
+
+    settings: AgentSettings
+    clock: Clock
+    store: CountingStore
+    feed: Feed
+    toolbox: Toolbox
+    library: Library
+    files: Files
+    models: Models
+    limits: Callable[[], RunLimits]
+
+
 def build_cell(
     settings: AgentSettings,
     store: History,
@@ -92,107 +108,133 @@ def build_cell(
     library: Library | None = None,
 ) -> Cell:
     """Wire the parts of one agent; ``toolbox`` and ``library`` replace the real services inside a test."""
-    counter = TokenCounter()
-    ledger, store = store, CountingStore(store, counter)
-    feed = Feed()
     registry = _registry(settings, clock)
-    services: Toolbox = toolbox or registry
-    shelf: Library = library or registry
-    files = Files(settings.home)
-    models = open_models(settings, clock)
-    judging = Judging(settings, store, clock)
-    limits = partial(RunLimits, settings, Day(ledger, settings, clock), Factors())
-    chat = settings.chat
-
-    def running(tools: RunTools) -> ToolRunner:
-        calling = Calling(tools, feed, clock, hours=chat.approval_hours, keep=files.keep)
-        return ToolRunner(
-            tools,
-            judging,
-            calling,
-            feed,
-            limit=limits(),
-            parallel=settings.limits.parallel,
-            max_asks=settings.policy.max_asks,
-        )
-
-    worker = Worker(settings, store, feed, services, shelf, models, clock, running, read_file=files.read, limits=limits)
-    scheduler = Scheduler(
-        store,
-        feed,
-        worker,
-        clock,
-        parallel=chat.max_parallel_runs,
-        max_turns=chat.max_tool_hops,
-        deadline=chat.run_deadline_seconds,
-        secret=settings.agent_secret,
+    counter = TokenCounter()
+    parts = _Parts(
+        settings=settings,
+        clock=clock,
+        store=CountingStore(store, counter),
+        feed=Feed(),
+        toolbox=toolbox or registry,
+        library=library or registry,
+        files=Files(settings.home),
+        models=open_models(settings, clock),
+        limits=partial(RunLimits, settings, Day(store, settings, clock), Factors()),
     )
-    durable = settings.persistence.enabled and settings.persistence.type == "sql"
-    conversations = Conversations(
-        store,
-        scheduler,
-        feed,
-        clock,
-        files,
-        _enclosing(settings, services, shelf, files),
-        max_queue=chat.max_queue,
-        durable=durable,
-    )
-    approvals = Approvals(store, scheduler, feed, services, clock)
-    preparing = worker.preparing
-    afresh = Afresh(store, conversations, preparing.memories, preparing.behaviours, clock)
+    worker = _worker(parts)
+    scheduler = _scheduler(parts, worker)
+    conversations = _conversations(parts, scheduler)
+    afresh = Afresh(parts.store, conversations, worker.preparing.memories, worker.preparing.behaviours, clock)
     worker.begin_anew = afresh.opened
-    upkeep = Upkeep(
-        store, models, settings, clock, limits=limits, publish=partial(_tell, feed), readings=_readings(settings)
-    )
-    feed.listen(ALL, partial(_notice_ends, upkeep))
-    scheduler.beside += [afresh.serve, upkeep.serve, partial(load_counter, counter, _default_model(models))]
-    counters = Counters(clock)
+    scheduler.beside += [afresh.serve, _upkeep(parts).serve, partial(load_counter, counter, _default_model(parts))]
     return Cell(
         settings,
-        store,
-        feed,
+        parts.store,
+        parts.feed,
         scheduler,
         conversations,
-        services,
-        models,
+        parts.toolbox,
+        parts.models,
         clock,
-        counters,
-        approvals,
-        shelf,
-        files,
-        preparing,
+        Counters(clock),
+        Approvals(parts.store, scheduler, parts.feed, parts.toolbox, clock),
+        parts.library,
+        parts.files,
+        worker.preparing,
         afresh,
     )
 
 
-def _tell(feed: Feed, event: Event) -> None:
-    feed.publish(Stored(event, None))
+def _worker(parts: _Parts) -> Worker:
+    settings, limits = parts.settings, parts.limits
+    judging = Judging(settings, parts.store, parts.clock)
+
+    def running(tools: RunTools) -> ToolRunner:
+        hours = settings.chat.approval_hours
+        calling = Calling(tools, parts.feed, parts.clock, hours=hours, keep=parts.files.keep)
+        asks, parallel = settings.policy.max_asks, settings.limits.parallel
+        return ToolRunner(tools, judging, calling, parts.feed, limit=limits(), parallel=parallel, max_asks=asks)
+
+    return Worker(
+        settings,
+        parts.store,
+        parts.feed,
+        parts.toolbox,
+        parts.library,
+        parts.models,
+        parts.clock,
+        running,
+        read_file=parts.files.read,
+        limits=limits,
+    )
 
 
-def _notice_ends(upkeep: Upkeep, item: Item) -> None:
-    if isinstance(item, Stored) and item.event.type in _ENDS:
-        upkeep.notice(item.event.conversation_id)
+def _scheduler(parts: _Parts, worker: Worker) -> Scheduler:
+    chat = parts.settings.chat
+    return Scheduler(
+        parts.store,
+        parts.feed,
+        worker,
+        parts.clock,
+        parallel=chat.max_parallel_runs,
+        max_turns=chat.max_tool_hops,
+        deadline=chat.run_deadline_seconds,
+        secret=parts.settings.agent_secret,
+    )
 
 
-def _readings(settings: AgentSettings) -> Path | None:
-    """Where the clock's readings are kept, when anything is."""
-    return settings.home / "clock.json" if settings.persistence.enabled else None
+def _conversations(parts: _Parts, scheduler: Scheduler) -> Conversations:
+    return Conversations(
+        parts.store,
+        scheduler,
+        parts.feed,
+        parts.clock,
+        parts.files,
+        _enclosing(parts),
+        max_queue=parts.settings.chat.max_queue,
+        durable=_lasts(parts.settings),
+    )
 
 
-def _default_model(models: Models) -> str:
-    return models.candidates(1)[0].model
+def _upkeep(parts: _Parts) -> Upkeep:
+    """What looks after a conversation whenever a run of it has ended."""
+    feed, settings = parts.feed, parts.settings
+
+    def tell(event: Event) -> None:
+        feed.publish(Stored(event, None))
+
+    readings = settings.home / "clock.json" if _lasts(settings) else None
+    upkeep = Upkeep(
+        parts.store, parts.models, settings, parts.clock, limits=parts.limits, publish=tell, readings=readings
+    )
+
+    def notice(item: Item) -> None:
+        if isinstance(item, Stored) and item.event.type in _ENDS:
+            upkeep.notice(item.event.conversation_id)
+
+    feed.listen(ALL, notice)
+    return upkeep
 
 
-def _enclosing(settings: AgentSettings, toolbox: Toolbox, library: Library, files: Files) -> Enclosing:
-    enabled = [entry for entry in settings.services if entry.enabled]
+def _default_model(parts: _Parts) -> str:
+    return parts.models.candidates(1)[0].model
+
+
+def _lasts(settings: AgentSettings) -> bool:
+    """Whether anything is kept on disk."""
+    return settings.persistence.enabled and settings.persistence.type == "sql"
+
+
+def _enclosing(parts: _Parts) -> Enclosing:
+    enabled = [entry for entry in parts.settings.services if entry.enabled]
     trusted = frozenset(entry.name for entry in enabled if entry.trust == "trusted")
-    return Enclosing(toolbox, library, files, services=frozenset(entry.name for entry in enabled), trusted=trusted)
+    names = frozenset(entry.name for entry in enabled)
+    return Enclosing(parts.toolbox, parts.library, parts.files, services=names, trusted=trusted)
 
 
 def _registry(settings: AgentSettings, clock: Clock) -> ServiceRegistry:
     """The services of one person; what is remembered of them lies beside the history, if that lasts."""
-    if settings.persistence.enabled and settings.persistence.type == "sql":
+    if _lasts(settings):
         file = ServicesFile(settings.home / SERVICES_DB, clock)
         kept, behaviours = SqliteKept(file), SqliteBehaviours(file, clock)
     else:
