@@ -6,14 +6,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tom.config.agent import ServiceEntry
 from tom.config.secret import Secret
+from tom.conversation.elicitation import Continuation, ElicitationAnswer
 from tom.conversation.tool import ToolClass
+from tom.errors import InvalidArguments, ResourceNotFound
+from tom.services.questions import completed
+from tom.testing.asking_contract import Person
 
 pytestmark = [pytest.mark.anyio, pytest.mark.services, pytest.mark.promise("P24")]
 
@@ -122,10 +128,95 @@ async def test_server_everything_over_http(quick, everything_over_http):
         await _exercise(registry)
 
 
+async def test_the_memory_server_keeps_a_graph(quick, node, npm, tmp_path):
+    env = {"MEMORY_FILE_PATH": Secret(str(tmp_path / "graph.jsonl"))}
+    entry = ServiceEntry(name="graph", command=node, args=(npm("mcp-server-memory"),), env=env)
+    async with quick(entry) as registry:
+        ann = {"name": "Ann", "entityType": "person", "observations": ["likes tea"]}
+        assert not (await call(registry, "create_entities", entities=[ann])).is_error
+        assert "likes tea" in (await call(registry, "search_nodes", query="tea")).content
+    assert "likes tea" in (tmp_path / "graph.jsonl").read_text()
+
+
+async def test_the_fetch_server_reads_a_page(quick, page):
+    entry = ServiceEntry(
+        name="fetch", command=str(BIN / "mcp-server-fetch"), args=("--ignore-robots-txt", "--allow-private-ips")
+    )
+    async with quick(entry) as registry:
+        assert "Ducks are birds" in (await call(registry, "fetch", url=page)).content
+        (prompt,) = await registry.prompts()
+        assert (prompt.name, list(prompt.arguments)) == ("fetch", ["url"])
+        (asked,) = await registry.prompt("fetch", "fetch", {"url": page})
+        assert "Ducks are birds" in asked.text
+
+
+@pytest.fixture
+def page():
+    """The address of a page on this machine."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b"<html><head><title>Ducks</title></head><body><h1>Ducks</h1><p>Ducks are birds.</p></body></html>"
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/ducks"
+        server.shutdown()
+        thread.join()
+
+
 async def _exercise(registry):
+    await _call_tools(registry)
+    await _read_library(registry)
+    await _be_asked(registry)
+
+
+async def _read_library(registry):
+    prompts = {entry.prompt: entry for entry in await registry.prompts()}
+    assert prompts["args-prompt"].arguments["city"][1]
+    (asked,) = await registry.prompt("everything", "args-prompt", {"city": "Oslo"})
+    assert "Oslo" in asked.text
+    with pytest.raises(InvalidArguments, match="missing: city"):
+        await registry.prompt("everything", "args-prompt", {})
+    (entry,) = await registry.resources(query="architecture.md")
+    content = await registry.read("everything", entry.uri)
+    assert content.mime_type == "text/markdown"
+    assert len(content.text) > 100
+    with pytest.raises(ResourceNotFound):
+        await registry.read("everything", "demo://resource/nothing")
+
+
+async def _be_asked(registry):
+    tools = {tool.tool: tool for tool in (await registry.tools()).tools}
+    person = Person(ElicitationAnswer("accept", {"name": "Ann"}), ElicitationAnswer("accept"))
+    asked = await registry.call(tools["trigger-elicitation-request"], {}, exchange=person, timeout=30)
+    assert "Ann" in asked.content
+    assert {"name", "integer", "email"} <= set(person.questions[0].schema["properties"])
+    address = {"url": "https://pay.example/1", "message": "Pay", "elicitationId": "pay-1"}
+    await registry.call(tools["trigger-url-elicitation"], address, exchange=person, timeout=30)
+    assert person.questions[1].url == "https://pay.example/1"
+    steps = {"duration": 0.4, "steps": 2}
+    await registry.call(tools["trigger-long-running-operation"], steps, exchange=person, timeout=30)
+    assert [told[:2] for told in person.progress] == [(1, 2), (2, 2)]
+    # Neither the person's model nor their directories are on offer, so the server offers no tool that wants them.
+    assert not [name for name in tools if "sampling" in name or "roots" in name]
+
+
+async def _call_tools(registry):
     assert (await call(registry, "echo", message="héllo")).content == "Echo: héllo"
     assert "5" in (await call(registry, "get-sum", a=2, b=3)).content
-    assert "[Image: image/png, " in (await call(registry, "get-tiny-image")).content
+    pictured = await call(registry, "get-tiny-image")
+    assert "[Image: image/png, " in pictured.content
+    assert [image.media_type for image in pictured.images] == ["image/png"]
     assert json.loads((await call(registry, "get-structured-content", location="New York")).content)
     assert (
         "[Embedded resource: "
@@ -169,6 +260,47 @@ async def test_all_of_them_at_once_killed_and_back(quick, everything, repository
         assert (await call(registry, "echo", message="back")).content == "Echo: back"
         assert not (await call(registry, "get_current_time", timezone="UTC")).is_error
     assert children() == before
+
+
+@pytest.fixture(params=["stdio", "http"])
+async def demo(request, repository, free_port):
+    """examples/demo_server.py, over both transports."""
+    program = str(repository / "examples/demo_server.py")
+    if request.param == "stdio":
+        yield ServiceEntry(name="demo", command=sys.executable, args=(program,))
+        return
+    process = await asyncio.create_subprocess_exec(sys.executable, program, "--http", str(free_port))
+    try:
+        async with asyncio.timeout(30):
+            while not await _listens(free_port):
+                await asyncio.sleep(0.05)
+        yield ServiceEntry(name="demo", url=f"http://127.0.0.1:{free_port}/mcp")
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_the_demo_server(quick, demo, until):
+    async with quick(demo) as registry:
+        tools = {tool.tool: tool for tool in (await registry.tools()).tools}
+        person = Person()
+        assert (await call(registry, "add", a=2, b=3)).content == "5"
+        prices = await registry.call(tools["check_prices"], {}, exchange=person, timeout=30)
+        assert prices.content == "bread: 5.00\nmilk: 4.00"
+        assert person.progress[-1] == (2, 2, "milk")
+        asked = await registry.call(tools["clear_list"], {}, exchange=person, timeout=30)
+        assert asked.needs is not None  # it speaks 2026-07-28: the call is made again with the answer
+        (question,) = asked.needs.questions
+        answer = completed(question, ElicitationAnswer("accept", {"sure": True}))
+        continuation = Continuation({question.key: answer}, asked.needs.state)
+        done = await registry.call(tools["clear_list"], {}, exchange=person, continuation=continuation, timeout=30)
+        assert done.content == "0 items are left."
+        assert (await call(registry, "get_list")).content == "The list is empty."
+        (meal,) = await registry.prompt("demo", "plan_meal", {"occasion": "tea"})
+        assert meal.text.startswith("Plan a meal for tea with 2 guests.")
+        assert (await registry.read("demo", "demo://item/milk")).text == "milk is not on the list."
+        assert "shopping list" in (await registry.description("demo", "response_consign", timeout=30))
+        await until(lambda: registry.status()[0].description.startswith("The household's shopping list"))
 
 
 SDK_SERVER = """
