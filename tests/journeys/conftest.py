@@ -147,14 +147,16 @@ class Models:
             return self.chosen
         if purpose == "speech":
             return self.spoken
-        return self.answers.pop(0) if self.answers else Script.text("ok")
+        return self.answers.pop(0) if purpose == "answer" and self.answers else Script.text("ok")
 
     @staticmethod
     def purpose(request):
         if SELECT in request.tool_names:
             return "triage"
         first = request.messages[0]["content"] if request.messages else ""
-        return "speech" if first.startswith("Word the assistant's answer") else "answer"
+        if first.startswith("Word the assistant's answer"):
+            return "speech"
+        return "answer" if first.startswith("You are ") else "upkeep"
 
     def sent(self, purpose="answer"):
         """The requests for ``purpose``, oldest first."""

@@ -16,7 +16,7 @@ from tom import ids
 from tom.agent.attachments import Enclosed, Given
 from tom.agent.behaviours import Behaviours
 from tom.agent.conversations import Conversations
-from tom.agent.learning import TUNING_LEVEL
+from tom.agent.learning import EXTRACTING, PROPOSING, TUNING_LEVEL, UPKEEP
 from tom.agent.memories import SERVICE as MEMORY_SERVICE
 from tom.agent.memories import Memories
 from tom.agent.submission import Submission
@@ -29,12 +29,6 @@ from tom.store.eventstore import ConversationRow, EventStore
 from tom.telemetry import logs
 
 log = logs.get("agent")
-
-UPKEEP = "upkeep"
-"""The surface of conversations that nobody opened."""
-
-MEMORY, BEHAVIOUR = "memory", "behaviour"
-"""What an upkeep run is for: its option ``upkeep``."""
 
 LEAST = 50
 """Characters below which a conversation teaches nothing."""
@@ -142,10 +136,10 @@ class Afresh:
             return
         label = union(message.label for message in said)
         if await self._memories.can_extract():
-            await self._start(conversation_id, MEMORY, _within(words), label)
+            await self._start(conversation_id, EXTRACTING, _within(words), label)
         if self._behaviours.service:
             text = "\n\n".join(f"{line['role']}: {line['content']}" for line in words)
-            await self._start(conversation_id, BEHAVIOUR, text[-LAST:], label)
+            await self._start(conversation_id, PROPOSING, text[-LAST:], label)
 
     async def _said(self, conversation_id: str) -> tuple[Message, ...]:
         """What the person and Tom said to each other, newest part, with the labels of what was read on the way."""
@@ -163,7 +157,7 @@ class Afresh:
             source=source if label.tainted else "",
             private=source if label.private else "",
         )
-        service = MEMORY_SERVICE if purpose == MEMORY else self._behaviours.service
+        service = MEMORY_SERVICE if purpose == EXTRACTING else self._behaviours.service
         options: Mapping[str, Any] = {"upkeep": purpose, "services": [service], "level": TUNING_LEVEL}
         message = Submission(
             text=INSTRUCTIONS[purpose],
@@ -177,8 +171,8 @@ class Afresh:
 
 
 INSTRUCTIONS: Mapping[str, str] = {
-    MEMORY: "Hand the conversation that has ended to the memory service.",
-    BEHAVIOUR: "Look whether the conversation that has ended shows how the user wants to be answered.",
+    EXTRACTING: "Hand the conversation that has ended to the memory service.",
+    PROPOSING: "Look whether the conversation that has ended shows how the user wants to be answered.",
 }
 
 

@@ -15,6 +15,12 @@ from tom.conversation.part import ToolCall
 from tom.conversation.run import AskModel
 from tom.conversation.usage import Usage
 
+EXTRACTING, PROPOSING = "memory", "behaviour"
+"""What an upkeep run is for: the option ``upkeep`` of its message."""
+
+UPKEEP = "upkeep"
+"""The surface of conversations that nobody opened: the runs of this page live in them, and no list shows them."""
+
 TUNING_LEVEL = 1
 TUNING_TURNS = 5
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from tom.agent.consigns import is_trusted
 from tom.agent.identity import CALLER, filled
 from tom.config.agent import AgentSettings
 from tom.conversation import message as make
@@ -104,7 +105,7 @@ class Memories:
             kept = kept[:-1]
         if not kept:
             return None
-        trusted = tool.trusted or (self._entry is not None and bool(self._entry.builtin))
+        trusted = tool.trusted or (self._entry is not None and is_trusted(self._entry))
         untrusted = frozenset[str]() if trusted else frozenset({tool.full_name})
         return make.system(_rendered(kept), label=Label(untrusted, frozenset({MEMORY})))
 

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from tom.agent.answering import JsonAnswer, chat_error
 from tom.agent.cell import Cell
+from tom.agent.learning import UPKEEP
 from tom.conversation import codec
 from tom.errors import CallerError, ConversationNotFound, TomError
 from tom.store.eventstore import ConversationRow
@@ -64,7 +65,8 @@ class RestDoor:
         rows = await self._cell.store.conversations(limit=limit + 1, before=_cursor_of(request))
         page = rows[:limit]
         following = _encode_cursor(page[-1]) if len(rows) > limit else None
-        return JsonAnswer({"sessions": [_session(row) for row in page], "next": following})
+        opened = [row for row in page if row.surface != UPKEEP]
+        return JsonAnswer({"sessions": [_session(row) for row in opened], "next": following})
 
     async def get_session(self, request: Request) -> Response:
         """One conversation and its newest messages; no instructions."""

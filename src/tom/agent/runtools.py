@@ -8,12 +8,30 @@ from tom.agent.identity import caller_parameters, filled, hidden
 from tom.config.agent import ServiceEntry
 from tom.conversation.elicitation import Continuation
 from tom.conversation.tool import ToolClass, ToolDefinition, ToolOutcome
-from tom.services.library import Library
-from tom.services.reading import READ_RESOURCE, read_resource, reading_problem
+from tom.services.library import Library, ResourceEntry
+from tom.services.reading import READ_RESOURCE, listed, read_resource, reading_problem
 from tom.services.toolbox import Exchange, Toolbox
 
 OWN = READ_RESOURCE.service
 """The service to which Tom's own tools of a run belong."""
+
+NO_RESOURCES = "There is no resource that fits."
+DESCRIPTIONS = "description://"
+"""Resources that are for Tom and not for the model."""
+
+LIST_RESOURCES = ToolDefinition(
+    name="list_resources",
+    service=OWN,
+    tool="list_resources",
+    description="List the resources that can be read, one a line as <service>::<uri> with what it is.",
+    parameters={
+        "type": "object",
+        "properties": {"query": {"type": "string", "description": "Only those whose name or description has this"}},
+        "additionalProperties": False,
+    },
+    tool_class=ToolClass.READ_PUBLIC,
+)
+"""The list is asked for and not put into every prompt: names and descriptions are the services' words, and taint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,7 @@ class RunTools:
     def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
         """What is wrong with the arguments, in the service's own terms."""
         if tool.service == OWN:
-            return reading_problem(arguments)
+            return reading_problem(arguments) if tool.tool == READ_RESOURCE.tool else None
         return self._toolbox.validate(self._real.get(tool.name, tool), self._filled(tool, arguments))
 
     async def call(
@@ -79,19 +97,30 @@ class RunTools:
     ) -> ToolOutcome:
         """Call it."""
         if tool.service == OWN and self._offering.library is not None:
-            return await read_resource(self._offering.library, arguments, services=self._offering.services)
+            return await self._own(tool, arguments, self._offering.library)
         real, whole = self._real.get(tool.name, tool), self._filled(tool, arguments)
         return await self._toolbox.call(real, whole, key=key, exchange=exchange, continuation=continuation)
 
     async def _list(self) -> tuple[ToolDefinition, ...]:
         offered = await self._toolbox.tools(self._offering.services)
         tools = tuple(self._shown(tool) for tool in offered.tools if self._may_be_called(tool))
-        if self._offering.library is not None and await self._offering.library.resources(self._offering.services):
-            tools = (*tools, READ_RESOURCE)
+        if await self._resources():
+            tools = (*tools, LIST_RESOURCES, READ_RESOURCE)
         self._real = {tool.name: tool for tool in offered.tools}
         self._by_name = {tool.name: tool for tool in tools}
         self.unavailable = offered.unavailable
         return tools
+
+    async def _resources(self, query: str = "") -> tuple[ResourceEntry, ...]:
+        library = self._offering.library
+        found = await library.resources(self._offering.services, query=query) if library is not None else ()
+        return tuple(entry for entry in found if not entry.uri.startswith(DESCRIPTIONS))
+
+    async def _own(self, tool: ToolDefinition, arguments: Mapping[str, Any], library: Library) -> ToolOutcome:
+        if tool.tool == READ_RESOURCE.tool:
+            return await read_resource(library, arguments, services=self._offering.services)
+        found = listed(await self._resources(str(arguments.get("query", ""))))
+        return ToolOutcome(found or NO_RESOURCES)
 
     def _may_be_called(self, tool: ToolDefinition) -> bool:
         return tool.tool_class.reads_only or tool.service not in self._offering.silent

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tom.agent.aside import ask_aside
+from tom.agent.learning import UPKEEP
 from tom.agent.limits import RunLimits
 from tom.agent.retention import Retention
 from tom.agent.steadiness import Steadiness
@@ -115,6 +116,8 @@ class Upkeep:
         if self._models.name in {SCRIPTED, UNCONFIGURED}:
             return
         for row in await self._store.conversations(ids=[conversation_id]):
+            if row.surface == UPKEEP:  # nobody sees it
+                continue
             if self._settings.chat.titles:
                 await self._try(self._name(row))
             await self._try(self._sum_up(row))

@@ -11,7 +11,7 @@ from tom.agent.consigns import Consigns
 from tom.agent.feed import Feed
 from tom.agent.fencing import Fence, Loader, ReadFile
 from tom.agent.journal import Journal
-from tom.agent.learning import TUNING_TURNS, Extracting, tuning
+from tom.agent.learning import EXTRACTING, PROPOSING, TUNING_TURNS, Extracting, tuning
 from tom.agent.loop import Asking, ToolRunning, drive
 from tom.agent.memories import SERVICE as MEMORY_SERVICE
 from tom.agent.preparing import Preparing, Wishes
@@ -32,9 +32,6 @@ from tom.store.eventstore import EventStore
 from tom.telemetry import logs
 
 log = logs.get("agent")
-
-EXTRACTION = "memory"
-"""The option ``upkeep`` of the run that hands a conversation to the memory service."""
 
 
 async def _no_files(conversation_id: str, file: str) -> bytes | None:  # noqa: ARG001
@@ -118,7 +115,7 @@ class Worker:
     async def _asking(
         self, request: Event, prepared: Preparation, wishes: Wishes, transcript: Transcript, tools: RunTools
     ) -> Asking:
-        if wishes.upkeep == EXTRACTION:
+        if wishes.upkeep == EXTRACTING:
             tool = await self.preparing.memories.extracting()
             attached: Sequence[Mapping[str, Any]] = request.extra.get("attachments", ())
             said = await self._read_file(request.conversation_id, attached[0]["file"]) if attached else None
@@ -163,7 +160,7 @@ class Worker:
             library=self._library if prepared.services else None,
             first=wishes.tool if run.progress.turns == 0 else "",
             silent=frozenset({MEMORY_SERVICE}) if wishes.temporary else frozenset(),
-            wary=bool(wishes.upkeep) and request.label.tainted,
+            wary=wishes.upkeep == PROPOSING and request.label.tainted,
         )
 
     def _surface(self, request: Event, around: Circumstances) -> str:
