@@ -65,9 +65,13 @@ async def explain(open_cell):
 
     async def ask(tool, groups=(), **query):
         more = {"policy": PolicySettings(rules=RULES), "groups": groups}
-        async with open_cell(Post(), more=more) as cell, serve(cell) as http:
-            async with http.get("/policy/explain", params={"tool": tool, **query}) as answer:
-                return answer.status, await answer.json()
+        params = {"tool": tool, **query}
+        async with (
+            open_cell(Post(), more=more) as cell,
+            serve(cell) as http,
+            http.get("/policy/explain", params=params) as answer,
+        ):
+            return answer.status, await answer.json()
 
     return ask
 
