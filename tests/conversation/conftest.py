@@ -4,8 +4,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tom.conversation import asks as asking
 from tom.conversation import event as happened
+from tom.conversation import upkeep
+from tom.conversation.asks import ALLOW
+from tom.conversation.elicitation import Elicitation, ElicitationAnswer
 from tom.conversation.event import Event
+from tom.conversation.label import CLEAN
 from tom.conversation.part import ToolCall
 from tom.conversation.tool import ToolClass, ToolDefinition
 from tom.conversation.usage import Usage
@@ -112,6 +117,35 @@ class Story:
 
     def retries(self, run, retry_of):
         return self.tell(happened.run_retried(CONVERSATION, run_id=run, retry_of=retry_of, request_id=f"q-{run}"))
+
+    def wishes(self, run, call, turn=0, label=CLEAN):
+        tool = ToolDefinition("notes_add", "notes", "add", "", {}, pin="pin-1")
+        return self.tell(
+            asking.approval_requested(
+                CONVERSATION, run_id=run, turn=turn, call_id=call, approval_id=f"ask {call}", tool=tool, arguments={},
+                digest="sha256:0", reason="it writes", label=label, expires_at=None, may_remember=False,
+            )
+        )  # fmt: skip
+
+    def decides(self, asked, decision=ALLOW, **more):
+        return self.tell(asking.approval_answered(asked, decision=decision, by="bob", **more))
+
+    def questions(self, run, call, turn=0, key="", question="", **more):
+        return self.tell(
+            asking.elicitation_requested(
+                CONVERSATION, run_id=run, turn=turn, call_id=call, elicitation_id=question or f"question {call}",
+                service="notes", question=Elicitation("form", "Which list?", key=key), expires_at=None, **more,
+            )
+        )  # fmt: skip
+
+    def tells(self, asked, outcome="accept", **content):
+        return self.tell(asking.elicitation_answered(asked, ElicitationAnswer(outcome, content), by="bob"))
+
+    def waits(self, run, reason="approval"):
+        return self.tell(asking.run_waiting(CONVERSATION, run_id=run, reason=reason))
+
+    def sums_up(self, through, text="They said hello."):
+        return self.tell(upkeep.history_compacted(CONVERSATION, text, first_seq=1, through_seq=through))
 
     def answered(self, run, text="fine", question="hello"):
         self.asks(run, question)

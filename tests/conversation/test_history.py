@@ -139,3 +139,28 @@ def test_an_unresolved_call_without_a_reply_changes_nothing(story):
 def test_a_conversation_whose_only_run_is_unknown_has_nothing_before_it(story):
     story.answered("r1")
     assert [run.run_id for run in fold(story.events).before("elsewhere")] == ["r1"]
+
+
+def test_a_summary_stands_for_the_runs_up_to_its_end(story):
+    story.answered("r1")
+    story.answered("r2")
+    second = story.events[4]
+    story.sums_up(second.seq)
+    story.answered("r3")
+    history = fold(story.events)
+    assert [run.run_id for run in history.before("r3")] == []
+    assert [run.run_id for run in history.before(None)] == ["r3"]
+    assert history.summary.content == "They said hello."
+
+
+def test_a_summed_up_run_that_is_repeated_later_is_told_again(story):
+    story.asks("r1")
+    story.starts("r1")
+    story.fails("r1")
+    story.sums_up(1)
+    story.retries("r2", "r1")
+    story.starts("r2")
+    story.replies("r2", text="fine")
+    story.completes("r2")
+    (again,) = fold(story.events).before(None)
+    assert (again.run_id, again.began, again.request.seq) == ("r2", 5, 1)

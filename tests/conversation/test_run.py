@@ -5,8 +5,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tom.conversation import asks
 from tom.conversation import event as happened
+from tom.conversation.elicitation import Elicitation, ElicitationAnswer
 from tom.conversation.event import EventType
+from tom.conversation.label import CLEAN
 from tom.conversation.part import ToolCall
 from tom.conversation.run import (
     MAX_BAD_CALLS,
@@ -23,7 +26,7 @@ from tom.conversation.run import (
     fold_run,
     transition,
 )
-from tom.conversation.tool import ToolClass
+from tom.conversation.tool import ToolClass, ToolDefinition
 from tom.conversation.usage import Usage
 
 
@@ -190,8 +193,11 @@ def test_the_table_leads_from_every_unfinished_state_to_every_bad_end():
     assert not any(state.ended for state, _ in TRANSITIONS)
 
 
+TOOL = ToolDefinition("t", "s", "t", "", {}, pin="p")
+
+
 class AnyRun(RuleBasedStateMachine):
-    """Does what `next_step` says, is killed at any moment, and is stopped at any moment."""
+    """Does what `next_step` says, asks and is answered, is killed at any moment, and is stopped at any moment."""
 
     @initialize(max_turns=st.integers(1, 4))
     def begin(self, max_turns):
@@ -199,6 +205,7 @@ class AnyRun(RuleBasedStateMachine):
         self.calls = 0
         self.attempts = set()
         self.answered = set()
+        self.questions = 0
         self.record(happened.run_started("c", run_id="r", level=1, services=()))
 
     def record(self, event):
@@ -252,6 +259,68 @@ class AnyRun(RuleBasedStateMachine):
                 )
             )
 
+    @precondition(lambda self: isinstance(self.progress.next_step(), CallTools) and not self.progress.asks)
+    @rule()
+    def ask_for_approval(self):
+        wanted = self.progress.next_step()
+        for call in wanted.calls:
+            if call.id not in self.progress.intended:
+                self.record(
+                    asks.approval_requested(
+                        "c", run_id="r", turn=wanted.turn, call_id=call.id, approval_id=f"ask {call.id}", tool=TOOL,
+                        arguments={}, digest="d", reason="", label=CLEAN, expires_at=None, may_remember=False,
+                    )
+                )  # fmt: skip
+        if self.progress.open_asks:
+            self.record(asks.run_waiting("c", run_id="r", reason="approval"))
+
+    @precondition(lambda self: isinstance(self.progress.next_step(), CallTools) and self.progress.intended)
+    @rule(key=st.sampled_from(["", "key"]))
+    def ask_for_a_service(self, key):
+        call_id = min(self.progress.intended)
+        self.questions += 1
+        self.record(
+            asks.elicitation_requested(
+                "c", run_id="r", turn=self.progress.turns - 1, call_id=call_id, service="s", expires_at=None,
+                elicitation_id=f"question {self.questions}", question=Elicitation("form", "?", key=key),
+            )
+        )  # fmt: skip
+        self.record(asks.run_waiting("c", run_id="r", reason="elicitation"))
+
+    @precondition(lambda self: not self.progress.state.ended and self.progress.open_asks)
+    @rule(yes=st.booleans(), data=st.data())
+    def answer(self, yes, data):
+        asked = data.draw(st.sampled_from(self.progress.open_asks))
+        before = len(self.progress.open_asks)
+        if asked.type == EventType.APPROVAL_REQUESTED:
+            self.record(asks.approval_answered(asked, decision=asks.ALLOW if yes else asks.DENY, by="bob"))
+        else:
+            self.record(asks.elicitation_answered(asked, ElicitationAnswer("accept" if yes else "decline"), by="bob"))
+        assert len(self.progress.open_asks) == before - 1
+
+    @precondition(lambda self: self.progress.state is RunState.WAITING and not self.progress.open_asks)
+    @rule()
+    def go_on(self):
+        turn, pending = self.progress.turns, self.progress.pending
+        self.record(happened.run_resumed("c", run_id="r"))
+        if pending and self.progress.resumes <= MAX_RESUMES and self.progress.bad_calls <= MAX_BAD_CALLS:
+            assert self.progress.next_step() == CallTools(turn - 1, pending)
+        for call in pending:
+            if self.progress.continued(call.id):
+                assert call.id in self.progress.intended
+
+    @precondition(lambda self: self.progress.state is RunState.WAITING and self.progress.intended)
+    @rule()
+    def a_call_ends_beside_an_open_ask(self):
+        call_id = min(self.progress.intended)
+        self.record(
+            happened.tool_returned(
+                "c", "ok", run_id="r", turn=self.progress.turns - 1, call_id=call_id, is_error=False, duration_ms=0
+            )
+        )
+        assert self.progress.state is RunState.WAITING
+        assert call_id not in {asked.tool_call_id for asked in self.progress.open_asks}
+
     @precondition(lambda self: self.progress.state is RunState.RUNNING)
     @rule()
     def be_killed_and_resumed(self):
@@ -274,7 +343,7 @@ class AnyRun(RuleBasedStateMachine):
             happened.run_completed("c", run_id="r", usage=Usage(), finish_reason="stop", hops=self.progress.turns)
         )
 
-    @precondition(lambda self: self.progress.state is RunState.RUNNING)
+    @precondition(lambda self: not self.progress.state.ended)
     @rule()
     def stop(self):
         self.record(happened.run_cancelled("c", run_id="r", usage=Usage(), reason="stopped"))
@@ -296,10 +365,15 @@ class AnyRun(RuleBasedStateMachine):
             assert not isinstance(self.progress.next_step(), Nothing)
 
     @invariant()
+    def a_waiting_run_does_nothing(self):
+        if hasattr(self, "progress") and self.progress.state is RunState.WAITING:
+            assert self.progress.next_step() == Nothing()
+
+    @invariant()
     def turns_stay_within_the_bound_and_its_last_turn(self):
         if hasattr(self, "progress"):
             assert self.progress.turns <= self.progress.max_turns + 1
 
 
 TestAnyRun = AnyRun.TestCase
-TestAnyRun.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestAnyRun.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)

@@ -13,25 +13,27 @@ _ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_
 
 
 def borders(events: Sequence[Event]) -> tuple[int, ...]:
-    """The seqs before which ``events``, a stretch of one conversation in order, may be cut; the first run has none.
+    """The seqs before which ``events``, a stretch of one conversation in order, may be cut; in front of them there is a run to go.
 
     Of runs that began before the stretch it is known that they did, because events of theirs are in it.
     """
     began = {event.run_id: event.seq for event in events if event.type in BEGINNINGS and event.run_id}
     under_way = {event.run_id for event in events if event.run_id and event.run_id not in began}
     found: list[int] = []
-    first = True
+    anything = False
     for event in events:
         if event.type in BEGINNINGS:
             origin = event.extra.get("retry_of")
             if origin is not None:
                 found = [seq for seq in found if seq <= began.get(origin, 0)]
-            elif not under_way and not first:
+            elif anything and not under_way:
                 found.append(event.seq)
-            first = False
+            anything = True
             under_way |= {event.run_id} - {""}
-        elif event.type in _ENDS:
-            under_way.discard(event.run_id)
+        elif event.run_id:
+            anything = True
+            if event.type in _ENDS:
+                under_way.discard(event.run_id)
     return tuple(found)
 
 
