@@ -60,8 +60,17 @@ def change_user(path: Path, username: str, **changes: Any) -> None:
     _change(path, change)
 
 
-def add_llm(path: Path, name: str, env_var: str, models: tuple[str, str, str]) -> None:
-    """Enter a language model and make it the default one; ConfigInvalid when there is one of that name."""
+def add_llm(
+    path: Path, name: str, env_var: str, models: tuple[str, str, str], *, api: str = "", base_url: str = ""
+) -> None:
+    """Enter a language model and make it the default one; ConfigInvalid when there is one of that name.
+
+    What is empty is left out; ``api`` is ``none`` for an endpoint that wants no key.
+    """
+    entry: dict[str, Any] = {
+        key: value for key, value in {"env_var": env_var, "api": api, "base_url": base_url}.items() if value
+    }
+    entry["models"] = models[0] if len(set(models)) == 1 else list(models)
 
     def enter(tree: Any) -> None:
         if not tree.get("global"):
@@ -71,7 +80,7 @@ def add_llm(path: Path, name: str, env_var: str, models: tuple[str, str, str]) -
             section["llms"] = {}
         if name in section["llms"]:
             raise ConfigInvalid([f"❌ LLM {name!r} is there already"])
-        section["llms"][name] = {"env_var": env_var, "models": list(models)}
+        section["llms"][name] = dict(entry)
         section["llm"] = name
 
     _change(path, enter)
@@ -115,7 +124,7 @@ def _known_place(tree: Any, username: str) -> int:
 def _change(path: Path, change: Callable[[Any], None]) -> None:
     """Apply a change to the file; the file is read again afterwards, and a difference is an error and not written."""
     path = path.resolve()
-    with _locked(path.parent):
+    with locked(path.parent):
         try:
             wanted = read_yaml(path)
             text = _rendered(path, change)
@@ -152,8 +161,8 @@ def _rendered(path: Path, change: Callable[[Any], None]) -> str:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Generator[None]:
-    """One editor at a time; ConfigInvalid when another holds on for too long."""
+def locked(directory: Path) -> Generator[None]:
+    """One editor of a directory's files at a time; ConfigInvalid when another holds on for too long."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     deadline = time.monotonic() + _LOCK_SECONDS
     try:
