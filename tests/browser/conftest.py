@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tom.testing.played_door import PlayedDoor, played_door
 
@@ -67,6 +67,19 @@ def open_device(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def press() -> Callable[[Locator], None]:
+    """``press(button)``: as a person who comes to it, sees that it counts, and presses it."""
+
+    def press_(button: Locator) -> None:
+        button.scroll_into_view_if_needed()
+        button.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        expect(button).to_be_enabled()
+        button.click()
+
+    return press_
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 
 import { decide, errorsOf } from "./answering.js";
 import { CLASSES, STATES, TOO_LATE, answerElsewhere, answerHere, stateOf, whoOf } from "./asks.js";
-import { dated, make, moment, person, readableJson, revealed, say } from "./dom.js";
+import { dated, make, moment, person, readableJson, revealed, revealedNodes, say } from "./dom.js";
 import { parseExactly } from "./exact.js";
 import { Guard } from "./guard.js";
 import { icon } from "./icons.js";
@@ -55,7 +55,7 @@ export class ApprovalCard {
   reasons() {
     const { ask } = this;
     const can = make("p", { className: "ask-class", text: `This tool ${CLASSES[ask.toolClass] ?? "has no class"}.` });
-    const why = make("p", { className: "ask-why" }, make("strong", { text: "Why you are asked: " }), make("bdi", { text: revealed(ask.reason || "a rule asks for it") }));
+    const why = make("p", { className: "ask-why" }, make("strong", { text: "Why you are asked: " }), make("bdi", {}, ...revealedNodes(ask.reason || "a rule asks for it", { prose: true })));
     if (!ask.tainted) return [can, why];
     const sources = ask.sources.map((source) => make("li", {}, make("bdi", { dir: "ltr", text: revealed(source) })));
     const words = "Tom has read text that nobody vouches for" + (sources.length > 0 ? ":" : ".");

@@ -116,7 +116,7 @@ export class Attachments {
   noRoom(file) {
     const name = `“${revealed(file.name)}”`;
     if (this.items.length >= MOST) return `${name} was not attached: a message takes at most ${MOST} files.`;
-    if (file.size > MOST_EACH) return `${name} is too large: ${sized(file.size)}. A file may have ${sized(MOST_EACH)}.`;
+    if (file.size > MOST_EACH) return `${name} is too large: a file may have ${sized(MOST_EACH)}.`;
     const together = this.items.reduce((sum, { size }) => sum + size, file.size);
     return together > MOST_TOGETHER ? `${name} was not attached: all files together may have ${sized(MOST_TOGETHER)}.` : null;
   }

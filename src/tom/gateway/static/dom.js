@@ -23,6 +23,7 @@ export function say(element, text) {
 }
 
 const REORDERING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+const JOINED = /(?<=\p{Script=Arabic})\u200c(?=\p{Script=Arabic})/gu; // between these letters it is seen: it parts them
 const UNSEEN = /(?![\n\t ])[\p{DI}\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Z}\u2800]/gu;
 
 /** How a character that is not seen is written. */
@@ -41,13 +42,15 @@ export function revealed(text) {
   return text.replace(UNSEEN, written);
 }
 
-/** The nodes of a text whose unseen characters stand out as escapes. */
-export function revealedNodes(text) {
+/** The nodes of a text whose unseen characters stand out as escapes; in `prose` Persian keeps its non-joiners. */
+export function revealedNodes(text, { prose = false } = {}) {
   const nodes = [];
   let after = 0;
+  const joined = new Set(prose ? [...text.matchAll(JOINED)].map((found) => found.index) : []);
   for (const found of text.matchAll(UNSEEN)) {
+    if (joined.has(found.index)) continue;
     if (found.index > after) nodes.push(text.slice(after, found.index));
-    nodes.push(make("span", { className: "escape", text: written(found[0]) }));
+    nodes.push(make("span", { className: "escape", dir: "ltr", text: written(found[0]) }));
     after = found.index + found[0].length;
   }
   nodes.push(text.slice(after));

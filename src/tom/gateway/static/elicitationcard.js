@@ -49,7 +49,7 @@ export class ElicitationCard {
   }
 
   quote() {
-    const words = make("blockquote", { dir: "auto" }, ...revealedNodes(this.ask.message));
+    const words = make("blockquote", { dir: "auto" }, ...revealedNodes(this.ask.message, { prose: true }));
     return make("figure", { className: "quote" }, words, make("figcaption", {}, "written by the service ", make("bdi", { dir: "ltr", text: revealed(this.ask.service) }), ", not by Tom"));
   }
 

@@ -1,6 +1,6 @@
 // The fields of a service's form: made from the schema that it sent, read back as the values that the schema wants.
 
-import { make, revealed } from "./dom.js";
+import { make, revealed, revealedNodes } from "./dom.js";
 
 const SECRET = /pass\s*(word|phrase|code)|\bpass\b|secret|credential|api[\s_-]*key|private[\s_-]*key|(access|auth|bearer)[\s_-]*token|\btoken\b|\bpin\b|\botp\b|\bcvv\b|\bcvc\b/iu;
 const TYPES = { email: "email", uri: "url", date: "date", "date-time": "datetime-local" };
@@ -50,8 +50,8 @@ class Field {
 
   makeElement() {
     const { schema, many } = this;
-    const title = [make("bdi", { text: revealed(String(schema.title ?? this.name)) }), this.required ? null : make("span", { className: "optional", text: " (optional)" })];
-    const hint = schema.description ? make("p", { className: "field-hint", dir: "auto", id: `${this.id}-hint`, text: revealed(String(schema.description)) }) : null;
+    const title = [make("bdi", {}, ...revealedNodes(String(schema.title ?? this.name), { prose: true })), this.required ? null : make("span", { className: "optional", text: " (optional)" })];
+    const hint = schema.description ? make("p", { className: "field-hint", dir: "auto", id: `${this.id}-hint` }, ...revealedNodes(String(schema.description), { prose: true })) : null;
     const label = many ? make("legend", {}, ...title) : make("label", { for: this.id }, ...title);
     return make(many ? "fieldset" : "div", { className: "field" }, label, hint, this.control, this.wrong);
   }
@@ -87,7 +87,7 @@ class Field {
     const chosen = new Set(Array.isArray(this.schema.default) ? this.schema.default : []);
     const boxes = this.many.map(([value, words]) => {
       const box = make("input", { type: "checkbox", checked: chosen.has(value) ? "" : null });
-      return make("label", { className: "choice" }, box, make("bdi", { text: revealed(String(words)) }));
+      return make("label", { className: "choice" }, box, make("bdi", {}, ...revealedNodes(String(words), { prose: true })));
     });
     return make("div", { id: this.id, className: "boxes" }, ...boxes);
   }

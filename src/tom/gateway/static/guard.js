@@ -11,6 +11,7 @@ function lookAround() {
   for (const guard of [...watched]) guard.look();
 }
 
+document.addEventListener("scroll", lookAround, { capture: true, passive: true });
 document.addEventListener("visibilitychange", () => {
   for (const guard of watched) guard.moved();
 });

@@ -33,7 +33,8 @@ export class Inbox {
 
   /** Every ask that was seen since `forget`, newest first. */
   get all() {
-    return [...this.asks.values()].sort((left, right) => Date.parse(right.askedAt) - Date.parse(left.askedAt));
+    const later = (left, right) => Date.parse(right.askedAt) - Date.parse(left.askedAt) || (left.id < right.id ? 1 : -1);
+    return [...this.asks.values()].sort(later);
   }
 
   get(id) {

@@ -79,6 +79,7 @@ export class InboxView {
     asks.forEach((ask, index) => {
       const row = this.row(ask);
       row.card.show(ask, null, Boolean(ask.over));
+      say(row.name, this.titleOf(ask.conversationId));
       if (row.box && (ask.answer || ask.over)) this.unchoose(ask.id, row);
       if (this.list.children[index] !== row.element) this.list.insertBefore(row.element, this.list.children[index] ?? null);
     });
@@ -104,9 +105,10 @@ export class InboxView {
   row(ask) {
     if (this.rows.has(ask.id)) return this.rows.get(ask.id);
     const card = ask.kind === "approval" ? new ApprovalCard(this.settled) : new ElicitationCard(this.settled);
-    const link = make("a", { href: `#/c/${encodeURIComponent(ask.conversationId)}` }, make("bdi", { text: this.titleOf(ask.conversationId) }));
+    const name = make("bdi", {});
+    const link = make("a", { href: `#/c/${encodeURIComponent(ask.conversationId)}` }, name);
     const head = make("div", { className: "inbox-head" }, make("span", {}, "In ", link));
-    const row = { card, box: null, element: make("li", {}, head, card.element) };
+    const row = { card, name, box: null, element: make("li", {}, head, card.element) };
     if (ask.kind === "approval" && this.only === null) {
       row.box = make("input", { type: "checkbox", "aria-label": `Choose ${ask.service} · ${ask.tool}` });
       row.box.addEventListener("change", () => {

@@ -1,6 +1,6 @@
 // The list above the message while it begins with "/". The focus stays in the message.
 
-import { make, revealed, say } from "./dom.js";
+import { make, revealed, revealedNodes, say } from "./dom.js";
 
 const TYPED = /^\/([^\s/]*)$/u;
 const MOST = 50;
@@ -59,7 +59,7 @@ export class Menu {
       "li",
       { role: "option", id: `menu-${index}` },
       make("bdi", { className: "menu-name", dir: "ltr", text: revealed(`/${name}`) }),
-      make("bdi", { className: "menu-words", text: revealed(words.slice(0, 200)) }),
+      make("bdi", { className: "menu-words" }, ...revealedNodes(words.slice(0, 200), { prose: true })),
     );
     option.addEventListener("pointerdown", (event) => event.preventDefault()); // the focus stays where it is
     option.addEventListener("click", () => this.choose(index));

@@ -1,6 +1,6 @@
 // The arguments of a service's prompt, asked for above the message.
 
-import { make, revealed } from "./dom.js";
+import { make, revealed, revealedNodes } from "./dom.js";
 
 export class PromptForm {
   /** `use(prompt, arguments)` sends it; `left()` is called when it is closed without. */
@@ -17,8 +17,8 @@ export class PromptForm {
   ask(prompt) {
     this.prompt = prompt;
     const name = `/${prompt.service}:${prompt.prompt ?? prompt.name}`;
-    const title = make("p", { className: "prompt-title", id: "prompt-title" }, make("bdi", { dir: "ltr", className: "call-name", text: revealed(name) }), " ", make("bdi", { text: revealed(prompt.title ?? "") }));
-    const about = prompt.description ? make("p", { className: "field-hint", dir: "auto", text: revealed(prompt.description) }) : null;
+    const title = make("p", { className: "prompt-title", id: "prompt-title" }, make("bdi", { dir: "ltr", className: "call-name", text: revealed(name) }), " ", make("bdi", {}, ...revealedNodes(prompt.title ?? "", { prose: true })));
+    const about = prompt.description ? make("p", { className: "field-hint", dir: "auto" }, ...revealedNodes(prompt.description, { prose: true })) : null;
     this.fields = prompt.arguments.map((one, index) => this.field(one, `prompt-${index}`));
     const send = make("button", { type: "submit", className: "allow", text: "Send" });
     const leave = make("button", { type: "button", text: "Cancel", onclick: () => this.close() });
@@ -40,7 +40,7 @@ export class PromptForm {
   field({ name, description, required }, id) {
     const control = make("input", { type: "text", id, dir: "auto", autocomplete: "off", "aria-describedby": `${id}-hint ${id}-wrong`, "aria-required": required ? "true" : null });
     const label = make("label", { for: id }, make("bdi", { text: revealed(name) }), required ? null : make("span", { className: "optional", text: " (optional)" }));
-    const hint = make("p", { className: "field-hint", id: `${id}-hint`, dir: "auto", text: revealed(description), hidden: !description });
+    const hint = make("p", { className: "field-hint", id: `${id}-hint`, dir: "auto", hidden: !description }, ...revealedNodes(description, { prose: true }));
     const wrong = make("p", { className: "field-wrong", id: `${id}-wrong`, hidden: true, text: "This is needed." });
     return { name, required, control, wrong, element: make("div", { className: "field" }, label, hint, control, wrong) };
   }
