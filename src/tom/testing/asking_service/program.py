@@ -96,7 +96,7 @@ TOOLS: dict[str, Callable[[Message], Conversation]] = {
     "mixed": at_once(MIXED),
     "structured": at_once(STRUCTURED),
 }
-ALL_TOOLS = (*TOOLS, "steps", "set_consign", "learn")
+ALL_TOOLS = (*TOOLS, "steps", "set_consign", "learn", "pay", "again")
 PROMPTS: dict[str, Message] = {
     "greet": {
         "description": "Says hello",
@@ -125,6 +125,7 @@ class Program:
         self.open: dict[str, tuple[Any, Conversation]] = {}
         self.listening: Any = None
         self.asked = 0
+        self.paid = 0
 
     def run(self) -> None:
         """Until the input ends."""
@@ -182,6 +183,15 @@ class Program:
             self.prompts["learned"] = {}
             self.notify("prompts/list_changed", {})
             self.reply(number, said("learned"))
+        elif name == "pay":
+            self.paid += 1
+            if self.paid % 2:
+                error = {"code": -32042, "message": "Pay first", "data": {"elicitations": [VISIT]}}
+                write({"jsonrpc": "2.0", "id": number, "error": error})
+            else:
+                self.reply(number, said("paid"))
+        elif name == "again":
+            self.state_only(number, params)
         else:
             tool = TOOLS[name](arguments)
             if params.get("inputResponses") is None:
@@ -191,6 +201,14 @@ class Program:
             else:
                 next(tool)
                 self.go_on(number, tool, params["inputResponses"]["the one"])
+
+    def state_only(self, number: Any, params: Message) -> None:
+        """Want the call to be made again, three times, without asking anything (2026-07-28)."""
+        state = int(params.get("requestState") or 0)
+        if state < 3:
+            self.reply(number, {"resultType": "input_required", "requestState": str(state + 1)})
+        else:
+            self.reply(number, said("at last"))
 
     def go_on(self, number: Any, tool: Conversation, answer: Message | None) -> None:
         """Run the tool to its next question, or its end."""

@@ -1,0 +1,75 @@
+"""Calls that are made again: addresses to be opened first, states without questions, two questions at once."""
+
+import asyncio
+
+import pytest
+
+from tom.conversation.elicitation import Continuation, ElicitationAnswer
+from tom.testing.asking_contract import Person, played
+from tom.testing.asking_service import asking
+from tom.testing.toolbox_contract import tool_of
+
+pytestmark = pytest.mark.anyio
+
+ACCEPT = ElicitationAnswer("accept", {"seats": 2})
+
+
+@pytest.fixture
+async def old(quick):
+    async with quick(asking("2025-11-25")) as registry:
+        yield registry
+
+
+@pytest.fixture
+async def modern(quick):
+    async with quick(asking("2026-07-28")) as registry:
+        yield registry
+
+
+async def test_an_address_that_has_to_be_opened_first_is_a_question(old):
+    person = Person(ElicitationAnswer("accept"))
+    assert (await played(old, "pay", person)).content == "paid"
+    (question,) = person.questions
+    assert (question.mode, question.url, question.key) == ("url", "https://pay.example/1", "pay-1")
+
+
+async def test_a_person_that_will_not_open_the_address_ends_the_call(old):
+    outcome = await played(old, "pay", Person(ElicitationAnswer("decline")))
+    assert outcome.is_error
+    assert outcome.content == "The user declined."
+
+
+async def test_a_state_without_questions_is_sent_back_without_asking(modern):
+    person = Person()
+    assert (await played(modern, "again", person)).content == "at last"
+    assert not person.questions
+
+
+async def test_a_state_travels_as_it_is(modern):
+    tool = await tool_of(modern, "asking.book")
+    wrong = Continuation({"the one": ACCEPT}, "another state")
+    assert (await modern.call(tool, {}, continuation=wrong)).content == "the state was lost"
+
+
+async def test_the_time_of_all_calls_stands_still_while_a_question_is_open(old):
+    """A question over the open connection does not say which call it belongs to."""
+    book = await tool_of(old, "asking.book")
+    async with asyncio.TaskGroup() as group:
+        calls = [
+            group.create_task(old.call(book, {}, timeout=0.4, exchange=Person(ACCEPT, ACCEPT, pause=0.6)))
+            for _ in range(2)
+        ]
+    assert all("accept" in call.result().content for call in calls)
+
+
+async def test_a_question_that_nobody_awaits_any_more_is_cancelled(old):
+    book = await tool_of(old, "asking.book")
+    person = Person(ACCEPT, pause=60)
+    calling = asyncio.ensure_future(old.call(book, {}, timeout=5, exchange=person))
+    async with asyncio.timeout(5):
+        await person.asked.wait()
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    await asyncio.sleep(0)
+    assert not [task for task in asyncio.all_tasks() if "elicit" in repr(task.get_coro())]
