@@ -108,9 +108,15 @@ class Worker:
         asking = await self._asking(request, prepared, wishes, transcript, tools)
         finishing = _Finishing(self, prepared, tools, wishes, around, self._surface(request, around))
         await drive(run, asking, self._running(tools), finishing)
-        if run.progress.state is RunState.COMPLETED and not past.done and past.summary is None:
+        if run.progress.state is RunState.COMPLETED and not past.done:
             told = transcript.current(run.progress.events)
-            self._recall.keep(run.conversation_id, run.progress.events[-1].seq, (*past.earlier, told))
+            self._recall.keep(
+                run.conversation_id,
+                run.progress.events[-1].seq,
+                (*past.earlier, told),
+                summary=past.summary,
+                instructions=past.instructions,
+            )
 
     async def _asking(
         self, request: Event, prepared: Preparation, wishes: Wishes, transcript: Transcript, tools: RunTools
