@@ -64,6 +64,9 @@ _RESOURCE_NOT_FOUND = -32002
 _MOST_PAGES = 100
 _MOST_LISTED = 20_000
 _LISTEN_AGAIN = 5.0
+_CLOSED = "Connection closed"
+"""The SDK's word for it; its code is one that services use for errors of any kind."""
+
 _SESSION_GONE = "Session terminated"
 """The SDK's word for an HTTP service that does not know our session any more."""
 
@@ -118,7 +121,7 @@ class Connection:
         return self._opened.protocol_version
 
     async def list_tools(self) -> list[RawTool]:
-        """Every page of the service's tools. Raises what the SDK raises.
+        """Every page of the service's tools. Raises what the SDK raises, and `Forgotten` as `call` does.
 
         ``list_ttl`` is set to the seconds for which the service says that the list holds (None: it does not say).
         """
@@ -129,7 +132,11 @@ class Connection:
         found: list[RawTool] = []
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
-            page = await self._opened.list_tools(cursor=cursor, cache_mode="refresh")
+            try:
+                page = await self._opened.list_tools(cursor=cursor, cache_mode="refresh")
+            except MCPError as error:
+                self._check_forgotten(error)
+                raise
             found += [RawTool(tool.name, str(tool.input_schema.get(ORIGINAL, "{}"))) for tool in page.tools]
             if "ttl_ms" in page.model_fields_set:
                 told = page.ttl_ms / 1000
@@ -151,7 +158,7 @@ class Connection:
             return await call_in_rounds(self._opened, wanted, underway, continuation)
         except MCPError as error:
             self._check_forgotten(error)
-            if error.code == CONNECTION_CLOSED:
+            if error.code == CONNECTION_CLOSED and (error.message == _CLOSED or self.ended is not None):
                 return results.failure(await self._lost_words(), unknown=True)
             if error.code == URL_ELICITATION_REQUIRED:
                 return needs_of(error)

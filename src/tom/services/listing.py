@@ -189,7 +189,7 @@ def _unusable(name: str, texts: set[str]) -> str:
     """Why a tool cannot be on offer that is listed under this name with these definitions; empty when it can."""
     if len(texts) > 1:
         return "the service lists it twice, with different definitions"
-    if clean(name) != name or not 0 < len(name) <= LONGEST_NAME:
+    if clean(name) != name or not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
         return "its name cannot be used"
     return ""
 

@@ -29,7 +29,8 @@ def repaired(item: SessionMessage | Exception) -> SessionMessage | Exception:
     if isinstance(item, SessionMessage) and isinstance(item.message, JSONRPCResponse):
         tools = item.message.result.get("tools")
         if isinstance(tools, list):
-            item.message.result["tools"] = [_fit(tool) for tool in cast("list[Any]", tools) if _is_named(tool)]
+            fitting = (_fit(tool) for tool in cast("list[Any]", tools) if _is_named(tool))
+            item.message.result["tools"] = [tool for tool in fitting if tool is not None]
     return item
 
 
@@ -72,8 +73,12 @@ def _is_named(tool: Any) -> bool:
     return isinstance(tool, dict) and isinstance(cast("dict[str, Any]", tool).get("name"), str)
 
 
-def _fit(tool: dict[str, Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {"type": "object", ORIGINAL: canonical(tool)}
+def _fit(tool: dict[str, Any]) -> dict[str, Any] | None:
+    """The tool as the SDK may read it; None when it is nested beyond all measure."""
+    try:
+        shown: dict[str, Any] = {"type": "object", ORIGINAL: canonical(tool)}
+    except RecursionError:
+        return None
     schema = _cut(tool.get("inputSchema"), _DEEPEST)
     if _is_mirrored(schema, _MIRROR_DEPTH):  # the SDK mirrors these arguments into HTTP headers
         shown["properties"] = cast("dict[str, Any]", schema)["properties"]

@@ -1,7 +1,8 @@
 """A service that plays what a JSON file says: ``python -S -E played.py FILE [FILE of calls]``.
 
 The file holds one object; what it does not name behaves. ``{"$times": [text, n]}`` anywhere stands for the text n times,
-``{"$nested": n}`` for n objects inside each other, ``{"$tags": text}`` for the text in characters of the tag block.
+``{"$nested": n}`` for n objects inside each other, ``{"$tags": text}`` for the text in characters of the tag block,
+``{"$join": […]}`` for texts in a row, ``{"$many": [name, n]}`` for n tools.
 
 - ``name``, ``instructions``, ``protocol``, ``capabilities``: the handshake
 - ``tools``, or ``lists``: one list of tools for each time it is asked, the last one from then on
@@ -32,21 +33,26 @@ def grown(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     known = cast("Message", value)
-    if "$times" in known:
-        text, count = known["$times"]
-        return text * count
-    if "$tags" in known:
-        return "".join(chr(0xE0000 + ord(letter)) for letter in known["$tags"])
-    if "$join" in known:
-        return "".join(grown(one) for one in known["$join"])
-    if "$nested" in known:
-        nested: Message = {"type": "string"}
-        for _ in range(known["$nested"]):
-            nested = {"type": "object", "properties": {"inside": nested}}
-        return nested
-    if "$many" in known:
-        return [{"name": f"{known['$many'][0]}{n:05}", "inputSchema": OBJECT} for n in range(known["$many"][1])]
+    for word, meaning in SHORTHANDS.items():
+        if word in known:
+            return meaning(known[word])
     return {name: grown(one) for name, one in known.items()}
+
+
+def _nested(levels: int) -> Message:
+    nested: Message = {"type": "string"}
+    for _ in range(levels):
+        nested = {"type": "object", "properties": {"inside": nested}}
+    return nested
+
+
+SHORTHANDS: dict[str, Callable[[Any], Any]] = {
+    "$times": lambda given: given[0] * given[1],
+    "$tags": lambda given: "".join(chr(0xE0000 + ord(letter)) for letter in given),
+    "$join": lambda given: "".join(grown(one) for one in given),
+    "$nested": _nested,
+    "$many": lambda given: [{"name": f"{given[0]}{n:05}", "inputSchema": OBJECT} for n in range(given[1])],
+}
 
 
 class Player:
@@ -205,7 +211,6 @@ def children(_player: Player, number: Any, _answer: Message) -> None:
     """Leave a child that ignores signals and a zombie behind, then answer with their ids."""
     child = os.fork()
     if child == 0:
-        os.setpgid(0, 0)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
         os._exit(0)
