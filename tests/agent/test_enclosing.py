@@ -8,7 +8,7 @@ import pytest
 
 from tom.agent.files import Files
 from tom.agent.prompting import PromptWish, typed_prompt
-from tom.config.agent import ServiceEntry
+from tom.config.agent import PersistenceSettings, ServiceEntry
 from tom.conversation.message import assistant, user
 from tom.conversation.part import Image
 from tom.errors import InvalidArguments, StorageFull
@@ -370,3 +370,23 @@ async def test_files_end_at_their_bound_and_erasing_makes_room(tmp_path):
     await files.retain("c2", {kept})
     assert await files.read("c2", kept) is not None
     assert await files.read("c2", gone) is None
+
+
+async def test_files_go_with_the_messages_that_retention_erases(open_cell, connect, llm, until):
+    llm.otherwise(Script.text("ok"))
+    keep = PersistenceSettings(retention="message_count", retention_messages=2)
+    async with open_cell(more={"persistence": keep}) as cell:
+        client = connect(cell)
+        await client.do("chat", "q0", text="look", conversation_id="c1", attachments=[PICTURE])
+        await client.end_of("q0")
+        for number in range(1, 5):
+            note = NOTE | {"data": f"note {number}"}
+            await client.do("chat", f"q{number}", text="look", conversation_id="c1", attachments=[note])
+            await client.end_of(f"q{number}")
+
+        async def left():
+            named = {one["file"] for message in await received(cell) for one in message.extra["attachments"]}
+            kept = {path.name for path in cell.settings.home.glob("files/*/*")}
+            return len(named) < 5 and kept == named
+
+        await until(left)

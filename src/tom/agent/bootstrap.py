@@ -126,7 +126,8 @@ def build_cell(
     conversations = _conversations(parts, scheduler)
     afresh = Afresh(parts.store, conversations, worker.preparing.memories, worker.preparing.behaviours, clock)
     worker.begin_anew = afresh.opened
-    scheduler.beside += [afresh.serve, _upkeep(parts).serve, partial(load_counter, counter, _default_model(parts))]
+    upkeep = _upkeep(parts, conversations)
+    scheduler.beside += [afresh.serve, upkeep.serve, partial(load_counter, counter, _default_model(parts))]
     return Cell(
         settings,
         parts.store,
@@ -142,6 +143,7 @@ def build_cell(
         parts.files,
         worker.preparing,
         afresh,
+        upkeep,
     )
 
 
@@ -196,7 +198,7 @@ def _conversations(parts: _Parts, scheduler: Scheduler) -> Conversations:
     )
 
 
-def _upkeep(parts: _Parts) -> Upkeep:
+def _upkeep(parts: _Parts, conversations: Conversations) -> Upkeep:
     """What looks after a conversation whenever a run of it has ended."""
     feed, settings = parts.feed, parts.settings
 
@@ -205,7 +207,14 @@ def _upkeep(parts: _Parts) -> Upkeep:
 
     readings = settings.home / "clock.json" if _lasts(settings) else None
     upkeep = Upkeep(
-        parts.store, parts.models, settings, parts.clock, limits=parts.limits, publish=tell, readings=readings
+        parts.store,
+        parts.models,
+        settings,
+        parts.clock,
+        limits=parts.limits,
+        publish=tell,
+        readings=readings,
+        drop_files=conversations.drop_files,
     )
 
     def notice(item: Item) -> None:

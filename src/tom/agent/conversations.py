@@ -223,6 +223,23 @@ class Conversations:
             self.scheduler.forget(conversation_id)
             self._known.pop(conversation_id, None)
 
+    async def drop_files(self, conversation_id: str) -> None:
+        """Remove the files that no event names any more, now that the oldest were erased.
+
+        While a run goes on nothing is removed: it may have kept a picture that its event is about to name.
+        """
+        if not self._files.has_any(conversation_id):
+            return
+        async with self._turnstile("conversation", conversation_id):  # nothing is accepted in between
+            if self.scheduler.ahead(conversation_id):
+                return
+            named: set[str] = set()
+            after = 0
+            while events := await self.store.read(conversation_id, after=after, limit=1000):
+                named.update(kept["file"] for event in events for kept in event.extra.get("attachments", ()))
+                after = events[-1].seq
+            await self._files.retain(conversation_id, named)
+
     # --- reading -----------------------------------------------------------------------------------------------
 
     async def get(self, conversation_id: str) -> ConversationRow:

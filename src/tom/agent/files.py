@@ -49,6 +49,10 @@ class Files:
             return None
         return await asyncio.to_thread(_read, self._directory(conversation_id) / name)
 
+    def has_any(self, conversation_id: str) -> bool:
+        """Whether anything was kept for a conversation."""
+        return self._directory(conversation_id).exists()
+
     async def erase(self, conversation_id: str) -> None:
         """Remove all files of a conversation; one without any is fine. Raises `StorageUnavailable`."""
         async with self._turn:

@@ -1,6 +1,6 @@
 """Retention: what of each conversation is kept on disk. Runs after each run, at start and hourly; see `upkeep.py`."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,10 +22,9 @@ EVERYTHING = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What goes of one conversation: its events before ``first_seq``, at most ``events`` of them."""
+    """What goes of one conversation: its events before ``first_seq``, ``events`` of them."""
 
     conversation_id: str
-    title: str
     first_seq: int
     events: int
 
@@ -33,23 +32,31 @@ class Cut:
 class Retention:
     """Applies the policy of ``settings`` to the conversations in ``store``."""
 
-    def __init__(self, store: EventStore, settings: PersistenceSettings, steadiness: Steadiness) -> None:
-        """``steadiness`` says when the clock may be believed."""
+    def __init__(
+        self,
+        store: EventStore,
+        settings: PersistenceSettings,
+        steadiness: Steadiness,
+        *,
+        drop_files: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        """``steadiness`` says when the clock may be believed; ``drop_files`` removes what no event names any more."""
         self._store = store
         self._settings = settings
         self._steadiness = steadiness
+        self._drop_files = drop_files
 
     async def apply(self, conversation_id: str) -> None:
         """Cut one conversation."""
         if self._settings.retention != "unlimited":
             for row in await self._store.conversations(ids=[conversation_id]):
-                await self._cut(row)
+                await self._keep_to_policy(row)
 
     async def apply_all(self) -> None:
         """Cut every conversation."""
         if self._settings.retention != "unlimited":
             async for row in self._rows():
-                await self._cut(row)
+                await self._keep_to_policy(row)
 
     async def plan(self) -> tuple[Cut, ...]:
         """What `apply_all` would do now, were the clock believed."""
@@ -62,6 +69,11 @@ class Retention:
             before = f"{rows[-1].updated_at}/{rows[-1].id}"
             for row in rows:
                 yield row
+
+    async def _keep_to_policy(self, row: ConversationRow) -> None:
+        await self._cut(row)
+        if self._drop_files is not None:
+            await self._drop_files(row.id)
 
     async def _cut(self, row: ConversationRow) -> None:
         moment = ""
@@ -96,7 +108,7 @@ class Retention:
                 at = None
         if at is None or at <= row.first_seq:
             return None
-        return Cut(row.id, row.title, at, at - row.first_seq)
+        return Cut(row.id, at, at - row.first_seq)
 
     async def _unfinished(self, row: ConversationRow) -> int | None:
         """The seq of the oldest event that an unfinished run needs: its own first, or that of the one it repeats."""

@@ -6,7 +6,7 @@ the log and nothing else.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,12 @@ class Upkeep:
         limits: Callable[[], RunLimits] | None = None,
         publish: Callable[[Event], None] | None = None,
         readings: Path | None = None,
+        drop_files: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         """``limits`` makes the limits of one question to a model; ``publish`` is told of what was stored.
 
-        ``readings`` is the file in which the clock's readings are kept, None: in memory.
+        ``readings`` is the file in which the clock's readings are kept, None: in memory. ``drop_files`` removes the
+        files of a conversation that no event names any more.
         """
         self._store = store
         self._models = models
@@ -71,7 +73,8 @@ class Upkeep:
         self._clock = clock
         self._limits = limits
         self._publish = publish
-        self.retention = Retention(store, settings.persistence, Steadiness(clock, readings))
+        steadiness = Steadiness(clock, readings)
+        self.retention = Retention(store, settings.persistence, steadiness, drop_files=drop_files)
         self._looked: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._due: dict[str, None] = {}
         self._woken = asyncio.Event()
