@@ -230,6 +230,8 @@ class Preparing:
     ) -> tuple[Message, ...]:
         if fresh:
             return (make.system(AFRESH),)
+        if services:  # their tools are needed anyway, and what a service says is timed from when it can be reached
+            await self._toolbox.tools(services)
         said, behaving = await asyncio.gather(consigns.before(services), self.behaviours.messages(services))
         named = (make.system(FIRST.format(tool=wishes.tool)),) if wishes.tool else ()
         memories = (remembered.message,) if remembered.message is not None else ()
