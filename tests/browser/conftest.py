@@ -5,13 +5,18 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from tom.testing.house import PASSWORD, House
 from tom.testing.played_door import PlayedDoor, played_door
+from tom.testing.simulated_llm import SimulatedLLM
 
+ROOT = Path(__file__).resolve().parents[2]
 WAIT_MS = 15_000
 expect.set_options(timeout=WAIT_MS)
 
@@ -86,6 +91,56 @@ def press() -> Callable[[Locator], None]:
 def open_page(open_device: Callable[..., Page], door: PlayedDoor) -> Callable[..., Page]:
     """``open_page(path)`` opens a device at the played house."""
     return lambda path="/", **options: open_device(door.url + path, **options)
+
+
+class Neighbourhood:
+    """A house in another thread, because Playwright keeps this one's event loop to itself."""
+
+    def __init__(self, portal, house, llm):
+        self.portal = portal
+        self.house = house
+        self.llm = llm
+
+    def do(self, verb, *arguments):
+        return self.portal.call(getattr(self.house, verb), *arguments)
+
+
+@pytest.fixture(scope="module")
+def neighbourhood(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbourhood]:
+    """A house of the module's own, with its ``SERVICES``."""
+    with SimulatedLLM() as llm, start_blocking_portal() as portal:
+        models = ["compatible/small", "compatible/medium", "compatible/large"]
+        simulated = {"api": "none", "base_url": llm.url, "models": models, "timeout": 5}
+        settings = {
+            "global": {"llm": "simulated", "llms": {"simulated": simulated}},
+            "services": request.module.SERVICES,
+        }
+        house = House(tmp_path_factory.mktemp("live") / "house", settings, environment={"PWD": str(ROOT)})
+        portal.call(house.start)
+        try:
+            yield Neighbourhood(portal, house, llm)
+        finally:
+            portal.call(house.stop)
+
+
+@pytest.fixture
+def llm(neighbourhood):
+    neighbourhood.llm.clear()
+    return neighbourhood.llm
+
+
+@pytest.fixture
+def come_in(neighbourhood, open_device):
+    """``come_in()`` opens a device and logs in."""
+
+    def come_in(user="alice", password=PASSWORD, **options):
+        page = open_device(neighbourhood.house.url, ignore_https_errors=True, **options)
+        page.get_by_label("Name").fill(user)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Log in").click()
+        return page
+
+    return come_in
 
 
 def _bad(message: Any) -> bool:

@@ -4,63 +4,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 from playwright.sync_api import expect
 
-from tom.testing.house import PASSWORD, House
-from tom.testing.simulated_llm import Fault, Script, SimulatedLLM
+from tom.testing.simulated_llm import Fault, Script
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-class Neighbourhood:
-    """A house in another thread, because Playwright keeps this one's event loop to itself."""
-
-    def __init__(self, portal, house, llm):
-        self.portal = portal
-        self.house = house
-        self.llm = llm
-
-    def do(self, verb, *arguments):
-        return self.portal.call(getattr(self.house, verb), *arguments)
-
-
-@pytest.fixture(scope="module")
-def neighbourhood(tmp_path_factory):
-    program = Path(sys.executable).with_name("mcp-server-time")
-    with SimulatedLLM() as llm, start_blocking_portal() as portal:
-        models = ["compatible/small", "compatible/medium", "compatible/large"]
-        simulated = {"api": "none", "base_url": llm.url, "models": models, "timeout": 5}
-        settings = {
-            "global": {"llm": "simulated", "llms": {"simulated": simulated}},
-            "services": {"time": {"command": str(program), "args": ["--local-timezone", "UTC"]}},
-        }
-        house = House(tmp_path_factory.mktemp("live") / "house", settings)
-        portal.call(house.start)
-        try:
-            yield Neighbourhood(portal, house, llm)
-        finally:
-            portal.call(house.stop)
-
-
-@pytest.fixture
-def llm(neighbourhood):
-    neighbourhood.llm.clear()
-    return neighbourhood.llm
-
-
-@pytest.fixture
-def come_in(neighbourhood, open_device):
-    """``come_in()`` opens a device and logs in."""
-
-    def come_in(user="alice", password=PASSWORD, **options):
-        page = open_device(neighbourhood.house.url, ignore_https_errors=True, **options)
-        page.get_by_label("Name").fill(user)
-        page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Log in").click()
-        return page
-
-    return come_in
+PROGRAM = Path(sys.executable).with_name("mcp-server-time")
+SERVICES = {"time": {"command": str(PROGRAM), "args": ["--local-timezone", "UTC"]}}
 
 
 def say(page, text):
