@@ -7,12 +7,14 @@ import pytest
 
 from tom.agent.aside import ask_aside
 from tom.agent.bootstrap import build_cell
+from tom.agent.outcome import process_body
 from tom.config.agent import AgentSettings, ChatSettings, LlmEntry, Price
 from tom.config.secret import Secret
 from tom.conversation.event import EventType
 from tom.conversation.message import user
 from tom.errors import ProviderError
 from tom.services.memory import MemoryToolbox
+from tom.store.eventstore import RunFilter
 from tom.store.memory import MemoryEventStore
 from tom.testing.manual_clock import ManualClock
 from tom.testing.simulated_llm import Fault, Script, SimulatedLLM
@@ -256,6 +258,39 @@ async def test_the_person_s_wishes_reach_the_model_and_what_it_cannot_do_is_name
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("else", 0.5, 30)
     assert "reasoning_effort" not in body
     assert events[-2].extra["dropped_options"] == ["thinking"]
+
+
+async def test_a_reply_that_is_stopped_keeps_what_it_has_cost(open_pair, connect, first):
+    first.otherwise(Script.chunks(1000, delay=0.01))
+    async with open_pair() as cell:
+        client = connect(cell)
+        await client.do("chat", "q", text="Go on and on", conversation_id="c")
+        accepted = await client.first(lambda frame: frame["status"] == "accepted")
+        await client.first(lambda frame: frame["status"] == "chunk")
+        await client.do("stop", "s", conversation_id="c", run_id=accepted["run_id"])
+        await client.first(lambda frame: frame["status"] in {"complete", "cancelled", "error"})
+        events = await cell.store.read("c", after=0, limit=100)
+    (kept,) = [event for event in events if event.type == EventType.MODEL_REPLIED]
+    assert kept.extra["partial"] is True
+    assert kept.usage.prompt_tokens > 0
+    assert kept.usage.cost == kept.usage.prompt_tokens + 2 * kept.usage.completion_tokens
+
+
+async def test_without_any_model_the_message_is_kept_and_the_person_told_whom_to_ask(tmp_path, connect, clock):
+    settings = AgentSettings(user="alice", home=tmp_path, llm="openrouter")
+    cell = build_cell(settings, MemoryEventStore(clock=clock), clock, toolbox=(tools := MemoryToolbox()), library=tools)
+    ready, stopped = asyncio.Event(), asyncio.Event()
+    serving = asyncio.ensure_future(cell.scheduler.serve(ready, stopped))
+    await ready.wait()
+    end, events = await asked(cell, connect(cell))
+    (run,) = await cell.store.runs(RunFilter())
+    body = await process_body(cell, run)
+    await cell.scheduler.drain(0, 2)
+    stopped.set()
+    await serving
+    assert "No chat providers are configured." in str(end)
+    assert body["message"] == "No LLM is configured. Ask your administrator."
+    assert "Hello" in [event.content for event in events]
 
 
 # --- asides

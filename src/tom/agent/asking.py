@@ -21,7 +21,7 @@ from tom.conversation.event import Event
 from tom.conversation.label import union
 from tom.conversation.run import AskModel
 from tom.errors import ProviderError
-from tom.llm.chain import Chain, Next, request_for, spent_on
+from tom.llm.chain import Chain, Next, request_for, spent_on, used_until
 from tom.llm.levels import Candidate, Models
 from tom.llm.prices import priced
 from tom.llm.provider import ModelRequest, Reply, TextDelta
@@ -62,6 +62,7 @@ class ModelAsking:
         """
         tools = await self._tools.on_offer() if wanted.with_tools else ()
         messages = await self._transcript.prompt(run.progress.events, tools)
+        label = union(message.label for message in messages)
         chain = Chain(self._candidates, self._models)
         attempt = wanted.attempt
         if attempt > 1:
@@ -69,7 +70,8 @@ class ModelAsking:
         while True:
             candidate = chain.current
             request = request_for(candidate, messages, tools, self._options)
-            live = LiveTurn(run.conversation_id, run.run_id, run.request_id, wanted.turn, attempt)
+            used = partial(used_until, candidate, request)
+            live = LiveTurn(run.conversation_id, run.run_id, run.request_id, wanted.turn, attempt, label, used)
             try:
                 listen = partial(self._listen, candidate, request, live)
                 reply = await paid(self._budget, candidate, request, run.progress.usage, listen)
@@ -83,7 +85,7 @@ class ModelAsking:
                 self._restart(run, wanted.turn, attempt)
             else:
                 chain.ended_well()
-                return _replied(run, wanted, attempt, candidate, request, reply)
+                return _replied(run, wanted, live, candidate, reply)
 
     async def _listen(self, candidate: Candidate, request: ModelRequest, live: LiveTurn) -> Reply:
         self._feed.begin(live)
@@ -138,21 +140,19 @@ class ModelAsking:
         await run.record(failed, fell)
 
 
-def _replied(
-    run: Journal, wanted: AskModel, attempt: int, candidate: Candidate, request: ModelRequest, reply: Reply
-) -> Event:
+def _replied(run: Journal, wanted: AskModel, live: LiveTurn, candidate: Candidate, reply: Reply) -> Event:
     return happened.model_replied(
         run.conversation_id,
         reply.text,
         run_id=run.run_id,
         turn=wanted.turn,
-        attempt=attempt,
+        attempt=live.attempt,
         finish_reason=reply.finish_reason,
         model=reply.model,
         usage=priced(candidate.price, reply.usage),
         # A reply without tools on offer may still ask for some; there is nothing to call then.
         tool_calls=reply.tool_calls if wanted.with_tools else (),
         thinking=reply.thinking,
-        label=union(message.label for message in request.messages),
+        label=live.label,
         dropped_options=reply.dropped,
     )

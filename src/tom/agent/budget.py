@@ -1,11 +1,12 @@
 """A model call is paid for whatever becomes of it: set aside before, settled after."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from tom.conversation.usage import NOTHING, Usage
 from tom.errors import ProviderError
-from tom.llm.chain import spent_on
+from tom.llm.chain import spent_on, used_until
 from tom.llm.levels import Candidate
 from tom.llm.prices import priced
 from tom.llm.provider import ModelRequest, Reply
@@ -45,6 +46,9 @@ async def paid(
     used = NOTHING
     try:
         reply = await listen()
+    except asyncio.CancelledError:
+        used = used_until(candidate, request, "")
+        raise
     except ProviderError as error:
         used = spent_on(candidate, error) or NOTHING
         raise

@@ -8,7 +8,7 @@ from tom.agent.journal import Journal
 from tom.conversation import event as happened
 from tom.conversation.event import Event
 from tom.conversation.run import RunState
-from tom.conversation.usage import Usage, estimate_tokens
+from tom.conversation.usage import Usage
 from tom.errors import ProviderBadAnswer, ProviderEmpty, ProviderError, ProviderTooLarge, TomError
 from tom.telemetry import logs
 
@@ -64,7 +64,6 @@ def _partial_reply(run: Journal, feed: Feed) -> tuple[Event, ...]:
     live = feed.live(run.run_id)
     if live is None or not live.text:
         return ()
-    usage = Usage(0, estimate_tokens(live.text), estimated=True)
     return (
         happened.model_replied(
             run.conversation_id,
@@ -74,7 +73,8 @@ def _partial_reply(run: Journal, feed: Feed) -> tuple[Event, ...]:
             attempt=live.attempt,
             finish_reason="cancelled",
             model="",
-            usage=usage,
+            usage=live.used(live.text),
             partial=True,
+            label=live.label,
         ),
     )

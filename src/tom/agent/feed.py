@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tom.conversation.event import Event, EventType
+from tom.conversation.label import CLEAN, Label
+from tom.conversation.usage import Usage, estimate_tokens
 
 ALL = "*"
 """Listens to every conversation."""
@@ -83,15 +85,25 @@ type Item = Stored | Delta | Restarted | ToolsAnnounced | Progressed
 type Listener = Callable[[Item], None]
 
 
+def _used(text: str) -> Usage:
+    """What is known of a call when nobody says what it was asked."""
+    return Usage(0, estimate_tokens(text), estimated=True)
+
+
 @dataclass(slots=True)
 class LiveTurn:
-    """The reply that is being streamed: what a reader who comes now has missed."""
+    """The reply that is being streamed: what a reader who comes now has missed.
+
+    ``label`` is that of its prompt; ``used`` tells what the call has used when it stops at a text.
+    """
 
     conversation_id: str
     run_id: str
     request_id: str | None
     turn: int
     attempt: int
+    label: Label = CLEAN
+    used: Callable[[str], Usage] = _used
     pieces: list[str] = field(default_factory=list[str])
     thinking: list[str] = field(default_factory=list[str])
     length: int = 0

@@ -12,6 +12,7 @@ from tom.conversation.message import Message
 from tom.conversation.tool import ToolDefinition
 from tom.conversation.usage import Usage
 from tom.errors import ProviderBadRequest, ProviderDeclined, ProviderEmpty, ProviderError, ProviderUnconfigured
+from tom.llm.counting import estimate_usage
 from tom.llm.levels import Candidate, Models
 from tom.llm.prices import priced
 from tom.llm.provider import ModelRequest
@@ -98,3 +99,8 @@ def request_for(
 def spent_on(candidate: Candidate, error: ProviderError) -> Usage | None:
     """What a failed attempt used, with its cost; None when the provider did not say."""
     return priced(candidate.price, Usage(*error.tokens)) if error.tokens else None
+
+
+def used_until(candidate: Candidate, request: ModelRequest, written: str) -> Usage:
+    """What a call has used that was given up when it had ``written`` so much: an estimate, with its cost."""
+    return priced(candidate.price, estimate_usage(request, written))
