@@ -6,7 +6,11 @@ import pytest
 
 PAGES = ("docs/howto/add-a-service.md", "docs/howto/add-a-model.md")
 BEGINNING = "users:\n  - username: alice\n    password: correct horse battery\n"
-SECRETS = {"NOTES_AUTHORIZATION": "Bearer-x", "OPENAI_API_KEY": "sk-0123456789abcdef0123456789abcdef"}
+SECRETS = {
+    "NOTES_AUTHORIZATION": "Bearer-x",
+    "OPENAI_API_KEY": "sk-0123456789abcdef0123456789abcdef",
+    "ANTHROPIC_API_KEY": "sk-ant-0123456789abcdef0123456789",
+}
 
 
 def exported(text):

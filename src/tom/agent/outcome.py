@@ -11,6 +11,7 @@ from tom.conversation.event import Event, EventType
 from tom.conversation.run import RunState, fold_run
 from tom.conversation.usage import NOTHING
 from tom.errors import ProviderBadAnswer, ProviderEmpty, ProviderError, ProviderTooLarge, QuotaExceeded
+from tom.llm.levels import UNCONFIGURED
 from tom.store.eventstore import RunRow
 
 PROVIDER_CODES = frozenset(error.code for error in (ProviderError, ProviderBadAnswer, ProviderEmpty, ProviderTooLarge))
@@ -44,6 +45,8 @@ def _unanswered(cell: Cell, end: Event, selected: list[str]) -> dict[str, Any]:
     if code == QuotaExceeded.code:
         left = DAY - int(cell.clock.now().timestamp()) % DAY
         return {"message": "Your daily limit is reached", "retry_after": left, "selected_modules": selected}
+    if code == ProviderError.code and cell.models.name == UNCONFIGURED:
+        return {"message": "No LLM is configured. Ask your administrator.", "selected_modules": selected}
     if code in PROVIDER_CODES:
         reason = f"The language model is unavailable: {reason}"
     return {"message": reason, "selected_modules": selected}

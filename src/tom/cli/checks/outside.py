@@ -21,7 +21,7 @@ async def check_models(house: House) -> AsyncGenerator[Finding]:
     if settings.llm == "scripted":
         yield ok("models", "the scripted model answers, offline, as config.yml says")
     elif settings.llm not in settings.llms:
-        yield warn("models", "no language model is set up", "set a provider's key, then run: tom config adopt PROVIDER")
+        yield warn("models", "no language model is set up", "run: tom llm add PROVIDER")
     for name in settings.llms:
         async for finding in _check_model(settings, name):
             yield finding
