@@ -13,6 +13,7 @@ from tom.agent.answering import JsonAnswer, chat_error, tom_error
 from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
 from tom.agent.device import device_of
+from tom.agent.exportdoor import ExportDoor, UsageDoor
 from tom.agent.identify import AtThisMachine, Door
 from tom.agent.policydoor import PolicyDoor
 from tom.agent.replay import ReplayDoor
@@ -50,6 +51,8 @@ class AgentApp:
                 *ReplayDoor(cell).routes(),
                 *ServicesDoor(cell).routes(),
                 *PolicyDoor(cell).routes(),
+                *ExportDoor(cell).routes(),
+                *UsageDoor(cell).routes(),
             ],
             redirect_slashes=False,
             default=self._unknown,

@@ -9,13 +9,14 @@ from tom.agent.feed import Feed
 from tom.agent.files import Files
 from tom.agent.preparing import Preparing
 from tom.agent.scheduler import Scheduler
+from tom.agent.upkeep import Upkeep
 from tom.agent.websocket import SocketCount
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
 from tom.llm.levels import Models
 from tom.services.library import Library
 from tom.services.toolbox import Toolbox
-from tom.store.eventstore import EventStore
+from tom.store.opening import History
 from tom.telemetry.health import Counters
 
 
@@ -24,7 +25,7 @@ class Cell:
     """Everything of one agent. Made by `bootstrap.py`, used by the doors."""
 
     settings: AgentSettings
-    store: EventStore
+    store: History
     feed: Feed
     scheduler: Scheduler
     conversations: Conversations
@@ -37,6 +38,7 @@ class Cell:
     files: Files
     preparing: Preparing
     afresh: Afresh
+    upkeep: Upkeep
     sockets: SocketCount = field(default_factory=SocketCount)
     ready: bool = False
 

@@ -32,6 +32,8 @@ PROXIED: Final[tuple[tuple[str, str, Door], ...]] = (
     ("GET", "/sessions/{id}", _CHAT),
     ("DELETE", "/sessions/{id}", _CHAT),
     ("GET", "/sessions/{id}/events", _CHAT),
+    ("GET", "/sessions/{id}/export", _CHAT),
+    ("GET", "/usage", _CHAT),
     ("GET", "/approvals", _CHAT),
     ("POST", "/approvals/{id}", _CHAT),
     ("GET", "/elicitations", _CHAT),
