@@ -114,6 +114,26 @@ def test_what_a_service_says_is_text_with_its_source_and_its_class(door, open_pa
     expect(page.locator(".raw pre").first).to_have_text('{\n  "n": 0\n}')
 
 
+def test_pictures_that_a_tool_returned_are_shown_and_nothing_that_is_none(door, open_page):
+    run = called(door, 1)
+    pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    door.asks.files = {
+        "a" * 64: {"media_type": "image/png", "size": 70, "data": pixel},
+        "b" * 64: {"media_type": "image/svg+xml", "size": 7, "data": "PHN2Zy8+"},
+    }
+    described = [{"type": "image", "media_type": "image/png", "file": name * 64} for name in "abc"]
+    door.append(
+        happened.tool_returned(
+            C, "here", run_id=run, turn=0, call_id="0", is_error=False, duration_ms=5, attachments=described
+        )
+    )
+    page = open_page(f"/#/c/{C}")
+    page.locator(".call > summary").click()
+    expect(page.get_by_role("img", name="Picture, returned by the tool")).to_have_count(1)
+    assert page.locator(".picture").evaluate("e => e.decode().then(() => e.naturalWidth)") == 1
+    expect(page.locator(".call-body .note")).to_have_text(["This picture is not there any more."] * 2)
+
+
 def test_another_model_is_named_in_the_transcript(door, open_page):
     run = door.ask(C, "go")
     page = open_page(f"/#/c/{C}")

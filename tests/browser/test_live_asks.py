@@ -1,5 +1,6 @@
 """Asks in Chromium over the whole of Tom, and the how-to about answering them elsewhere, as its reader follows it."""
 
+import base64
 import os
 import re
 import subprocess
@@ -21,6 +22,9 @@ FENCE = re.compile(
 )
 BLOCKS = [(found["language"], found["text"], found["note"] or "") for found in FENCE.finditer(PAGE)]
 SERVICES = YAML(typ="safe").load(next(text for language, text, _ in BLOCKS if language == "yaml"))["services"]
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 OLIVES = Script.tool_calls(("add_item", {"item": "olives"}))
 
 
@@ -150,6 +154,26 @@ def test_a_prompt_of_a_service_is_used_from_the_message(llm, come_in):
     expect(page.locator(".attached")).to_contain_text("shopping.plan_meal")
 
 
+def test_a_picture_goes_with_a_message_and_is_seen_on_the_other_device(llm, come_in):
+    llm.reply(Script.text("A picture."))
+    page = come_in()
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    page.locator("#attach-files").set_input_files([{"name": "a.png", "mimeType": "image/png", "buffer": PIXEL}])
+    expect(page.locator(".chip")).to_have_count(1)
+    say(page, "What is this?")
+    expect(page.locator(".prose").last).to_have_text("A picture.")
+    other = come_in()
+    other.goto(page.url)
+    expect(other.get_by_role("img", name="a.png")).to_be_visible()
+    assert other.locator(".attached .thumb").evaluate("e => e.decode().then(() => e.naturalWidth)") == 1
+    stranger = come_in("bob")
+    expect(stranger.locator("#connection")).to_have_attribute("data-state", "live")
+    (file,) = page.evaluate(
+        "performance.getEntriesByType('resource').map(e => e.name).filter(n => n.includes('/files/'))"
+    )
+    assert stranger.evaluate("path => fetch(path).then(answer => answer.status)", file) == 404
+
+
 def test_a_text_file_goes_with_a_message(llm, come_in):
     llm.reply(Script.text("It says hello."))
     page = come_in()
@@ -161,3 +185,5 @@ def test_a_text_file_goes_with_a_message(llm, come_in):
     expect(page.locator(".attached li")).to_have_text(["a.txt"])
     page.reload()
     expect(page.locator(".attached li")).to_have_text(["a.txt"])
+    page.locator(".attached summary").click()
+    expect(page.locator(".attached pre")).to_have_text("hello")

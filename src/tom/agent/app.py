@@ -19,6 +19,7 @@ from tom.agent.policydoor import PolicyDoor
 from tom.agent.replay import ReplayDoor
 from tom.agent.rest import RestDoor
 from tom.agent.rest_asks import AsksDoor
+from tom.agent.rest_files import FilesDoor
 from tom.agent.servicesdoor import ServicesDoor
 from tom.agent.websocket import serve_websocket
 from tom.errors import TomError
@@ -47,6 +48,7 @@ class AgentApp:
                 Route("/health/ready", self.ready, methods=["GET"]),
                 *RestDoor(cell).routes(),
                 *AsksDoor(cell).routes(),
+                *FilesDoor(cell).routes(),
                 *TomDoor(cell).routes(),
                 *ReplayDoor(cell).routes(),
                 *ServicesDoor(cell).routes(),

@@ -34,6 +34,7 @@ PROXIED: Final[tuple[tuple[str, str, Door], ...]] = (
     ("GET", "/sessions/{id}/events", _CHAT),
     ("GET", "/sessions/{id}/export", _CHAT),
     ("GET", "/usage", _CHAT),
+    ("GET", "/sessions/{id}/files/{file}", _CHAT),
     ("GET", "/approvals", _CHAT),
     ("POST", "/approvals/{id}", _CHAT),
     ("GET", "/elicitations", _CHAT),

@@ -33,6 +33,8 @@ class PlayedAsks:
         self.refusal: tuple[int, str, str, dict[str, Any]] | None = None
         """Refuse the next answers: status, code, message, details."""
         self.prompts: list[dict[str, Any]] = []
+        self.files: dict[str, dict[str, Any]] = {}
+        """Files by their name: what the route answers."""
         self.resources: list[dict[str, Any]] = []
 
     def approval(
@@ -82,6 +84,7 @@ class PlayedAsks:
             Route("/approvals/{id}", self._decide, methods=["POST"]),
             Route("/elicitations/{id}", self._reply, methods=["POST"]),
             Route("/prompts", self._prompts),
+            Route("/sessions/{id}/files/{file}", self._file),
             Route("/resources", self._resources),
         ]
 
@@ -118,6 +121,10 @@ class PlayedAsks:
         self.answers.append((wanted, body))
         refused = _refused(*self.refusal) if self.refusal is not None else None
         return next((event for event in self.open() if id_of(event) == wanted), None), body, refused
+
+    async def _file(self, request: Request) -> Response:
+        found = self.files.get(request.path_params["file"])
+        return JSONResponse(found) if found else _refused(404, "not_found", "There is no such file.", {})
 
     async def _prompts(self, _request: Request) -> Response:
         return JSONResponse({"prompts": self.prompts})

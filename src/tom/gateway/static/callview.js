@@ -4,7 +4,7 @@
 import { CLASSES } from "./asks.js";
 import { lasted, make, revealed, say, spelled } from "./dom.js";
 import { parseExactly } from "./exact.js";
-import { fileAddress } from "./files.js";
+import { picture } from "./files.js";
 import { icon } from "./icons.js";
 import { tree } from "./tree.js";
 
@@ -113,7 +113,7 @@ export class CallView {
     if (call.result === null) return parts;
     const title = { failed: "Error", denied: "Why not" }[call.state] ?? "Result";
     parts.push(make("h3", { text: title }), ...cut(pretty(call.result)));
-    for (const picture of call.pictures) parts.push(pictureOf(this.conversationId, picture));
+    for (const one of call.pictures) parts.push(pictureOf(this.conversationId, one));
     if (call.sources.length > 0) {
       const names = call.sources.map((source) => make("bdi", { dir: "ltr", className: "source", text: revealed(source) }));
       parts.push(make("p", { className: "call-sources" }, "Nobody vouches for this text. It comes from ", ...names));
@@ -137,11 +137,9 @@ function argumentsOf(call) {
   return [tree(given), raw];
 }
 
-function pictureOf(conversationId, picture) {
-  const name = picture.name ?? "Picture";
-  const image = make("img", { className: "picture", alt: `${name}, returned by the tool`, loading: "lazy", src: fileAddress(conversationId, picture.file) });
-  image.addEventListener("error", () => image.replaceWith(make("p", { className: "note", text: "This picture is not there any more." })));
-  return image;
+function pictureOf(conversationId, { name, file }) {
+  const missing = [make("p", { className: "note", text: "This picture is not there any more." })];
+  return picture(conversationId, file, { className: "picture", alt: `${name ?? "Picture"}, returned by the tool`, missing });
 }
 
 function elapsed(since) {

@@ -6,7 +6,7 @@ import { CallGroup, stretchesOf } from "./callgroup.js";
 import { CallView } from "./callview.js";
 import { make, moment, revealed, say } from "./dom.js";
 import { ElicitationCard } from "./elicitationcard.js";
-import { fileAddress } from "./files.js";
+import { picture, textFile } from "./files.js";
 import { icon } from "./icons.js";
 import { Prose } from "./prose.js";
 import { isOver } from "./story.js";
@@ -188,11 +188,11 @@ function waitingFor(ahead) {
 export function attachmentList(conversationId, attachments) {
   const list = make("ul", { className: "attached", "aria-label": "Attachments" });
   for (const { type, name, file, data, media_type: mediaType } of attachments) {
-    const label = revealed(String(name ?? (type === "image" ? "Picture" : "Text")));
-    const source = file ? fileAddress(conversationId, file) : data && type === "image" ? `data:${mediaType};base64,${data}` : null;
-    const picture = type === "image" && source ? make("img", { className: "thumb", alt: label, loading: "lazy", src: source }) : null;
-    picture?.addEventListener("error", () => picture.replaceWith(icon("text"), make("bdi", { text: label })));
-    list.append(make("li", {}, ...(picture ? [picture] : [icon("text"), make("bdi", { text: label })])));
+    const alt = revealed(String(name ?? (type === "image" ? "Picture" : "Text")));
+    const label = [icon("text"), make("bdi", { text: alt })];
+    if (type === "image" && file) list.append(make("li", {}, picture(conversationId, file, { className: "thumb", alt, missing: label })));
+    else if (type === "image") list.append(make("li", {}, make("img", { className: "thumb", alt, src: `data:${mediaType};base64,${data}` })));
+    else list.append(make("li", {}, ...(file ? [textFile(conversationId, file, ...label)] : label)));
   }
   return list;
 }
