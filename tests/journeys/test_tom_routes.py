@@ -11,6 +11,7 @@ async def test_process_answers_with_the_fields_of_the_contract(open_house, llm, 
     llm.reply(
         Script.tool_calls(("get_current_time", {"timezone": "Europe/Paris"})),
         Script.text("# Noon\nSee [the clock](https://clock.example/paris)."),
+        Script.text("It is noon."),
     )
     house = await open_house(time_service)
     async with house.person("alice") as alice:
@@ -25,14 +26,14 @@ async def test_process_answers_with_the_fields_of_the_contract(open_house, llm, 
             assert unknown.status == 404
     assert answer["status"] == "OK"
     assert answer["response"] == answer["text_display"] == "# Noon\nSee [the clock](https://clock.example/paris)."
-    assert answer["text_tts"] == "Noon See the clock."
+    assert answer["text_tts"] == "It is noon."
     assert (answer["iterations"], answer["level"], answer["selected_modules"]) == (2, 1, ["time"])
     assert answer["ignored_fields"] == ["zebra"]
     assert answer["usage"]["total_tokens"] > 0
     assert again["replayed"] is True
     assert again["response"] == fetched["response"] == answer["response"]
     assert other == {"status": "ERROR", "message": "request_id was used for a different request"}
-    assert llm.calls == 2
+    assert len([request for request in llm.requests if request.tool_names]) == 2, "repetitions asked the model again"
     temporal = [m for m in llm.requests[0].messages if m["role"] == "system"][-1]["content"]
     assert '"time_zone": "Europe/Paris"' in temporal
 
