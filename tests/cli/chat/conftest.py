@@ -20,7 +20,7 @@ from tom.testing.played_door import PASSWORD, played_door
 
 WITH_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execv(sys.executable, [sys.executable, '-m', 'tom.cli.main', 'chat', *sys.argv[1:]])"
+    "os.execv(sys.executable, [sys.executable, '-m', 'tom.cli.main', *sys.argv[1:]])"
 )
 
 
@@ -62,13 +62,13 @@ def run(door, environment):
 
 
 class Screen:
-    """A terminal of 80 × 30 with `tom chat` in it."""
+    """A terminal of 80 × 30 with `tom chat`, or another command, in it."""
 
-    def __init__(self, url, environment, arguments):
+    def __init__(self, url, environment, arguments, command=("chat",)):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WITH_TERMINAL, "--url", url, "--user", "alice", *arguments],
+            [sys.executable, "-c", WITH_TERMINAL, *command, "--url", url, "--user", "alice", *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -128,8 +128,8 @@ class Screen:
 def screen(door, environment):
     opened = []
 
-    def open_(*arguments):
-        opened.append(Screen(door.url, environment, arguments))
+    def open_(*arguments, command=("chat",)):
+        opened.append(Screen(door.url, environment, arguments, command))
         return opened[-1]
 
     yield open_

@@ -124,6 +124,39 @@ def test_an_unknown_id_is_5(tom, door):
     assert (status, json.loads(out)["error"]["code"]) == (5, "approval_not_found")
 
 
+def test_at_a_terminal_the_exact_arguments_are_shown_and_only_yes_allows(door, screen, waiting):
+    _, asked = waiting(HIDDEN)
+    command = ("approvals", "allow", ask_id(asked))
+    terminal = screen(command=command)
+    terminal.see("Allow this once? Type yes:")
+    assert "a\\u202etxt.exe\\u200b" in terminal.text
+    terminal.type("\r")
+    assert terminal.ends() == 8
+    assert door.asks.answers == []
+    terminal = screen("--remember", "conversation", command=command)
+    terminal.see("Allow this tool for the whole conversation? Type yes:")
+    terminal.type("yes\r")
+    assert terminal.ends() == 0
+    assert door.asks.answers[0][1]["remember"] == "conversation"
+    assert "arguments" not in door.asks.answers[0][1]
+
+
+def test_an_edit_that_is_no_json_leaves_it_waiting(door, environment, screen, waiting, tmp_path):
+    _, asked = waiting()
+    editor = tmp_path / "editor.py"
+    editor.write_text("import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('{')")
+    environment["EDITOR"] = f"{sys.executable} {editor}"
+    terminal = screen("--edit", command=("approvals", "allow", ask_id(asked)))
+    terminal.see("That is no JSON")
+    assert terminal.ends() == 8
+    editor.write_text('import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(\'{"title": "Tea"}\')')
+    terminal = screen("--edit", command=("approvals", "allow", ask_id(asked)))
+    terminal.see('"title": "Tea"')
+    terminal.type("y\r")
+    assert terminal.ends() == 0
+    assert door.asks.answers[0][1]["arguments"] == {"title": "Tea"}
+
+
 # --- tom chat ------------------------------------------------------------------------------------------------------
 
 
