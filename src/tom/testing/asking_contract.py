@@ -48,6 +48,7 @@ class Person:
         self.questions: list[Elicitation] = []
         self.progress: list[tuple[float, float | None, str]] = []
         self.asked = asyncio.Event()
+        self.left_alone = asyncio.Event()
 
     def progressed(self, done: float, total: float | None, message: str) -> None:
         self.progress.append((done, total, message))
@@ -55,7 +56,11 @@ class Person:
     async def elicit(self, question: Elicitation) -> ElicitationAnswer:
         self.questions.append(question)
         self.asked.set()
-        await asyncio.sleep(self.pause)
+        try:
+            await asyncio.sleep(self.pause)
+        except asyncio.CancelledError:
+            self.left_alone.set()
+            raise
         return self.answers.pop(0)
 
 
@@ -149,6 +154,8 @@ class AskingContract:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        async with asyncio.timeout(SECONDS):
+            await person.left_alone.wait()
         assert (await played(toolbox, "book", Person(ACCEPT))).content.startswith("some day: accept")
 
 

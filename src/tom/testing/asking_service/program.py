@@ -124,6 +124,7 @@ class Program:
         self.prompts = dict(PROMPTS)
         self.open: dict[str, tuple[Any, Conversation]] = {}
         self.listening: Any = None
+        self.subscribed: set[str] = set()
         self.asked = 0
         self.paid = 0
 
@@ -153,7 +154,7 @@ class Program:
                 "resourceTemplates": [{"uriTemplate": "note://day/{day}", "name": "day"}]
             },
             "resources/read": self.read,
-            "resources/subscribe": lambda _params: {},
+            "resources/subscribe": self.subscribe,
         }
         if method == "tools/call":
             self.call(number, params)
@@ -177,7 +178,8 @@ class Program:
             self.reply(number, said("all steps done"))
         elif name == "set_consign":
             self.consign = arguments["text"]
-            self.notify("resources/updated", {"uri": "description://response_consign"})
+            if "description://response_consign" in self.subscribed:
+                self.notify("resources/updated", {"uri": "description://response_consign"})
             self.reply(number, said("changed"))
         elif name == "learn":
             self.prompts["learned"] = {}
@@ -286,7 +288,13 @@ class Program:
     def listen(self, number: Any, params: Message) -> None:
         """Keep the subscription open."""
         self.listening = number
+        self.subscribed |= set(params["notifications"].get("resourceSubscriptions", []))
         self.notify("subscriptions/acknowledged", {"notifications": params["notifications"]})
+
+    def subscribe(self, params: Message) -> Message:
+        """Tell of changes of a resource from now on (2025-11-25)."""
+        self.subscribed.add(params["uri"])
+        return {}
 
     def notify(self, what: str, params: Message) -> None:
         """Tell of a change, the way the revision has it."""
