@@ -65,6 +65,13 @@ async def test_a_renewed_pin_replaces_the_one_before_but_when_it_was_first_seen(
     assert (await kept.load()).lists["mail"].tools == ()
 
 
+async def test_what_a_service_said_is_kept_until_it_says_otherwise(kept):
+    await kept.note("mail", "resources", "[]")
+    await kept.note("mail", "about", "old")
+    await kept.note("mail", "about", "new")
+    assert (await kept.load()).readings == {"mail": {"resources": "[]", "about": "new"}}
+
+
 async def test_services_db_survives_a_restart_and_is_its_owners_alone(tmp_path):
     path = tmp_path / "services.db"
     for turn in range(3):

@@ -274,6 +274,35 @@ async def test_kept_lists_are_on_offer_before_the_service_is_reached(mail, quick
         assert not (await registry.call(again.tools[0], {"to": "a", "text": "b"})).is_error
 
 
+async def test_what_a_service_said_is_known_before_it_is_reached_and_asked_again_then(mail, quick, children, until):
+    def say(consign):
+        contents = {"description://response_consign": [{"text": consign}], "description://mail": [{"text": "For mail"}]}
+        mail.play(resources=[{"uri": "mail://1", "name": "one"}], contents=contents)
+
+    async def consign(registry):
+        return await registry.description("mail", "response_consign", timeout=5)
+
+    say("Be polite.")
+    kept = MemoryKept()
+    async with quick(mail.entry(), kept=kept) as registry:
+        await registry.tools()
+        assert await consign(registry) == "Be polite."
+        assert await registry.description("mail", "prompt_consign", timeout=5) is None
+        uris = [one.uri for one in await registry.resources()]
+        await until(lambda: registry.status()[0].description == "For mail")
+    say("Be rude.")
+    before = children()
+    async with quick(mail.entry(), kept=kept) as registry:
+        tool = (await registry.tools()).tools[0]
+        assert await consign(registry) == "Be polite."
+        assert await registry.description("mail", "prompt_consign", timeout=5) is None
+        assert [one.uri for one in await registry.resources()] == uris
+        assert registry.status()[0].description == "For mail"
+        assert children() == before
+        await registry.call(tool, {"to": "a", "text": "b"})
+        assert await consign(registry) == "Be rude."
+
+
 @pytest.mark.promise("P15")
 async def test_what_changed_while_nobody_looked_is_held_at_the_first_call(mail, quick):
     kept = MemoryKept()

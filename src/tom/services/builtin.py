@@ -100,7 +100,7 @@ class BuiltinService:
     async def ready(self) -> None:
         """There is nothing to wait for."""
 
-    def recall(self, kept: KeptList) -> None:
+    def recall(self, kept: KeptList, readings: Mapping[str, str]) -> None:
         """Nothing is kept of it."""
 
     def freshen(self, after: float) -> bool:  # noqa: ARG002 - as `Service`

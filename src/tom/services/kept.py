@@ -1,4 +1,4 @@
-"""The seam to what is remembered of services across restarts: pins, and each service's list as it was last seen.
+"""The seam to what is remembered of services across restarts: pins, and what each service listed and said last.
 
 Above: `pinning.py`, which decides. Below: `keptfile.py` (services.db of the person) and `MemoryKept`. It is no cache of
 answers and decides nothing.
@@ -31,10 +31,11 @@ class KeptList:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """Everything that is kept: lists by service, pins by service and tool."""
+    """Everything that is kept: lists by service, pins by service and tool, readings by service and what was read."""
 
     pins: Mapping[str, Mapping[str, Pin]] = field(default_factory=dict[str, Mapping[str, Pin]])
     lists: Mapping[str, KeptList] = field(default_factory=dict[str, KeptList])
+    readings: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
 
 
 class Kept(Protocol):
@@ -50,6 +51,10 @@ class Kept(Protocol):
 
     async def keep(self, kept: KeptList) -> None:
         """Keep a service's list in place of the one before."""
+        ...
+
+    async def note(self, service: str, what: str, value: str) -> None:
+        """Keep what a service said (`shelf.py`), in place of what it said before."""
         ...
 
     async def definition(self, service: str, tool: str) -> str | None:
@@ -69,10 +74,12 @@ class MemoryKept:
         self._pins: dict[str, dict[str, Pin]] = {}
         self._definitions: dict[tuple[str, str], str] = {}
         self._lists: dict[str, KeptList] = {}
+        self._readings: dict[str, dict[str, str]] = {}
 
     async def load(self) -> Remembered:
         """All of it."""
-        return Remembered({service: dict(pins) for service, pins in self._pins.items()}, dict(self._lists))
+        pins = {service: dict(pins) for service, pins in self._pins.items()}
+        return Remembered(pins, dict(self._lists), {name: dict(said) for name, said in self._readings.items()})
 
     async def pin(self, pins: Sequence[tuple[Pin, str]]) -> None:
         """Add or replace pins."""
@@ -83,6 +90,10 @@ class MemoryKept:
     async def keep(self, kept: KeptList) -> None:
         """Replace the service's list."""
         self._lists[kept.service] = kept
+
+    async def note(self, service: str, what: str, value: str) -> None:
+        """Keep it."""
+        self._readings.setdefault(service, {})[what] = value
 
     async def definition(self, service: str, tool: str) -> str | None:
         """What the pin stands for."""

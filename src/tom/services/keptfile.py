@@ -30,6 +30,8 @@ ON CONFLICT (service, tool) DO UPDATE SET
     reviewed_by = excluded.reviewed_by, reviewed_at = excluded.reviewed_at
 """
 _LISTS = "SELECT service, place, server, revision, tools, instructions, ttl, listed_at FROM lists"
+_READINGS = "SELECT service, what, value FROM readings"
+_NOTE = "INSERT OR REPLACE INTO readings (service, what, value) VALUES (?, ?, ?)"
 _KEEP = """
 INSERT OR REPLACE INTO lists (service, place, server, revision, tools, instructions, ttl, listed_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -87,6 +89,12 @@ class SqliteKept:
         database = await self._file.database()
         await database.write(lambda connection: connection.execute(_KEEP, row) and None, full=False)
 
+    async def note(self, service: str, what: str, value: str) -> None:
+        """Keep what a service said."""
+        row = (service, what, _stored(value))
+        database = await self._file.database()
+        await database.write(lambda connection: connection.execute(_NOTE, row) and None, full=False)
+
     async def definition(self, service: str, tool: str) -> str | None:
         """What the pin stands for."""
 
@@ -107,7 +115,10 @@ def _load(connection: apsw.Connection) -> Remembered:
         pin = _pin(row)
         pins.setdefault(pin.service, {})[pin.tool] = pin
     lists = {row[0]: _list(row) for row in connection.execute(_LISTS)}
-    return Remembered(pins, lists)
+    readings: dict[str, dict[str, str]] = {}
+    for service, what, value in connection.execute(_READINGS):
+        readings.setdefault(str(service), {})[str(what)] = str(value)
+    return Remembered(pins, lists, readings)
 
 
 def _pin(row: Sequence[Any]) -> Pin:

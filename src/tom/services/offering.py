@@ -64,15 +64,15 @@ class Offering:
         """The service's own text about itself, as far as it is known."""
         return self.source.instructions if self.source is not None else ""
 
-    def recall(self, kept: KeptList) -> None:
-        """Offer what was kept from an earlier time; it is compared when the service is reached."""
-        if self.listing is not None:
-            return
-        recalled = self._pinning.recalled(self._entry, kept)
-        if recalled is not None:
-            self._raws, self.listing = recalled
-            self.source = Source(kept.server, kept.revision, kept.instructions, kept.ttl)
-            self._on_change()
+    def recall(self, kept: KeptList) -> bool:
+        """Offer what was kept from an earlier time, if it is the same service's; compared when that is reached."""
+        recalled = self._pinning.recalled(self._entry, kept) if self.listing is None else None
+        if recalled is None:
+            return False
+        self._raws, self.listing = recalled
+        self.source = Source(kept.server, kept.revision, kept.instructions, kept.ttl)
+        self._on_change()
+        return True
 
     def is_stale(self, connection: "Connection | None") -> bool:
         """Whether the list that is being shown should be asked for again, in the background."""

@@ -53,13 +53,13 @@ class Pinning:
         self._loading = asyncio.Lock()
         self._told: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
-    async def load(self) -> Mapping[str, KeptList]:
-        """Read what is kept, once; the lists by service. Raises what `Kept.load` raises."""
+    async def load(self) -> Remembered:
+        """Read what is kept, once. Raises what `Kept.load` raises."""
         async with self._loading:
             if self._remembered is None:
                 self._remembered = await self._kept.load()
                 self._pins = {service: dict(pins) for service, pins in self._remembered.pins.items()}
-        return self._remembered.lists
+        return self._remembered
 
     def recalled(self, entry: ServiceEntry, kept: KeptList) -> tuple[tuple[RawTool, ...], Listing] | None:
         """What was kept of a service, and what of it is on offer; None when it is reached elsewhere now."""
@@ -115,6 +115,13 @@ class Pinning:
         self._pins.setdefault(entry.name, {}).update({pin.tool: pin for pin, _ in renewed})
         names = ", ".join(choices)
         log.info(f"✅ Reviewed by {by}: {names}", event="tools_reviewed", service=entry.name, tools=names, by=by)
+
+    async def note(self, service: str, what: str, value: str) -> None:
+        """Keep what a service said; nothing hangs on it, so what goes wrong is only logged."""
+        try:
+            await self._kept.note(service, what, value)
+        except TomError as error:
+            log.warning("⚠️ What a service said cannot be kept", event="reading_not_kept", service=service, error=error)
 
     async def definition(self, service: str, tool: str) -> str | None:
         """The definition that was pinned."""

@@ -101,10 +101,10 @@ class ServiceRegistry:
     async def _recall(self) -> None:
         """Offer what was kept of the services. What cannot be read costs all of them: nothing could be compared."""
         try:
-            lists = await self._pinning.load()
+            remembered = await self._pinning.load()
             for name, service in self._services.items():
-                if name in lists:
-                    service.recall(lists[name])
+                if name in remembered.lists:
+                    service.recall(remembered.lists[name], remembered.readings.get(name, {}))
                     await asyncio.sleep(0)
         except Exception as error:  # noqa: BLE001 - a damaged file costs the services, not the agent
             self._fault = "what was pinned cannot be read"

@@ -82,8 +82,9 @@ class Service:
         self._own = own
         self._pace = pace
         self._connection: Connection | None = None
-        self._about = ""
-        self.shelf = Shelf(entry.name, self.ask, clock, entry.timeout)
+        self.shelf = Shelf(
+            entry.name, self.ask, clock, entry.timeout, is_open=lambda: self._connection is not None, note=pinning.note
+        )
         self._failures = 0
         self._quick_losses = 0
         self._due: float | None = None
@@ -115,7 +116,7 @@ class Service:
     @property
     def description(self) -> str:
         """The admin's word, else the service's own, else what its tools are for."""
-        own = self._about or self.offering.instructions or (self.listing.first_lines if self.listing else "")
+        own = self.shelf.about or self.offering.instructions or (self.listing.first_lines if self.listing else "")
         return clean_within(self.entry.description or own, DESCRIPTION_BYTES)
 
     @property
@@ -127,9 +128,10 @@ class Service:
         """Whether it can be said at once which tools there are, or why there are none."""
         return self.listing is not None or self.error is not None
 
-    def recall(self, kept: KeptList) -> None:
+    def recall(self, kept: KeptList, readings: Mapping[str, str]) -> None:
         """Offer what was kept from an earlier time, without reaching the service."""
-        self.offering.recall(kept)
+        if self.offering.recall(kept):
+            self.shelf.recall(readings)
 
     def freshen(self, after: float) -> bool:
         """The tools are being shown: when the list is old, ask again in the background, and connect ``after`` seconds.
@@ -326,7 +328,7 @@ class Service:
                 for kind in dict.fromkeys((self.entry.name.lower(), self.entry.name, "server", "description")):
                     with suppress(ResourceNotFound):
                         answer = await connection.describe(f"description://{kind}")
-                        self._about = answer.value
+                        await self.shelf.keep_about(answer.value)
                         return
 
     async def _serve(self, connection: "Connection") -> None:

@@ -1,13 +1,17 @@
 """What one service offers to read, as far as it is known: its lists and descriptions, kept while they hold.
 
 What was read is kept until the service says that it has changed, for as long as the service says, else for 300 s. It
-outlives a connection: a service that was stopped because nobody needed it is not started to repeat itself.
+outlives a connection, and the agent: a service that is not connected is not started to repeat itself, whatever the age
+of what it said; it is asked again when it is connected for another reason. `NOTIFICATION` alone is always of now.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from tom.clock import Clock
 from tom.conversation.message import Message
@@ -35,6 +39,13 @@ _LONGEST_HOLD = 86_400.0
 _SCHEME = "description://"
 
 
+_ABOUT = "about"
+_KINDS: Mapping[str, Any] = {"prompts": tuple[PromptEntry, ...], "resources": tuple[ResourceEntry, ...]}
+
+type Noting = Callable[[str, str, str], Awaitable[None]]
+"""Keeps what a service said: service, what, value."""
+
+
 class Asking(Protocol):
     """How a shelf reaches its service."""
 
@@ -55,15 +66,40 @@ class _Kept:
 class Shelf:
     """One service's prompts, resources and descriptions."""
 
-    def __init__(self, service: str, ask: Asking, clock: Clock, timeout: float) -> None:
-        """Ask for what is not known; an answer may take ``timeout`` seconds."""
+    def __init__(
+        self, service: str, ask: Asking, clock: Clock, timeout: float, *, is_open: Callable[[], bool], note: Noting
+    ) -> None:
+        """Ask for what is not known; an answer may take ``timeout`` seconds.
+
+        ``is_open``: whether the service is connected. ``note`` keeps what was said beyond this process.
+        """
         self._service = service
         self._ask = ask
         self._clock = clock
         self._timeout = timeout
+        self._is_open = is_open
+        self._note = note
+        self._noted: dict[str, str] = {}
+        self.about = ""
+        """What the service says it is for."""
         self._kept: dict[str, _Kept] = {}
         self._generation = 0
         self._one_at_a_time = asyncio.Lock()
+
+    def recall(self, readings: Mapping[str, str]) -> None:
+        """What was noted in an earlier time holds until the service is connected."""
+        self._noted = dict(readings)
+        for what, value in readings.items():
+            with contextlib.suppress(msgspec.DecodeError):  # another version's; the service is asked again
+                if what == _ABOUT:
+                    self.about = value
+                else:
+                    self._kept[what] = _Kept(msgspec.json.decode(value, type=_KINDS.get(what, str)), float("-inf"))
+
+    async def keep_about(self, text: str) -> None:
+        """The service has said what it is for."""
+        self.about = text
+        await self._remember(_ABOUT, text)
 
     @property
     def known_prompts(self) -> tuple[PromptEntry, ...]:
@@ -106,12 +142,15 @@ class Shelf:
             answer = await self._ask(lambda connection: connection.describe(uri), timeout)
         except ResourceNotFound:
             self._keep(uri, "", None, generation)
+            await self._remember(uri, _encoded(""))
             return None
         except ServiceUnavailable:
             self._keep(uri, "", FAILED_HOLDS, generation)
             return None
         text = clean_within(answer.value, longest_description(kind))
         self._keep(uri, text, NOTIFICATION_HOLDS if kind == NOTIFICATION else answer.seconds, generation)
+        if kind != NOTIFICATION:
+            await self._remember(uri, _encoded(text))
         return text or None
 
     def forget(self, what: str) -> None:
@@ -121,7 +160,6 @@ class Shelf:
 
     def forget_failures(self) -> None:
         """The service is back: what it failed to say may be asked again."""
-        self._generation += 1
         for what in [name for name, kept in self._kept.items() if name.startswith(_SCHEME) and not kept.value]:
             del self._kept[what]
 
@@ -134,14 +172,21 @@ class Shelf:
                     generation = self._generation
                     answer = await self._ask(question, self._timeout)
                     self._keep(what, answer.value, answer.seconds, generation)
+                    await self._remember(what, _encoded(answer.value))
                     return answer.value
         return kept.value
 
     def _held(self, what: str) -> _Kept | None:
         kept = self._kept.get(what)
-        if kept is None or (kept.until is not None and kept.until <= self._clock.monotonic()):
+        if kept is None:
             return None
-        return kept
+        expired = kept.until is not None and kept.until <= self._clock.monotonic()
+        return None if expired and (self._is_open() or what == _SCHEME + NOTIFICATION) else kept
+
+    async def _remember(self, what: str, value: str) -> None:
+        if self._noted.get(what) != value:
+            self._noted[what] = value
+            await self._note(self._service, what, value)
 
     def _keep(self, what: str, value: Any, seconds: float | None, generation: int) -> None:
         """Keep it, unless something has changed since it was asked for."""
@@ -149,6 +194,10 @@ class Shelf:
         if generation != self._generation:
             holds = 0.0
         self._kept[what] = _Kept(value, self._clock.monotonic() + holds)
+
+
+def _encoded(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def longest_description(kind: str) -> int:

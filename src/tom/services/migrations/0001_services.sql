@@ -29,6 +29,14 @@ CREATE TABLE lists (
     listed_at    TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What a service offers to read, as it said last: its lists and descriptions, so that no prompt waits for it.
+CREATE TABLE readings (
+    service TEXT NOT NULL,
+    what    TEXT NOT NULL,
+    value   TEXT NOT NULL,
+    PRIMARY KEY (service, what)
+) STRICT, WITHOUT ROWID;
+
 -- A person's own instructions for a service, or for all (module 'global'). The newest of a module that is not undone
 -- holds; an empty prompt is none.
 CREATE TABLE behaviours (
