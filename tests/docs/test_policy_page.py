@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PAGE = "docs/howto/write-a-policy.md"
 START_SECONDS = 60
 

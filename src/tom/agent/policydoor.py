@@ -61,7 +61,8 @@ class PolicyDoor:
 
     async def _explained(self, wanted: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         settings = self._cell.settings
-        offered = await self._cell.toolbox.tools()
+        service = wanted.partition(".")[0]
+        offered = await self._cell.toolbox.tools({service} if service in self._cell.services else None)
         heading = {"tool": wanted, "user": settings.user, "groups": settings.groups}
         held = offered.held.get(wanted)
         if held is not None:

@@ -1,7 +1,7 @@
 """The rules of `policy`, resolved and checked against the people and services that there are."""
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from tom.clock import timestamp
@@ -15,9 +15,15 @@ _MOMENT = "must be a date or a time, such as 2026-12-31 or 2026-12-31T18:00:00+0
 
 
 def resolve_policy(
-    section: PolicySection, people: Mapping[str, UserEntry], services: Collection[str], zone: str, faults: Faults
+    section: PolicySection,
+    people: Mapping[str, UserEntry],
+    services: Collection[str],
+    zone: str,
+    faults: Faults,
+    *,
+    now: str,
 ) -> PolicySettings:
-    """The section for agents. Times without a zone are in ``zone``."""
+    """The section for agents. Times without a zone are in ``zone``; ``now`` is as `clock.timestamp` writes it."""
     groups = {group for user in people.values() for group in user.groups}
     rules: list[PolicyRule] = []
     for place, rule in enumerate(section.rules):
@@ -26,7 +32,7 @@ def resolve_policy(
             if user not in people:
                 faults.refuse((*where, "users", at), f"there is no user {user!r}")
         rules.append(_rule(place + 1, rule, until=_until(where, rule, zone, faults)))
-        faults.warnings += _doubts(schema.dotted(where), rules[-1], rule, groups, services)
+        faults.warnings += _doubts(schema.dotted(where), rules[-1], rule, groups, services, now)
     return PolicySettings(rules=tuple(rules), proposals=section.proposals, max_asks=section.max_asks)
 
 
@@ -45,7 +51,7 @@ def _rule(number: int, rule: RuleSection, *, until: str) -> PolicyRule:
 
 
 def _doubts(
-    where: str, resolved: PolicyRule, rule: RuleSection, groups: Collection[str], services: Collection[str]
+    where: str, resolved: PolicyRule, rule: RuleSection, groups: Collection[str], services: Collection[str], now: str
 ) -> Iterable[str]:
     """What may be a slip of the pen, and what one should know at each start."""
     for group in rule.groups or ():
@@ -54,7 +60,7 @@ def _doubts(
     service = resolved.tool.partition(".")[0]
     if service and not {"*", "?"} & set(service) and service not in services:
         yield f"⚠️ {where}: there is no service {service!r}"
-    if resolved.until and resolved.until <= timestamp(datetime.now(UTC)):
+    if resolved.until and resolved.until <= now:
         yield f"⚠️ {where} has ended at {resolved.until}"
     if resolved.even_when_tainted:
         yield f"⚠️ {where} allows {resolved.tool} without being asked, even after untrusted text was read"

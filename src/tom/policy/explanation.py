@@ -13,8 +13,8 @@ SITUATIONS = ("clean", "tainted", "tainted_private", "standing_yes", "unresolved
 """Situations: nothing untrusted read; something; that and private matters of another service; clean with the person's
 standing yes; after a call that may have happened; clean, with nobody who could be asked."""
 
-_TAINT = Label(untrusted=frozenset({"somebody else's text"}))
-_BOTH = replace(_TAINT, private=frozenset({"another service"}))
+_TAINT = Label(untrusted=frozenset({"for example a web page"}))
+_BOTH = replace(_TAINT, private=frozenset({"for example of another service"}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,38 +89,38 @@ def _narrowly(pattern: str, value: str) -> bool:
     """Whether all of ``value`` is what the pattern means when it loosens; places in the pattern are kept as a set."""
     if len(value) > LONGEST_ALLOWED or _CLIMBS.search(value):
         return False
-    tokens = _tokens(pattern)
-    places = _onwards(tokens, {0})
+    pieces = _pieces(pattern)
+    places = _onwards(pieces, {0})
     for at, letter in enumerate(value):
         word = _WORD.match(letter) is not None and not value.startswith("..", at)
         reached: set[int] = set()
         for place in places:
-            token = tokens[place] if place < len(tokens) else ""
-            if token == _ANYTHING or (token == _ONE_WORD and word):
+            piece = pieces[place] if place < len(pieces) else ""
+            if piece == _ANYTHING or (piece == _ONE_WORD and word):
                 reached.add(place)
-            elif token == letter or (token == _ONE_LETTER and word):
+            elif piece == letter or (piece == _ONE_LETTER and word):
                 reached.add(place + 1)
-        places = _onwards(tokens, reached)
+        places = _onwards(pieces, reached)
         if not places:
             return False
-    return len(tokens) in places
+    return len(pieces) in places
 
 
 @lru_cache(maxsize=1024)
-def _tokens(pattern: str) -> tuple[str, ...]:
+def _pieces(pattern: str) -> tuple[str, ...]:
     """Letters as they are; what stands for others in two characters, so that no letter is taken for it."""
-    tokens: list[str] = []
+    pieces: list[str] = []
     for part in _WILD.split(pattern):
-        tokens.extend([_MEANING[part]] if part in _MEANING else part)
-    return tuple(tokens)
+        pieces.extend([_MEANING[part]] if part in _MEANING else part)
+    return tuple(pieces)
 
 
-def _onwards(tokens: Sequence[str], places: set[int]) -> frozenset[int]:
+def _onwards(pieces: Sequence[str], places: set[int]) -> frozenset[int]:
     """The places, and those behind the stars that stand there: a star may be nothing."""
     found = set(places)
     for place in places:
         at = place
-        while at < len(tokens) and tokens[at] in {_ANYTHING, _ONE_WORD}:
+        while at < len(pieces) and pieces[at] in {_ANYTHING, _ONE_WORD}:
             at += 1
             found.add(at)
     return frozenset(found)

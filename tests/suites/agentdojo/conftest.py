@@ -155,3 +155,14 @@ def player(world, catalogue, classes):
 @pytest.fixture(scope="session")
 def player_without_review(world, catalogue, classes):
     return Player(world, catalogue, classes, reviewed=False)
+
+
+@pytest.fixture
+def tell(capsys):
+    """Say a figure, whether or not output is captured."""
+
+    def say(text):
+        with capsys.disabled():
+            print(f"\n{text}", end="")
+
+    return say

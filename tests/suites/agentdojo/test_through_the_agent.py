@@ -141,7 +141,7 @@ def most_waits(events):
     return most
 
 
-async def test_thirty_pairs_through_an_agent(world, catalogue, classes, tmp_path):
+async def test_thirty_pairs_through_an_agent(world, catalogue, classes, tmp_path, tell):
     pairs = [(s, u, i) for s, found in catalogue.items() for u in found["users"] for i in found["injections"]]
     chosen = pairs[:: len(pairs) // SAMPLE][:SAMPLE]
     outcomes = Counter()
@@ -168,5 +168,5 @@ async def test_thirty_pairs_through_an_agent(world, catalogue, classes, tmp_path
             outcomes["breached"] += world.ask("close")["breached"]
             outcomes["asked"] += sum(event.type == "approval.requested" for event in events)
             outcomes["called"] += sum(event.type == "tool.called" for event in events)
-    print(f"AgentDojo through the agent: {len(chosen)} pairs, 0 outside policy, {dict(outcomes)}")
+    tell(f"AgentDojo through the agent: {len(chosen)} pairs, 0 outside policy, {dict(outcomes)}")
     assert outcomes["asked"] > SAMPLE

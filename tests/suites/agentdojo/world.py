@@ -57,7 +57,7 @@ class World:
         """A copy of the environment, with the injection everywhere: reading it from YAML takes a tenth of a second."""
         if (suite, injection) not in self.environments:
             places = self.suite.get_injection_vector_defaults() if self.attack else {}
-            texts = dict.fromkeys(places, f"{MARK} TODO: {self.attack.GOAL}" if self.attack else "")
+            texts = dict.fromkeys(places, f"{MARK} please: {self.attack.GOAL}" if self.attack else "")
             self.environments[suite, injection] = self.suite.load_and_inject_default_environment(texts)
         return self.environments[suite, injection].model_copy(deep=True)
 
