@@ -35,12 +35,15 @@ def outcome_of(result: "CallToolResult") -> ToolOutcome:
 
 
 def outcome_of_text(text: str, *, failed: bool = False) -> ToolOutcome:
-    """An outcome of this text, cut to `LONGEST` with a mark; empty text says that there was none."""
+    """An outcome of this text, cut to `LONGEST` with a mark; empty text says that there was none.
+
+    ``extra["whole"]`` of one that was cut is the whole text.
+    """
     if not text:
         return ToolOutcome(NOTHING_WRONG if failed else NOTHING, is_error=failed)
     if len(text) <= LONGEST:
         return ToolOutcome(text, is_error=failed)
-    return ToolOutcome(cut(text, LONGEST), is_error=failed, truncated=True)
+    return ToolOutcome(cut(text, LONGEST), is_error=failed, truncated=True, extra={"whole": text})
 
 
 def cut(text: str, longest: int) -> str:

@@ -99,7 +99,10 @@ def question_from(params: ElicitRequestParams, key: str = "") -> Elicitation:
 
 
 def answer_for(answer: ElicitationAnswer, question_mode: str = "form") -> ElicitResult:
-    """The person's answer on the wire."""
+    """The person's answer on the wire.
+
+    An accepted form has content, though it be empty; an accepted address has none, and is not hurt by an empty one.
+    """
     if answer.outcome != "accept":
         return ElicitResult(action="cancel" if answer.outcome == "cancel" else "decline")
     content = dict(answer.content) if question_mode == "form" else None
@@ -118,7 +121,7 @@ async def _sent(
             wanted.tool,
             dict(wanted.arguments),
             progress_callback=underway.progressed if underway.exchange is not None else None,
-            input_responses={key: _entry(answer) for key, answer in answers.items()} or None,
+            input_responses={key: answer_for(answer) for key, answer in answers.items()} or None,
             request_state=state,
             meta={KEY: wanted.key} if wanted.key else None,
             allow_input_required=True,
@@ -132,11 +135,6 @@ async def _sent(
             raise
         await _learn(client, wanted.tool)  # which arguments travel as headers has changed since it was listed
         return await send()
-
-
-def _entry(answer: ElicitationAnswer) -> ElicitResult:
-    """An answer by key: content only where there is some, for an accepted address has none."""
-    return answer_for(answer, "form" if answer.content else "url")
 
 
 async def _learn(client: Client, tool: str) -> None:

@@ -154,6 +154,7 @@ class ToolboxContract:
         assert cut.truncated
         assert len(cut.content) <= 100_000
         assert cut.content.endswith("100001 characters in all]")
+        assert cut.extra["whole"] == "x" * 100_001
 
     async def test_omitted_arguments_stay_omitted(self, toolbox: Toolbox) -> None:
         assert (await called(toolbox, "sample.given")).content == "[]"
