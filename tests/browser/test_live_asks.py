@@ -171,7 +171,19 @@ def test_a_picture_goes_with_a_message_and_is_seen_on_the_other_device(llm, come
     (file,) = page.evaluate(
         "performance.getEntriesByType('resource').map(e => e.name).filter(n => n.includes('/files/'))"
     )
-    assert stranger.evaluate("path => fetch(path).then(answer => answer.status)", file) == 404
+    cid, _, name = file.partition("/sessions/")[2].partition("/files/")
+    unknown = [
+        f"/sessions/{cid}/files/{'0' * 64}",
+        f"/sessions/{cid}/files/..%2Fhistory.db",
+        f"/sessions/none/files/{name}",
+    ]
+    for asker, paths in ((stranger, [file]), (page, unknown)):
+        for path in paths:
+            answer = asker.evaluate(
+                "path => fetch(path).then(async answer => [answer.status, await answer.json()])", path
+            )
+            assert answer[0] == 404
+            assert answer[1]["error"]["code"] == "not_found"
 
 
 def test_a_text_file_goes_with_a_message(llm, come_in):
