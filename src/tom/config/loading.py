@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from tom.clock import SystemClock, timestamp
 from tom.config import schema
 from tom.config.agent import AgentSettings, ChatSettings, LogSettings, PersistenceSettings, TriageSettings
 from tom.config.environment import Environment
@@ -97,7 +98,9 @@ class Loading:
         users = self._users(root, lookup, llms, zone)
         limits = resolve_limits(root.limits, users, self._faults)
         log = self._log(root, zone)
-        policy = resolve_policy(root.policy, users, services.names, zone, self._faults)
+        policy = resolve_policy(
+            root.policy, users, services.names, zone, self._faults, now=timestamp(SystemClock().now())
+        )
         return Settings(
             data_dir=self._data,
             path=self._path,
