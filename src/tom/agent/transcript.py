@@ -85,7 +85,12 @@ class Transcript:
             spent=sum(map(_attached_tokens, loaded)),
         )
         own = max((at for at, said in enumerate(messages) if said.role is Role.USER), default=-1)
-        return tuple([await self._loaded(said, old=at < own) for at, said in enumerate(messages)])
+        return tuple(
+            [
+                await self._loaded(said, old=at < own) if len(said.parts) > 1 or said.images else said
+                for at, said in enumerate(messages)
+            ]
+        )
 
     def current(self, events: tuple[Event, ...]) -> RunHistory:
         """The run itself, given its own events so far."""

@@ -51,11 +51,18 @@ class RunHistory:
     retry_of: str = ""
     services: tuple[str, ...] = ()
     began: int = 0
+    _said: list[tuple[Message, ...]] = field(
+        default_factory=list[tuple[Message, ...]], init=False, repr=False, compare=False
+    )
 
     def messages(self) -> tuple[Message, ...]:
         """The person's message and all complete units, in order."""
-        said = tuple(piece for unit in self.units for piece in unit.messages())
-        return (*self.asked(), *said)
+        if self._said:
+            return self._said[0]
+        said = (*self.asked(), *(piece for unit in self.units for piece in unit.messages()))
+        if self.ended is not None:  # nothing follows: a window of a thousand runs is not rendered anew for each turn
+            self._said.append(said)
+        return said
 
     def asked(self) -> tuple[Message, ...]:
         """The person's message alone."""
