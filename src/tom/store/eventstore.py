@@ -158,8 +158,8 @@ class EventStore(Protocol):
         """Remove a conversation for good (events, runs, effects, asks, free pages). False when there was none.
 
         With ``before`` only its events of a smaller seq, with the runs that began among them, and a `history.retired`
-        is appended in the same transaction; the caller sees to it that the cut is at the border of a run. False when
-        there was nothing to remove.
+        is appended in the same transaction; a title that was a message's first line is then the first remaining one's.
+        The caller sees to it that the cut is at the border of a run. False when there was nothing to remove.
         """
         ...
 

@@ -37,6 +37,7 @@ from tom.store.projection import (
     opened_with,
     run_changed,
     run_made,
+    title_of,
 )
 
 type _Asks = MutableMapping[str, tuple[AskMade, str]]
@@ -185,7 +186,11 @@ class MemoryEventStore:
         self._erase_runs(conversation_id, cut)
         del conversation.events[: len(gone)]
         tokens = conversation.row.tokens - sum(event.token_count for event in gone)
-        conversation.row = replace(conversation.row, first_seq=cut, tokens=tokens)
+        row = conversation.row
+        left = (event for event in conversation.events if event.type == EventType.MESSAGE_RECEIVED)
+        first = next((event.content for event in left if event.role == "user"), None)
+        title = title_of(first or "") if row.title_by == "message" else row.title
+        conversation.row = replace(row, first_seq=cut, tokens=tokens, title=title)
         await self.append([history_retired(conversation_id, first_seq=cut, events=len(gone))])
         return True
 

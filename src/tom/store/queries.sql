@@ -230,8 +230,14 @@ SELECT coalesce(sum(token_count), 0) FROM chat_events WHERE conversation_id = ? 
 -- name: erase_events
 DELETE FROM chat_events WHERE conversation_id = ?1 AND seq < coalesce(?2, 9223372036854775807);
 
+-- name: first_message
+SELECT content FROM chat_events
+WHERE conversation_id = ? AND type = 'message.received' AND role = 'user' ORDER BY seq LIMIT 1;
+
 -- name: retire_conversation
-UPDATE conversations SET first_seq = ?, token_count = token_count - ? WHERE id = ?;
+UPDATE conversations
+SET first_seq = ?, token_count = token_count - ?, title = CASE title_by WHEN 'message' THEN ? ELSE title END
+WHERE id = ?;
 
 -- name: erase_conversation
 DELETE FROM conversations WHERE id = ?;

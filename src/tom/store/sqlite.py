@@ -18,7 +18,7 @@ from tom.sqlite.recovery import end_process
 from tom.store.appending import Appender
 from tom.store.durability import needs_fsync
 from tom.store.eventstore import ConversationRow, DayUsage, RunFilter, RunRow
-from tom.store.projection import UNFINISHED
+from tom.store.projection import UNFINISHED, title_of
 from tom.store.queries import load_queries
 from tom.store.rows import read_conversation, read_day, read_run
 
@@ -176,7 +176,8 @@ class SqliteEventStore:
         gone = self._erase_events(connection, conversation_id, cut)
         if not gone:
             return False
-        connection.execute(self._sql["retire_conversation"], (cut, tokens, conversation_id))
+        text = connection.execute(self._sql["first_message"], (conversation_id,)).get
+        connection.execute(self._sql["retire_conversation"], (cut, tokens, title_of(text or ""), conversation_id))
         self._appender.append_all(connection, [[history_retired(conversation_id, first_seq=cut, events=gone)]])
         return True
 

@@ -121,6 +121,18 @@ class UpkeepContract(Contract):
         assert await store.erase("C", before=8) is False
         await store.append([asked("again", request="request-r1")])
 
+    @pytest.mark.promise("P20")
+    async def test_with_a_message_its_title_goes(self, store: EventStore) -> None:
+        await store.append([asked("r1", text="Secret"), asked("r2", text="Harmless")])
+        await store.erase("c", before=2)
+        assert (await conversation_row(store)).title == "Harmless"
+        await store.erase("c", before=3)
+        assert (await conversation_row(store)).title == ""
+        await store.append([asked("r3", text="Next")])
+        await store.append([changed(title="Mine", title_by="person"), asked("r4", text="Later")])
+        await store.erase("c", before=7)
+        assert (await conversation_row(store)).title == "Mine"
+
     async def test_everything_but_its_end_can_be_erased(self, store: EventStore, reopen: Reopen) -> None:
         await store.append([opened(), asked("r1")])
         assert await store.erase("c", before=99)
