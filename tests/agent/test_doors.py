@@ -338,7 +338,7 @@ async def test_prompts_and_resources_are_listed(open_cell, serve):
     async with open_cell(shelf, services=["docs"]) as cell, serve(cell) as http:
         (prompt,) = (await answer(http.get("/prompts")))[1]["prompts"]
         every = (await answer(http.get("/resources")))[1]["resources"]
-        (found,) = (await answer(http.get("/resources?q=alph")))[1]["resources"]
+        (found,) = (await answer(http.get("/resources?q=ALPHA")))[1]["resources"]
         status, _ = await answer(http.get("/resources", params={"q": "x" * 201}))
     assert (prompt["service"], prompt["name"], prompt["title"]) == ("docs", "review", "Review")
     assert prompt["arguments"] == [{"name": "file", "description": "Which", "required": True}]
@@ -359,6 +359,6 @@ async def test_a_prompt_typed_at_process_is_put_in_front(open_cell, serve, llm):
         status, refused = await answer(http.post("/process", json={"request": "/docs:review"}))
         assert (status, refused["status"]) == (200, "ERROR")
         assert "missing: file" in refused["message"]
-        status, refused = await answer(http.post("/process", json={"request": "/docs:revew"}))
+        status, refused = await answer(http.post("/process", json={"request": "/docs:reviews"}))
         assert (status, refused["status"]) == (200, "ERROR")
     assert "Review a.txt." in json.dumps(llm.requests[0].messages)

@@ -186,7 +186,7 @@ async def test_a_typed_prompt_and_the_prompt_action_put_the_same_in_front_of_the
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        ("/docs:revew file=a", "prompt_not_found", "Did you mean 'docs:review'?"),
+        ("/docs:reviews file=a", "prompt_not_found", "Did you mean 'docs:review'?"),
         ("/docs:review", "invalid_arguments", "missing: file"),
         ("/docs:review tone=kind", "invalid_arguments", "missing: file"),
         ("/docs:review file=a tine=b", "invalid_arguments", "unknown: tine. Did you mean 'tone'?"),
@@ -288,7 +288,7 @@ async def test_a_prompt_of_several_messages_says_who_is_to_have_said_what(open_c
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ({"modle": "x"}, "invalid_option", "Did you mean 'model'?"),
+        ({"models": "x"}, "invalid_option", "Did you mean 'model'?"),
         ({"base_url": "http://evil"}, "invalid_option", "Unknown option"),
         ({"model": "x", "level": 1}, "option_conflict", ""),
         ({"model": 5}, "invalid_option", ""),

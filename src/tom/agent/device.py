@@ -16,7 +16,6 @@ _SYSTEMS = (
     ("iPad", "iPad"),
     ("Windows", "Windows"),
     ("Mac OS X", "macOS"),
-    ("CrOS", "ChromeOS"),
     ("Linux", "Linux"),
 )
 _UNFIT = re.compile(r"[^A-Za-z0-9 ._/()-]")
