@@ -5,6 +5,7 @@ from tom.conversation import upkeep
 from tom.conversation.event import MESSAGE_OVERHEAD
 from tom.conversation.label import CLEAN, Label
 from tom.conversation.tool import ToolClass, ToolDefinition
+from tom.conversation.part import ToolCall
 from tom.conversation.usage import Usage, estimate_tokens
 
 
@@ -89,3 +90,15 @@ def test_every_message_is_counted_when_it_is_made(story):
 def test_events_of_the_conversation_itself_belong_to_no_run():
     opened = happened.conversation_opened("c1", surface="web", metadata={"a": 1})
     assert (opened.run_id, opened.turn, opened.extra["metadata"]) == ("", 0, {"a": 1})
+
+
+def test_calls_that_a_model_gave_one_id_are_told_apart():
+    calls = tuple(
+        ToolCall(call_id, "send", text) for call_id, text in (("a", "1"), ("b", "2"), ("a", "3"), ("a~2", "4"))
+    )
+    replied = happened.model_replied(
+        "c1", "", run_id="r1", turn=0, attempt=1, finish_reason="tool_calls", model="m", usage=Usage(), tool_calls=calls
+    )
+    assert [(call.id, call.arguments) for call in replied.tool_calls] == [
+        ("a", "1"), ("b", "2"), ("a~2", "3"), ("a~2~2", "4"),
+    ]  # fmt: skip

@@ -197,7 +197,8 @@ def model_replied(
     """A model's reply ended well, or (``partial``) was kept as far as it had been shown when the run was stopped.
 
     ``label`` is that of everything that was in its prompt: what its calls may do is judged by it. ``dropped_options``
-    names what the person wished for and the model does not support.
+    names what the person wished for and the model does not support. An approval is for one call, known by its id: where
+    a model gives the same id twice, the later one is told apart.
     """
     extra: dict[str, Any] = {"run_id": run_id, "turn": turn, "attempt": attempt, "finish_reason": finish_reason}
     if thinking:
@@ -208,6 +209,7 @@ def model_replied(
         extra["dropped_options"] = list(dropped_options)
     if label != CLEAN:
         extra |= {"taint": label.tainted, "label": label.as_json()}
+    tool_calls = _told_apart(tool_calls)
     written = text + "".join(call.name + call.arguments for call in tool_calls)
     return Event(
         conversation_id=conversation_id,
@@ -220,6 +222,20 @@ def model_replied(
         extra=extra,
         token_count=_counted(written),
     )
+
+
+def _told_apart(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+    """The calls with distinct ids, in their order."""
+    if len({call.id for call in calls}) == len(calls):
+        return calls
+    apart: dict[str, ToolCall] = {}
+    for call in calls:
+        name, count = call.id, 1
+        while name in apart:
+            count += 1
+            name = f"{call.id}~{count}"
+        apart[name] = ToolCall(name, call.name, call.arguments)
+    return tuple(apart.values())
 
 
 def model_failed(
