@@ -4,8 +4,8 @@ from tom.conversation import event as happened
 from tom.conversation import upkeep
 from tom.conversation.event import MESSAGE_OVERHEAD
 from tom.conversation.label import CLEAN, Label
-from tom.conversation.tool import ToolClass, ToolDefinition
 from tom.conversation.part import ToolCall
+from tom.conversation.tool import ToolClass, ToolDefinition
 from tom.conversation.usage import Usage, estimate_tokens
 
 
