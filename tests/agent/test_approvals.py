@@ -449,3 +449,25 @@ async def test_a_question_on_a_connection_that_died_leaves_the_call_unresolved(o
                 await asyncio.sleep(0)
         assert "tool.unresolved" in await types_of(cell)
     assert len(shop.made) == 1
+
+
+async def test_what_the_person_left_out_of_a_form_has_its_default(open_cell, connect, llm):
+    colour = {"type": "string", "default": "black"}
+
+    class Shop(Asking):
+        async def call(self, tool, arguments, *, key="", timeout=None, exchange=None, continuation=None):
+            if continuation is None:
+                form = {**FORM, "properties": {**FORM["properties"], "colour": colour}}
+                return ToolOutcome("", needs=InputNeeded((Elicitation("form", "Which?", form, key="which"),)))
+            self.told.append(continuation.answers["which"])
+            return ToolOutcome("ordered")
+
+    shop = Shop(modern=True)
+    llm.reply(asked_for(("order", {})), Script.text("ordered"))
+    async with open_cell(shop) as cell:
+        client = connect(cell)
+        await client.do("chat", "q1", text="order shoes", conversation_id="c1")
+        (ask,) = await one_ask(cell)
+        await cell.approvals.reply(ask["elicitation_id"], ElicitationAnswer("accept", {"size": 42}), by="alice")
+        await client.end_of("q1")
+    assert shop.told == [ElicitationAnswer("accept", {"size": 42, "colour": "black"})]

@@ -16,6 +16,7 @@ from tom.conversation.elicitation import Continuation, Elicitation, ElicitationA
 from tom.conversation.event import Event, EventType
 from tom.conversation.part import Image
 from tom.conversation.tool import ToolOutcome
+from tom.services.questions import completed
 from tom.telemetry import logs
 
 log = logs.get("tools")
@@ -144,6 +145,14 @@ def answer_in(answered: Event) -> ElicitationAnswer:
     return ElicitationAnswer(answered.extra["outcome"], answered.extra.get("content", {}))
 
 
+def question_in(asked: Event) -> Elicitation:
+    """The question that a stored `elicitation.requested` carries."""
+    extra = asked.extra
+    return Elicitation(
+        extra["mode"], extra["message"], extra.get("schema", {}), url=extra.get("url", ""), key=extra["key"]
+    )
+
+
 def _continuation(run: Journal, call_id: str) -> Continuation | None:
     """What the person answered to the questions with which the service answered this call the last time."""
     if not run.progress.continued(call_id):
@@ -152,7 +161,12 @@ def _continuation(run: Journal, call_id: str) -> Continuation | None:
     asked = [event for event in mine if event.type == EventType.ELICITATION_REQUESTED and event.extra["key"]]
     made = max(event.seq for event in mine if event.type == EventType.TOOL_CALLED and event.seq < asked[-1].seq)
     latest = [event for event in asked if event.seq > made]
-    answers = {event.extra["key"]: answer_in(run.progress.answers[event.extra["elicitation_id"]]) for event in latest}
+    answers = {
+        event.extra["key"]: completed(
+            question_in(event), answer_in(run.progress.answers[event.extra["elicitation_id"]])
+        )
+        for event in latest
+    }
     return Continuation(answers, latest[-1].extra.get("state"))
 
 
