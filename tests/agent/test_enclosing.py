@@ -178,7 +178,7 @@ async def test_a_typed_prompt_and_the_prompt_action_put_the_same_in_front_of_the
     assert typed.extra["attachments"] == named.extra["attachments"]
     assert typed.extra["attachments"][0]["name"] == "prompt:docs.review"
     assert typed.label.untrusted == named.label.untrusted == {"prompt:docs.review"}
-    assert named.content == '/review file="my notes.txt"'
+    assert named.content == typed.content, "where nothing was written, the command stands"
     assert spoken.content == "be kind"
     assert "Review my notes.txt closely." in json.dumps(llm.requests[0].messages)
 

@@ -112,7 +112,7 @@ class Conversations:
         run_id = ids.ulid()
         received = happened.message_received(
             conversation_id,
-            message.text,
+            enclosure.text,
             run_id=run_id,
             request_id=message.request_id,
             payload_digest=message.digest,
@@ -127,7 +127,7 @@ class Conversations:
     async def _enclose(self, message: Submission, conversation_id: str) -> Enclosure:
         """Fetch and keep what comes with a message, unless it is a repetition of one that was taken already."""
         if not self._enclosing.wanted(message):
-            return Enclosure(options=message.options)
+            return Enclosure(message.text, options=message.options)
         earlier = await self._earlier(message, conversation_id)
         if earlier:
             raise DuplicateRequest(earlier[0])

@@ -17,7 +17,7 @@ from tom.agent.submission import Submission
 from tom.conversation.label import CLEAN, Label, union
 from tom.conversation.part import Image
 from tom.errors import AttachmentTooLarge, ServiceUnavailable, ToolAmbiguous, ToolNotFound
-from tom.services.library import Library
+from tom.services.library import Library, PromptEntry
 from tom.services.toolbox import Toolbox
 
 READ_SECONDS = 15.0
@@ -26,8 +26,9 @@ READ_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Enclosure:
-    """What a message's event says beside its text."""
+    """What a message's event says beside its text; ``text`` stands for it where the person wrote none."""
 
+    text: str
     attachments: tuple[Mapping[str, Any], ...] = ()
     label: Label = CLEAN
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -67,16 +68,21 @@ class Enclosing:
         options = dict(message.options)
         if "tool_name" in options:
             options["tool_name"] = await self._tool(options["tool_name"], options.get("services"))
-        wish = message.prompt or typed_prompt(message.text, self._services)
-        found = list(await self._prompt(wish)) if wish is not None else []
+        wish, text = message.prompt or typed_prompt(message.text, self._services), message.text
+        found: list[Enclosed] = []
+        if wish is not None:
+            entry, prompted = await self._prompt(wish)
+            found += prompted
+            if message.prompt is not None and text == wish.typed():
+                text = PromptWish(f"{entry.service}:{entry.prompt}", wish.arguments).typed()
         for attachment in message.attachments:
             found += await self._resource(attachment) if isinstance(attachment, ResourceWish) else _at_hand(attachment)
         described = [one.described(await self._files.write(conversation_id, one.content)) for one in found]
-        return Enclosure(tuple(described), union(map(_label, found)), options)
+        return Enclosure(text, tuple(described), union(map(_label, found)), options)
 
     # --- prompts and resources ---------------------------------------------------------------------------------
 
-    async def _prompt(self, wish: PromptWish) -> tuple[Enclosed, ...]:
+    async def _prompt(self, wish: PromptWish) -> tuple[PromptEntry, tuple[Enclosed, ...]]:
         among = [wish.service] if wish.service in self._services else None
         try:
             async with asyncio.timeout(READ_SECONDS):
@@ -91,7 +97,7 @@ class Enclosing:
         text, images = told_by(messages)
         name = f"prompt:{entry.service}.{entry.prompt}"
         asked = {"service": entry.service, "prompt": entry.prompt, "arguments": dict(wish.arguments)}
-        return self._from_service(entry.service, name, text, images, {"prompt": asked})
+        return entry, self._from_service(entry.service, name, text, images, {"prompt": asked})
 
     async def _resource(self, wish: ResourceWish) -> tuple[Enclosed, ...]:
         try:
