@@ -16,6 +16,7 @@ from tom.services.pins import identity_of
 from tom.services.reviewing import ChangedAgain, ClassInFile, Review, ServiceNotFound
 from tom.testing.hostile_services import hostile, played
 from tom.testing.manual_clock import ManualClock
+from tom.testing.toolbox_contract import sample_toolbox
 
 pytestmark = pytest.mark.anyio
 
@@ -363,6 +364,18 @@ async def test_pins_that_cannot_be_read_cost_the_services_and_nothing_is_called(
         assert offered.unavailable == {"mail": "what was pinned cannot be read"}
         with pytest.raises(ServiceUnavailable):
             await registry.differences("mail")
+
+
+async def test_the_toolbox_in_memory_holds_tools_too():
+    toolbox = sample_toolbox()
+    tool = await tool_named(toolbox, "add")
+    toolbox.hold("sample", "add", "it has changed")
+    offered = await toolbox.tools()
+    assert offered.held == {"sample.add": "it has changed"}
+    assert "add" not in {tool.tool for tool in offered.tools}
+    assert (await toolbox.call(tool, {"a": 1, "b": 1})).extra["held"]
+    toolbox.hold("sample", "add", None)
+    assert (await toolbox.call(tool, {"a": 1, "b": 1})).content == "2"
 
 
 def test_pinned_tools_are_not_pushed_out_by_new_ones():

@@ -55,6 +55,7 @@ class MemoryToolbox(MemoryLibrary):
         super().__init__()
         self._timeout = timeout
         self._tools: dict[tuple[str, str], _Tool] = {}
+        self._held: dict[tuple[str, str], str] = {}
         self.calls: list[MadeCall] = []
 
     def add(
@@ -86,16 +87,24 @@ class MemoryToolbox(MemoryLibrary):
         """Stop offering a tool."""
         del self._tools[service, tool]
 
+    def hold(self, service: str, tool: str, reason: str | None) -> None:
+        """Take a tool off offer as one that differs from its pin; None: it was reviewed."""
+        if reason is None:
+            self._held.pop((service, tool), None)
+        else:
+            self._held[service, tool] = reason
+
     async def tools(self, services: Collection[str] | None = None) -> ToolList:
         """The tools of the named services (default: all)."""
         names = names_for(self._tools)
         offered = tuple(
             _named(tool.definition, names[full])
             for full, tool in self._tools.items()
-            if full[0] not in self._unavailable and (services is None or full[0] in services)
+            if full[0] not in self._unavailable and full not in self._held and (services is None or full[0] in services)
         )
+        held = {f"{s}.{tool}": why for (s, tool), why in self._held.items() if services is None or s in services}
         unavailable = {n: why for n, why in self._unavailable.items() if services is None or n in services}
-        return ToolList(offered, unavailable)
+        return ToolList(offered, unavailable, held)
 
     async def call(
         self,
@@ -109,12 +118,13 @@ class MemoryToolbox(MemoryLibrary):
     ) -> ToolOutcome:
         """Call the function; whatever it raises is an outcome."""
         known = self._tools.get((tool.service, tool.tool))
-        if self._closed:
-            return results.failure(f"Service '{tool.service}' is closed.")
-        if tool.service in self._unavailable:
-            return results.failure(f"Service '{tool.service}' is not reachable: {self._unavailable[tool.service]}")
-        if known is None:
-            return results.failure(f"Tool '{tool.name}' not found")
+        if (
+            known is None
+            or self._closed
+            or tool.service in self._unavailable
+            or (tool.service, tool.tool) in self._held
+        ):
+            return self._refused(tool)
         self.calls.append(MadeCall(tool.service, tool.tool, dict(arguments), key))
         limit = self._timeout if timeout is None else timeout
         try:
@@ -128,6 +138,15 @@ class MemoryToolbox(MemoryLibrary):
             return results.failure(f"Tool '{tool.name}' did not answer within {limit:g} s.")
         except Exception as error:  # noqa: BLE001 - the seam: what a tool does is an outcome
             return results.failure(str(error) or type(error).__name__)
+
+    def _refused(self, tool: ToolDefinition) -> ToolOutcome:
+        if self._closed:
+            return results.failure(f"Service '{tool.service}' is closed.")
+        if tool.service in self._unavailable:
+            return results.failure(f"Service '{tool.service}' is not reachable: {self._unavailable[tool.service]}")
+        if (tool.service, tool.tool) in self._held:
+            return results.held(f"Tool '{tool.name}' of service '{tool.service}' has changed since it was reviewed.")
+        return results.failure(f"Tool '{tool.name}' not found")
 
     def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
         """Check against the parameters that `add` was given."""

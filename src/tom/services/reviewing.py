@@ -1,7 +1,6 @@
 """The seam between a person who looks at tools and the services that have them.
 
-Above: the door ``/services``. Below: `Reviews` over the registry, and the toolbox in memory. It decides nothing about who
-may review.
+Above: the door ``/services``. Below: the registry, by `Reviews`. It decides nothing about who may review.
 """
 
 import difflib
