@@ -143,6 +143,17 @@ async def test_a_failing_model_is_asked_three_times_then_another_answers(
 
 
 @DIALECTS
+async def test_what_passes_by_itself_needs_nobody_else(open_pair, connect, first, second, dialect):
+    first.otherwise(Script.fault(Fault.FLAPPING, times=2, text="I am here."))
+    async with open_pair(dialect) as cell:
+        client = connect(cell)
+        _, events = await asked(cell, client)
+        assert events[-2].content == "I am here."
+    assert kinds(events) == ["model.failed"] * 2 + ["model.replied"]
+    assert (first.calls, second.calls) == (3, 0)
+
+
+@DIALECTS
 async def test_text_of_two_models_is_never_spliced(open_pair, connect, first, dialect):
     first.otherwise(Script.fault(Fault.CUT, text="The first begins to", after=2))
     async with open_pair(dialect) as cell:

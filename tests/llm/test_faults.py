@@ -1,6 +1,7 @@
 """Each way in which a provider goes wrong, streamed and whole: one clear error in time, and then it works again (F10)."""
 
 import asyncio
+import ssl
 import time
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tom.config.secret import Secret
 from tom.conversation.message import user
 from tom.errors import ProviderError, ProviderTimeout
+from tom.gateway.selfsigned import ensure_pair
 from tom.llm.failures import Veil, retry_after
 from tom.llm.provider import ModelRequest, Reply, TextDelta
 from tom.testing.simulated_llm import Fault, Script
@@ -260,6 +262,32 @@ async def test_tls_that_is_none_is_unreachable(endpoint, connect):
         _ = [item async for item in provider.stream(REQUEST)]
     assert (caught.value.code, caught.value.may_retry) == ("provider_unreachable", True)
     no_secret_in(caught.value)
+
+
+@both
+async def test_a_certificate_that_nobody_vouches_for_is_unreachable(connect, tmp_path):
+    certificate, key = make_pair(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    heard = []
+
+    async def listen(reader, writer) -> None:
+        heard.append(await reader.read(1000))
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=context)
+    async with server:
+        provider = connect(base_url=f"https://localhost:{server.sockets[0].getsockname()[1]}/v1")
+        with pytest.raises(ProviderError) as caught:
+            _ = [item async for item in provider.stream(REQUEST)]
+    assert (caught.value.code, caught.value.may_retry) == ("provider_unreachable", True)
+    assert not any(heard), "no key goes to who cannot prove who they are"
+    no_secret_in(caught.value)
+
+
+def make_pair(directory):
+    ensure_pair(directory, datetime.now(UTC))
+    return directory / "cert.pem", directory / "key.pem"
 
 
 @both

@@ -10,7 +10,6 @@ from tom.config.agent import AgentSettings, LlmEntry, Price
 from tom.config.secret import Secret
 from tom.conversation.message import user
 from tom.errors import (
-    ModelNotAllowed,
     ProviderBadRequest,
     ProviderError,
     ProviderRateLimited,
@@ -80,21 +79,6 @@ async def test_a_model_that_was_wished_for_is_the_first_candidate_s_and_costs_wh
     first, second = models.candidates(0, model="l")
     assert (first.model, first.price, second.model) == ("l", prices[2], "s")
     assert models.candidates(0, model="unheard-of")[0].price is None
-
-
-@pytest.mark.parametrize(
-    ("rule", "listed", "allowed"),
-    [("any", (), {"l", "other"}), ("listed", ("other",), {"other"}), ("listed", (), {"l"}), ("none", ("l",), set())],
-)
-async def test_which_models_clients_may_wish_for(rule, listed, allowed):
-    models = open_models(settings("house", entry(), client_models=rule, listed_models=listed))
-    for name in ("l", "other"):
-        if name in allowed:
-            models.check_model(name)
-        else:
-            with pytest.raises(ModelNotAllowed) as caught:
-                models.check_model(name)
-            assert set(caught.value.details["allowed"]) == ({"s", "m", "l"} if allowed == {"l"} else allowed)
 
 
 # --- who is left out

@@ -1,7 +1,10 @@
 """What Anthropic is sent, against the shapes that it documents."""
 
+import asyncio
 import base64
 import itertools
+import json
+import time
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -10,6 +13,7 @@ from tom.conversation.message import Message, Role, assistant, system, tool, use
 from tom.conversation.part import Image, Text, Thinking, ToolCall, ToolResult
 from tom.conversation.tool import ToolDefinition
 from tom.llm.provider import ModelRequest
+from tom.llm.reading import LINGER
 from tom.testing.simulated_llm import Script
 
 pytestmark = pytest.mark.anyio
@@ -302,3 +306,34 @@ async def test_usage_counts_what_was_cached(endpoint, provider):
     items = [item async for item in provider.stream(ModelRequest(THINKER, (user("x"),)))]
     assert (items[-1].usage.prompt_tokens, items[-1].usage.completion_tokens) == (1105, 7)
     assert not items[-1].usage.estimated
+
+
+async def test_an_answer_is_over_when_it_says_so_however_long_the_transfer_goes_on(connect):
+    told = (
+        {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 3, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "ping"},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "done"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+        {"type": "message_stop"},
+    )
+    body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in told).encode()
+    held = []
+
+    async def answer(reader, writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + body)
+        await writer.drain()
+        held.append(writer)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        provider = connect(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=30.0)
+        start = time.monotonic()
+        items = [item async for item in provider.stream(ModelRequest(THINKER, (user("x"),)))]
+        took = time.monotonic() - start
+        for writer in held:
+            writer.close()
+    assert took < LINGER, "nobody waits for more"
+    assert (items[-1].text, items[-1].usage.total_tokens) == ("done", 5)

@@ -146,8 +146,8 @@ users:
 def _llm_lines(found: list[_Found], llm: str) -> str:
     if not found:
         return """\
-  # The scripted model answers by rules, offline, and says so. `tom config adopt openai` (groq, openrouter, anthropic,
-  # gemini, mistral, deepseek, ollama) enters a language model once its key is in the environment or in .env.
+  # The scripted model answers by rules, offline, and says so. `tom llm add openai` (groq, openrouter, anthropic, gemini,
+  # mistral, deepseek) asks for a key and enters a language model; `tom llm detect` finds one that runs on this machine.
   llm: scripted"""
     lines = [
         "  # The default one of those below, or `scripted`: answers by rules, offline.",

@@ -6,7 +6,7 @@ from typing import Any
 
 from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings, LlmEntry, Price
-from tom.errors import ModelNotAllowed, ProviderError
+from tom.errors import ProviderError
 from tom.llm.breaker import Breaker
 from tom.llm.prices import price_at
 from tom.llm.provider import Provider
@@ -88,21 +88,6 @@ class Models:
     def succeeded(self, llm: str) -> None:
         """An attempt of ``llm`` ended well."""
         self._breaker.succeeded(llm)
-
-    def check_model(self, name: str) -> None:
-        """Whether a client may wish for the model ``name``. Raises `ModelNotAllowed`, naming those that it may."""
-        settings = self._settings
-        if settings.client_models == "any":
-            return
-        entry = settings.llms.get(self.name)
-        listed = settings.listed_models or (tuple(dict.fromkeys(entry.models)) if entry else ())
-        allowed = listed if settings.client_models == "listed" else ()
-        if name not in allowed:
-            raise ModelNotAllowed(allowed=list(allowed))
-
-    def entry(self, llm: str) -> LlmEntry | None:
-        """The entry of an LLM; None for those that are built in."""
-        return self._settings.llms.get(llm)
 
     def provider_of(self, llm: str) -> Provider:
         """The provider of an LLM, made when it is first wanted."""
