@@ -10,12 +10,11 @@ from tom.errors import ProviderUnconfigured
 from tom.llm.provider import ModelRequest
 from tom.llm.scripted import ScriptedModel
 from tom.llm.unconfigured import Unconfigured
-from tom.testing.llm_contract import ProviderContract, obedient
+from tom.testing.llm_contract import ParallelContract, ProviderContract, obedient
 
 
 class TestScriptedModel(ProviderContract):
     model = "scripted"
-    one_call_only = True
 
     @pytest.fixture
     def provider(self):
@@ -34,7 +33,7 @@ def test_every_provider_of_the_table_has_a_row():
 
 @pytest.mark.parametrize("plain", [False, True], ids=["streamed", "whole"])
 @pytest.mark.parametrize("row", ROWS)
-class TestEachProvider(ProviderContract):
+class TestEachProvider(ParallelContract):
     """Streamed, and a whole answer where a stream was asked for."""
 
     @pytest.fixture
