@@ -98,7 +98,6 @@ class ChatSettings:
     context_reserve_tokens: int = 500
     preserve_recent: int = 5
     compaction: bool = True
-    titles: bool = True
     approval_hours: float = 72.0
     host: str = "localhost"
     port: int = 8000

@@ -260,7 +260,6 @@ def _chat(root: Root) -> ChatSettings:
         context_reserve_tokens=service.context.reserve_tokens,
         preserve_recent=service.context.preserve_recent,
         compaction=service.context.compaction,
-        titles=service.titles,
         approval_hours=root.chat.approvals.expire_hours,
         host=socket.host,
         port=socket.port,

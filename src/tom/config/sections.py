@@ -208,7 +208,6 @@ class ChatServiceSection(Section):
     max_tool_hops: Whole = Field(default=8, ge=1, le=64, description="turns of one run")
     max_parallel_runs: Whole = Field(default=4, ge=1, le=64, description="runs of one user at once")
     run_deadline_seconds: Number = Field(default=900, ge=1, le=86_400, description="a run fails after so many seconds")
-    titles: bool = Field(default=True, description="a model names conversations; else their first line is the title")
     context: ContextSection = Field(default_factory=ContextSection, description="")
 
 
