@@ -125,11 +125,13 @@ def build_prompt(
     summary: Event | None = None,
     standing: str = "",
     spent: int = 0,
+    message_limit: int | None = None,
 ) -> tuple[Message, ...]:
     """The messages of the next model call.
 
     ``instructions`` are the conversation's own, ``summary`` stands for what was said before ``earlier``; ``spent``
-    tokens are kept free beside them. Raises `ContextTooSmall`.
+    tokens are kept free beside them; ``message_limit`` bounds the user and assistant messages. Raises
+    `ContextTooSmall`.
     """
     first = counted(make.system(standing)) if standing else standing_message(settings, around.surface)
     head = [first, *(_told(event) for event in instructions), *([_told(summary)] if summary is not None else [])]
@@ -137,7 +139,8 @@ def build_prompt(
     beside = [counted(helper) for helper in helpers]
     available = settings.chat.context_max_tokens - settings.chat.context_reserve_tokens
     fixed = sum(message.tokens for message in (*head, *beside, temporal)) + tools_tokens(tools) + spent
-    window = choose_window(current, earlier, budget=max(available - fixed, available // LEAST_SHARE))
+    budget = max(available - fixed, available // LEAST_SHARE)
+    window = choose_window(current, earlier, budget=budget, message_limit=message_limit)
     chosen = [_wrapped(message) for message in window.messages]
     start = _beginning_of_current(window.messages, current, len(current.messages()))
     answered = start

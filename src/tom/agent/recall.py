@@ -35,6 +35,7 @@ class Recall:
         *,
         summary: Event | None = None,
         instructions: tuple[Event, ...] = (),
+        message_limit: int | None = None,
     ) -> None:
         """Remember ``runs``, oldest first, which end at ``last_seq``, and what stands in front of them."""
         room, kept = self._tokens, 0
@@ -44,7 +45,7 @@ class Recall:
                 break
             kept += 1
         recent = runs[len(runs) - kept :]
-        self._entries[conversation_id] = (last_seq, Past(recent, summary=summary, instructions=instructions))
+        self._entries[conversation_id] = (last_seq, Past(recent, (), summary, instructions, message_limit))
         if len(self._entries) > KEPT:
             self._entries.popitem(last=False)
 

@@ -83,6 +83,7 @@ class Transcript:
             summary=None if prepared.fresh_start else past.summary,
             standing=prepared.standing,
             spent=sum(map(_attached_tokens, loaded)),
+            message_limit=past.message_limit,
         )
         own = max((at for at, said in enumerate(messages) if said.role is Role.USER), default=-1)
         return tuple(
@@ -127,13 +128,15 @@ class Origin:
 class Past:
     """What was said before a run; ``done`` is what an earlier try at the same message has done already.
 
-    ``summary`` stands for what came before ``earlier``; ``instructions`` are those of the conversation.
+    ``summary`` stands for what came before ``earlier``; ``instructions`` are those of the conversation, and so is
+    ``message_limit``, the most user and assistant messages of a prompt (None: as many as fit).
     """
 
     earlier: tuple[RunHistory, ...] = ()
     done: tuple[Unit, ...] = ()
     summary: Event | None = None
     instructions: tuple[Event, ...] = ()
+    message_limit: int | None = None
 
     @property
     def unresolved_tools(self) -> frozenset[str]:
@@ -151,7 +154,8 @@ async def read_past(settings: AgentSettings, store: EventStore, row: RunRow) -> 
         return Past()
     tried = history.runs.get(mine.retry_of)
     done = tried.done() if tried is not None else ()
-    return Past(history.before(row.id), done, history.summary, history.instructions)
+    (conversation,) = await store.conversations(ids=[row.conversation_id])
+    return Past(history.before(row.id), done, history.summary, history.instructions, conversation.memory_limit)
 
 
 async def request_of(store: EventStore, row: RunRow) -> Event:

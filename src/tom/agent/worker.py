@@ -116,6 +116,7 @@ class Worker:
                 (*past.earlier, told),
                 summary=past.summary,
                 instructions=past.instructions,
+                message_limit=past.message_limit,
             )
 
     async def _asking(
