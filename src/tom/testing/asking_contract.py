@@ -148,12 +148,11 @@ class AskingContract:
 
     async def test_a_cancelled_call_ends_its_question(self, toolbox: Toolbox) -> None:
         person = Person(ACCEPT, pause=60)
-        task = asyncio.ensure_future(played(toolbox, "book", person))
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
+            task = group.create_task(played(toolbox, "book", person))
             await person.asked.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+            task.cancel()
+        assert task.cancelled()
         async with asyncio.timeout(SECONDS):
             await person.left_alone.wait()
         assert (await played(toolbox, "book", Person(ACCEPT))).content.startswith("some day: accept")
