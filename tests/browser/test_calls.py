@@ -20,6 +20,15 @@ def called(door, count):
     return run
 
 
+def test_a_name_with_characters_that_are_not_seen_shows_them(door, open_page):
+    run = door.ask(C, "go")
+    door.reply(C, run, "", calls=[ToolCall("a", "x", "{}")])
+    door.call(C, run, "a", "no\u200bw\u202e", {})
+    page = open_page(f"/#/c/{C}")
+    expect(page.locator(".call-name")).to_have_text("time · no\\u200bw\\u202e")
+    expect(page.locator(".mark")).to_have_text("Calling no\\u200bw\\u202e…")
+
+
 def test_a_running_call_shows_how_far_it_is_and_for_how_long(door, open_page):
     run = called(door, 1)
     page = open_page(f"/#/c/{C}")

@@ -33,7 +33,7 @@ export class Menu {
       return;
     }
     this.fill(found[1]);
-    this.commands.load().then((fresh) => fresh && this.open && this.update());
+    this.commands.load().then((fresh) => fresh && this.update());
   }
 
   fill(typed) {
