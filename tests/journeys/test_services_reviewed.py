@@ -40,13 +40,24 @@ def notes(tmp_path):
     return served
 
 
-async def run(house, *arguments):
+async def run(house, *arguments, stdin=subprocess.DEVNULL):
     """A command of the operator."""
     command = [sys.executable, "-m", "tom.cli.main", *arguments, "--data", str(house.directory)]
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=60, env=environment, check=False
+        subprocess.run, command, capture_output=True, text=True, timeout=60, env=environment, check=False, stdin=stdin
     )
+
+
+async def run_at_terminal(house, answers, *arguments):
+    """The same with somebody at the terminal who types ``answers``."""
+    ours, theirs = os.openpty()
+    os.write(ours, answers.encode())
+    try:
+        return await run(house, *arguments, stdin=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 async def answer_with(llm, alice, tool):
@@ -124,3 +135,19 @@ async def test_commands_say_what_they_cannot_do(open_house, llm, notes, tmp_path
     ended = await run(house, "services", "list", "--user", "alice")
     assert ended.returncode == 7
     assert "start it with: tom up" in ended.stderr
+
+
+async def test_a_person_at_the_terminal_is_asked_about_each_tool(open_house, llm, notes):
+    house = await open_house(notes.service, users=[{"username": "alice", "password": "correct horse battery"}])
+    await run(house, "services", "diff", "notes")  # reached, and pinned
+    ended = await run_at_terminal(house, "n\nwrite_own\n", "services", "review")
+    assert ended.returncode == 0, ended.stderr
+    assert "Accept get_note as read_private? [y]es, [n]o, or another class:" in ended.stdout
+    assert "✅ notes: reviewed write_note" in ended.stdout
+    told = json.loads((await run(house, "services", "list", "--json")).stdout)
+    tools = {tool["tool"]: tool for tool in told["services"][0]["tools"]}
+    assert (tools["write_note"]["class"], tools["write_note"]["proposed"]) == ("write_own", False)
+    assert tools["get_note"]["proposed"]
+    assert "get_note" in (await run(house, "services", "list", "--tools")).stdout
+    unattended = await run(house, "services", "review", "notes")
+    assert "notes: nothing was changed" in unattended.stdout
