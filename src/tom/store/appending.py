@@ -20,7 +20,7 @@ from tom.conversation.run import RunState
 from tom.conversation.usage import NOTHING
 from tom.errors import AlreadyAnswered, Superseded
 from tom.ids import ulid
-from tom.store.asked import ANSWERABLE, AskAnswered, AskMade, AsksCancelled, ask_changed
+from tom.store.asked import ABOUT_ASKS, ANSWERABLE, AskAnswered, AskMade, AsksCancelled, ask_changed
 from tom.store.eventstore import DuplicateRequest
 from tom.store.projection import (
     EDITABLE,
@@ -67,6 +67,7 @@ class Appender:
         self._clock = clock
         self._lease = lease
         self._last: OrderedDict[str, int] = OrderedDict()
+        self._asking: set[str] | None = None
         self._rendered_from = datetime.fromtimestamp(0, UTC)
         self._rendered = ""
         self._cursor: apsw.Cursor | None = None
@@ -75,6 +76,7 @@ class Appender:
     def forget(self) -> None:
         """Rely on nothing remembered: a transaction was rolled back, or a conversation erased."""
         self._last.clear()
+        self._asking = None
 
     def append_all(
         self, connection: apsw.Connection, appends: Sequence[Sequence[Event]]
@@ -91,7 +93,9 @@ class Appender:
             self._write_conversation(group.cursor, change)
             self._last[conversation_id] = change.last_seq
             self._last.move_to_end(conversation_id)
-            spent, runs = spent + change.usage, runs + change.runs
+            runs += change.runs
+            if change.usage is not NOTHING:
+                spent += change.usage
         if runs or spent != NOTHING:
             day = (group.now[:10], spent.prompt_tokens, spent.completion_tokens, spent.estimated, spent.cost, runs)
             group.cursor.execute(self._sql["spend"], day)
@@ -147,10 +151,10 @@ class Appender:
     def _write_runs(self, cursor: apsw.Cursor, stored: Sequence[Event]) -> Refusal | None:
         written = False
         for event in stored:
-            ask = ask_changed(event)
+            ask = ask_changed(event) if event.type in ABOUT_ASKS else None
             if made := run_made(event):
                 refused = self._make_run(cursor, made)
-            elif isinstance(ask, AskAnswered):
+            elif ask is not None and isinstance(ask, AskAnswered):
                 refused = self._answer_ask(cursor, ask)
             elif change := run_changed(event):
                 refused = self._change_run(cursor, change)
@@ -161,7 +165,7 @@ class Appender:
             if refused:
                 return refused
             written = True
-            if isinstance(ask, AskMade | AsksCancelled):
+            if ask is not None and not isinstance(ask, AskAnswered):
                 self._write_ask(cursor, ask)
         return None
 
@@ -200,12 +204,22 @@ class Appender:
 
     def _write_ask(self, cursor: apsw.Cursor, ask: AskMade | AsksCancelled) -> None:
         """Write an ask whose run was written already: so a refusal is raised."""
+        asking = self._runs_asking(cursor)
         if isinstance(ask, AskMade):
             cursor.execute(self._sql["make_ask"], ask)
             if not cursor.connection.changes():
                 raise Superseded
-        else:
+            asking.add(ask.run_id)
+        elif ask.run_id in asking:
             cursor.execute(self._sql["cancel_asks"], ask._asdict())
+            if ask.call_id is None:
+                asking.discard(ask.run_id)
+
+    def _runs_asking(self, cursor: apsw.Cursor) -> set[str]:
+        """The runs that may have asks pending: most have none, and need no statement to cancel them."""
+        if self._asking is None:
+            self._asking = {str(run_id) for (run_id,) in cursor.execute(self._sql["runs_asking"]).fetchall()}
+        return self._asking
 
     # --- effects and conversations --------------------------------------------------------------------------------
 

@@ -22,7 +22,8 @@ _ENDS_RUN = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.
 _ENDS_CALL = frozenset({EventType.TOOL_RETURNED, EventType.TOOL_UNRESOLVED})
 _ASKS = frozenset({EventType.APPROVAL_REQUESTED, EventType.ELICITATION_REQUESTED})
 _ANSWERS = frozenset({EventType.APPROVAL_ANSWERED, EventType.ELICITATION_ANSWERED})
-_ABOUT = _ENDS_RUN | _ENDS_CALL | _ASKS | _ANSWERS
+ABOUT_ASKS = _ENDS_RUN | _ENDS_CALL | _ASKS | _ANSWERS
+"""All events of which `ask_changed` has something to say."""
 
 
 class AskMade(NamedTuple):
@@ -65,7 +66,7 @@ type AskChanged = AskMade | AskAnswered | AsksCancelled
 def ask_changed(event: Event) -> AskChanged | None:
     """What an event says about asks."""
     kind = event.type
-    if kind not in _ABOUT:
+    if kind not in ABOUT_ASKS:
         return None
     if kind in _ENDS_RUN | _ENDS_CALL:
         return AsksCancelled(event.run_id, event.tool_call_id if kind in _ENDS_CALL else None, event.timestamp)

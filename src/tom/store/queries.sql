@@ -87,6 +87,9 @@ UPDATE approvals INDEXED BY approvals_pending
 SET state = 'cancelled', decided_at = :decided_at, decided_by = 'cancel'
 WHERE run = :run_id AND (:call_id IS NULL OR call = :call_id) AND state = 'pending';
 
+-- name: runs_asking
+SELECT DISTINCT run FROM approvals INDEXED BY approvals_pending WHERE state = 'pending';
+
 -- name: state_of_run
 SELECT state FROM runs WHERE id = ?;
 
