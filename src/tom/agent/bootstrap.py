@@ -152,8 +152,8 @@ def _worker(parts: _Parts) -> Worker:
     judging = Judging(settings, parts.store, parts.clock)
 
     def running(tools: RunTools) -> ToolRunner:
-        hours = settings.chat.approval_hours
-        calling = Calling(tools, parts.feed, parts.clock, hours=hours, keep=parts.files.keep)
+        hours, longest = settings.chat.approval_hours, settings.limits.result_characters
+        calling = Calling(tools, parts.feed, parts.clock, parts.files, hours=hours, longest=longest)
         asks, parallel = settings.policy.max_asks, settings.limits.parallel
         return ToolRunner(tools, judging, calling, parts.feed, limit=limits(), parallel=parallel, max_asks=asks)
 

@@ -1,8 +1,8 @@
 """Making one call that may be made: intent, call, result; and what passes between its service and the person."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from tom import ids
 from tom.agent.calls import Call, result_label
@@ -17,30 +17,40 @@ from tom.conversation.event import Event, EventType
 from tom.conversation.part import Image
 from tom.conversation.tool import ToolOutcome
 from tom.services.questions import completed
+from tom.services.results import cut
 from tom.telemetry import logs
 
 log = logs.get("tools")
 
-type KeepImages = Callable[[str, tuple[Image, ...]], Awaitable[tuple[Mapping[str, Any], ...]]]
-"""Keeps the pictures of a result as files of a conversation and describes them as attachments."""
 
+class Keeping(Protocol):
+    """Keeps what a result holds besides its text, as files of its conversation; see `files.py`."""
 
-async def _keep_none(conversation_id: str, images: tuple[Image, ...]) -> tuple[Mapping[str, Any], ...]:  # noqa: ARG001
-    return ()
+    async def keep(self, conversation_id: str, images: Iterable[Image]) -> tuple[Mapping[str, Any], ...]:
+        """Keep pictures and describe them as attachments."""
+        ...
+
+    async def write(self, conversation_id: str, data: bytes) -> str:
+        """Keep a file; returns its name."""
+        ...
 
 
 class Calling:
     """Makes calls on behalf of one run."""
 
     def __init__(
-        self, tools: RunTools, feed: Feed, clock: Clock, *, hours: float, keep: KeepImages = _keep_none
+        self, tools: RunTools, feed: Feed, clock: Clock, files: Keeping, *, hours: float, longest: int
     ) -> None:
-        """Call ``tools``; a service's question waits ``hours`` for its answer; ``keep`` stores pictures."""
+        """Call ``tools``; a service's question waits ``hours`` for its answer.
+
+        A result of more than ``longest`` characters reaches the model cut; its whole text is kept in ``files``.
+        """
         self._tools = tools
         self._feed = feed
         self._clock = clock
         self._hours = hours
-        self._keep = keep
+        self._files = files
+        self._longest = longest
 
     async def make(self, run: Journal, call: Call, decision: Event | None) -> None:
         """Make the call and record what came of it: its result, or what its service asks the person first."""
@@ -66,20 +76,31 @@ class Calling:
         if outcome.unknown and not tool.tool_class.reads_only:
             intent = next(event for event in reversed(run.progress.events) if _is_intent(event, call.id))
             return unresolved_call(run, intent)
+        content = cut(outcome.content, self._longest)
         return happened.tool_returned(
             run.conversation_id,
-            outcome.content,
+            content,
             run_id=run.run_id,
             turn=call.turn,
             call_id=call.id,
             is_error=outcome.is_error,
             duration_ms=took,
             tool=tool,
-            truncated=outcome.truncated,
+            truncated=outcome.truncated or content != outcome.content,
             denied="changed" if outcome.extra.get("held") else "",
             label=result_label(tool),
-            attachments=await self._keep(run.conversation_id, outcome.images) if outcome.images else (),
+            attachments=await self._attached(run, outcome, cut_here=content != outcome.content),
         )
+
+    async def _attached(self, run: Journal, outcome: ToolOutcome, *, cut_here: bool) -> tuple[Mapping[str, Any], ...]:
+        """The pictures of a result, and its whole text when the model is told less."""
+        pictures = await self._files.keep(run.conversation_id, outcome.images) if outcome.images else ()
+        whole: str = outcome.extra.get("whole") or (outcome.content if cut_here else "")
+        if not whole:
+            return pictures
+        text = whole.encode("utf-8", "replace")
+        file = await self._files.write(run.conversation_id, text)
+        return (*pictures, {"type": "whole", "media_type": "text/plain", "file": file, "size": len(text)})
 
     async def _pass_on(self, run: Journal, call: Call, needed: InputNeeded) -> None:
         """Record what the service wants to know; the run waits once the other calls of the turn are over."""

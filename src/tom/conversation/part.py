@@ -70,11 +70,13 @@ type Part = Text | Image | Document | Thinking | ToolCall | ToolResult
 def attached(described: Iterable[Mapping[str, Any]]) -> tuple[Part, ...]:
     """The parts that an event's ``attachments`` describe, not loaded yet.
 
-    Each is ``{"type": "image", "media_type", "file"}`` or ``{"type": "text", "name", "file"}``.
+    Each is ``{"type": "image", "media_type", "file"}`` or ``{"type": "text", "name", "file"}``. Of any other type, such as
+    the whole text of a result that was cut, nothing goes into a prompt.
     """
     return tuple(
         Image(attachment["media_type"], file=attachment["file"])
         if attachment["type"] == "image"
         else Document(attachment["name"], file=attachment["file"])
         for attachment in described
+        if attachment["type"] in {"image", "text"}
     )
