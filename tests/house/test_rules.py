@@ -22,7 +22,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "src/tom/cli/up.py": "a certificate's dates",
         "src/tom/cli/checks/settings.py": "a certificate's dates",
         "src/tom/cli/checks/machine.py": "whether the machine's clock is set",
-        "src/tom/agent/compat.py": "a number that grows from start to start",
     },
     "bare_except": {"src/tom/spawner/cell.py": "a forked child ends there, whatever happened"},
     "unowned_task": {

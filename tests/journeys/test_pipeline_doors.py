@@ -33,7 +33,7 @@ def sending(toolbox):
 # --- asking ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.promise("P12")
+@pytest.mark.promise("P14")
 async def test_a_call_that_needs_a_yes_answers_at_once_that_it_waits_and_later_with_the_answer(open_pipeline, until):
     toolbox = MemoryToolbox()
     entry, sent = sending(toolbox)
@@ -156,7 +156,7 @@ async def test_after_a_reset_memories_are_extracted_and_behaviours_tuned_in_the_
     assert {one["id"] for one in sessions["sessions"]} == {first["conversation_id"], after["conversation_id"]}
 
 
-@pytest.mark.promise("P13")
+@pytest.mark.promise("P14")
 async def test_a_proposal_from_a_tainted_conversation_waits_for_the_persons_yes(open_pipeline, until):
     toolbox, updates, extracted = MemoryToolbox(), [], []
 
