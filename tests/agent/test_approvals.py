@@ -38,7 +38,9 @@ class Post:
         self.toolbox = MemoryToolbox()
         self.sent = []
         self.toolbox.add(self.send_mail, service="post", parameters=MAIL, tool_class=ToolClass.WRITE_EXTERNAL)
-        self.toolbox.add(self.get_mail, service="post", parameters={"type": "object"}, tool_class=ToolClass.READ_PRIVATE)
+        self.toolbox.add(
+            self.get_mail, service="post", parameters={"type": "object"}, tool_class=ToolClass.READ_PRIVATE
+        )
         self.toolbox.add(self.burn, service="post", parameters={"type": "object"}, tool_class=ToolClass.DESTRUCTIVE)
 
     async def send_mail(self, **arguments):
@@ -167,7 +169,11 @@ async def test_edited_arguments_run_with_a_new_digest_and_both_are_kept(open_cel
         assert ask["arguments"]["password"] == "***"
         with pytest.raises(InvalidAnswer):
             await cell.approvals.decide(
-                ask["approval_id"], "allow", digest=ask["arguments_digest"], arguments={"text": "no receiver"}, by="alice"
+                ask["approval_id"],
+                "allow",
+                digest=ask["arguments_digest"],
+                arguments={"text": "no receiver"},
+                by="alice",
             )
         edited = ask["arguments"] | {"to": "carol"}
         await cell.approvals.decide(
@@ -254,10 +260,10 @@ async def test_an_unknown_ask_is_not_found(open_cell):
             await cell.approvals.reply("01ABC", ElicitationAnswer("decline"), by="alice")
 
 
-async def test_a_message_is_queued_behind_a_run_that_waits_and_other_conversations_go_on(
-    open_cell, connect, llm, post
-):
-    llm.reply(asked_for(("send_mail", {"to": "bob"})), Script.text("elsewhere"), Script.text("sent"), Script.text("next"))
+async def test_a_message_is_queued_behind_a_run_that_waits_and_other_conversations_go_on(open_cell, connect, llm, post):
+    llm.reply(
+        asked_for(("send_mail", {"to": "bob"})), Script.text("elsewhere"), Script.text("sent"), Script.text("next")
+    )
     async with open_cell(post.toolbox, max_parallel_runs=1) as cell:
         client = connect(cell)
         await client.do("chat", "q1", text="write", conversation_id="c1")
@@ -361,6 +367,22 @@ async def test_a_run_that_asks_too_often_ends(open_cell, connect, llm, post):
         end = await client.end_of("q1")
     assert end["error"]["code"] == "too_many_asks"
     assert len(post.sent) == 10
+
+
+@pytest.mark.promise("P15")
+async def test_a_tool_that_is_held_is_denied_by_name_and_the_others_go_on(open_cell, connect, llm, post):
+    post.toolbox.hold("post", "send_mail", "its definition changed since it was reviewed")
+    llm.reply(asked_for(("send_mail", {"to": "bob"}), ("get_mail", {})), Script.text("it is off"))
+    async with open_cell(post.toolbox) as cell:
+        client = connect(cell)
+        await client.do("chat", "q1", text="write", conversation_id="c1")
+        await client.end_of("q1")
+        returned = [event for event in await cell.store.read("c1") if event.type == "tool.returned"]
+    assert returned[0].content.startswith("Denied by policy: its definition changed")
+    assert returned[0].extra["denied"] == "tool_changed"
+    assert not returned[1].extra["is_error"]
+    assert post.sent == []
+    assert "send_mail" not in json.dumps(llm.requests[0].body["tools"])
 
 
 # --- questions of services ---------------------------------------------------------------------------------------

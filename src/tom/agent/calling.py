@@ -87,7 +87,7 @@ class Calling:
             duration_ms=took,
             tool=tool,
             truncated=outcome.truncated or content != outcome.content,
-            denied="changed" if outcome.extra.get("held") else "",
+            denied="tool_changed" if outcome.extra.get("held") else "",
             label=result_label(tool),
             attachments=await self._attached(run, outcome, cut_here=content != outcome.content),
         )

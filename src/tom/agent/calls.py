@@ -17,7 +17,10 @@ from tom.telemetry.redaction import MASK, telling
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A wish of the model. ``problem``: why it cannot be made at all; ``bad``: its arguments are not even JSON."""
+    """A wish of the model. ``problem``: why it cannot be made at all.
+
+    ``bad``: its arguments are not even JSON; ``held``: the tool is off because it changed since it was reviewed.
+    """
 
     turn: int
     wanted: ToolCall
@@ -25,6 +28,7 @@ class Call:
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     problem: str = ""
     bad: bool = False
+    held: bool = False
 
     @property
     def id(self) -> str:

@@ -66,6 +66,7 @@ class RunTools:
         self._real: dict[str, ToolDefinition] = {}
         self._first = self._offering.first
         self.unavailable: Mapping[str, str] = {}
+        self._held: Mapping[str, str] = {}
 
     async def on_offer(self) -> tuple[ToolDefinition, ...]:
         """The tools that the next reply may call."""
@@ -109,7 +110,12 @@ class RunTools:
         self._real = {tool.name: tool for tool in offered.tools}
         self._by_name = {tool.name: tool for tool in tools}
         self.unavailable = offered.unavailable
+        self._held = offered.held
         return tools
+
+    def held(self, name: str) -> str | None:
+        """Why the tool that a model calls by ``name`` is off since it changed; None when it is not."""
+        return next((why for full, why in self._held.items() if name in _names_of(full)), None)
 
     async def _resources(self, query: str = "") -> tuple[ResourceEntry, ...]:
         library = self._offering.library
@@ -136,3 +142,9 @@ class RunTools:
         names = caller_parameters(self._offering.entries.get(tool.service))
         real = self._real.get(tool.name, tool)
         return filled(real, arguments, names, self._offering.user) if names else arguments
+
+
+def _names_of(full_name: str) -> tuple[str, str, str]:
+    """The names under which a model may know the tool ``service.tool``."""
+    service, _, tool = full_name.partition(".")
+    return full_name, tool, f"{service}__{tool}"

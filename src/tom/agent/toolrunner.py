@@ -96,7 +96,11 @@ class ToolRunner:
     async def _prepared(self, run: Journal, turn: int, wanted: ToolCall) -> Call:
         tool = await self._tools.named(wanted.name)
         if tool is None:
-            return Call(turn, wanted, None, problem=f"Tool '{wanted.name}' not found")
+            held = self._tools.held(wanted.name)
+            missing = f"Tool '{wanted.name}' not found"
+            return Call(
+                turn, wanted, None, problem=missing if held is None else f"Denied by policy: {held}", held=bool(held)
+            )
         edited = _edited(run, wanted.id)
         try:
             arguments = parse_arguments(wanted.arguments) if edited is None else edited
@@ -131,7 +135,7 @@ class ToolRunner:
 
     async def _one(self, run: Journal, call: Call) -> None:
         if call.tool is None or call.problem:
-            await run.record(refused(run, call, call.problem))
+            await run.record(refused(run, call, call.problem, denied="tool_changed" if call.held else ""))
             return
         if any(asked.tool_call_id == call.id for asked in run.progress.open_asks):
             return  # its service wants to know something that nobody has answered yet
@@ -157,7 +161,7 @@ class ToolRunner:
         if decision is None or _older_than_doubt(run, call, decision):
             return refused(run, call, DOUBTFUL.format(reason=verdict.reason), denied=verdict.ground)
         changed = self._judging.changed_since(call, decision)
-        return refused(run, call, f"Denied by policy: {changed}", denied="changed") if changed else None
+        return refused(run, call, f"Denied by policy: {changed}", denied="tool_changed") if changed else None
 
 
 def _edited(run: Journal, call_id: str) -> dict[str, object] | None:
