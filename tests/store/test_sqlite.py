@@ -346,7 +346,7 @@ def plan_of(statement):
     return [line for line in lines if "json_each" not in line and line != "SCAN CONSTANT ROW"]
 
 
-SCANS = {"runs", "runs_asking", "runs_unfinished", "states_of_unfinished", "count_everything"}
+SCANS = {"runs", "runs_asking", "runs_unfinished", "states_of_unfinished", "count_everything", "summed"}
 """Queries that look at a whole list: of runs that nothing narrows, of the few unfinished runs, of everything."""
 
 SORTS = {"conversations_by_id", "runs_by_request", "runs_of_conversation"}

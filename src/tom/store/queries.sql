@@ -21,6 +21,9 @@ SELECT id, conversation_id, seq, timestamp, type, role, content, tool_calls, too
 FROM chat_events INDEXED BY chat_events_summary
 WHERE conversation_id = ? AND type = 'history.compacted' ORDER BY seq DESC LIMIT 1;
 
+-- name: summed
+SELECT DISTINCT conversation_id FROM chat_events INDEXED BY chat_events_summary WHERE type = 'history.compacted';
+
 -- name: last_seq
 SELECT last_seq FROM conversations WHERE id = ?;
 

@@ -11,7 +11,7 @@ import apsw
 
 from tom.clock import Clock, SystemClock
 from tom.conversation.codec import decode_row
-from tom.conversation.event import Event
+from tom.conversation.event import Event, EventType
 from tom.conversation.upkeep import history_retired
 from tom.sqlite import Database
 from tom.sqlite.recovery import end_process
@@ -37,6 +37,7 @@ class SqliteEventStore:
         self._appender = Appender(self._sql, clock, database.boot_epoch)
         self._append = self._appender.append_all
         database.after_rollback(self._appender.forget)
+        self._summed: set[str] = set()
 
     @classmethod
     async def open(
@@ -54,7 +55,9 @@ class SqliteEventStore:
         database = await Database.open(
             path, migrations=migrations, clock=clock, on_fatal=on_fatal, boot_id=boot_id, vfs=vfs
         )
-        return cls(database, clock)
+        store = cls(database, clock)
+        store._summed = await database.read(store._read_summed)
+        return store
 
     @property
     def epoch(self) -> str:
@@ -70,6 +73,8 @@ class SqliteEventStore:
         """Store the events in one transaction; see the seam."""
         if not events:
             return ()
+        # Before it is there: who looks for a summary in vain loses nothing.
+        self._summed.update(event.conversation_id for event in events if event.type == EventType.HISTORY_COMPACTED)
         stored = await self._database.write_together(self._append, events, full=needs_fsync(events), rows=len(events))
         if isinstance(stored, Exception):
             raise stored
@@ -148,12 +153,16 @@ class SqliteEventStore:
             tokens -= event.token_count
             if tokens < 0:
                 break
-        if newest and newest[-1].seq > 1:
+        if newest and row[0] in self._summed:
             summary = connection.execute(self._sql["newest_summary"], row[:1]).fetchone()
             if summary is not None and (event := decode_row(summary)).seq < newest[-1].seq:
                 newest.append(event)
         newest.reverse()
         return tuple(newest)
+
+    def _read_summed(self, connection: apsw.Connection) -> set[str]:
+        """The conversations that have a summary: the tail of the others needs no second statement."""
+        return {str(conversation_id) for (conversation_id,) in connection.execute(self._sql["summed"])}
 
     def _list[T](
         self,

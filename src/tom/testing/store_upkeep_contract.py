@@ -85,6 +85,11 @@ class UpkeepContract(Contract):
         assert row.tokens == sum(event.token_count for event in (*first, *second))
         assert row.system_prompt == "Be kind."
 
+    async def test_a_summary_outlasts_a_restart(self, store: EventStore, reopen: Reopen) -> None:
+        _, summary, last = await store.append([asked("r1"), compacted(), asked("r2")])
+        later = await reopen(store)
+        assert await later.tail("c", tokens=0, limit=1) == (summary, last)
+
     async def test_the_newest_summary_stands_in_front_of_the_tail(self, store: EventStore) -> None:
         await store.append([opened(), asked("r1"), compacted(text="old"), asked("r2")])
         _, summary, *after = await store.append([asked("r3"), compacted(text="new"), asked("r4"), asked("r5")])
