@@ -114,6 +114,7 @@ def neighbourhood(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         settings = {
             "global": {"llm": "simulated", "llms": {"simulated": simulated}},
             "services": request.module.SERVICES,
+            "chat": {"service": {"titles": False}},  # a title is an answer of the model, too
         }
         house = House(tmp_path_factory.mktemp("live") / "house", settings, environment={"PWD": str(ROOT)})
         portal.call(house.start)
