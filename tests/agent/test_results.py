@@ -47,3 +47,14 @@ async def test_the_admin_s_bound_is_narrower(open_cell, connect, llm):
         (returned,) = [event for event in await cell.store.read("c1") if event.type == "tool.returned"]
     assert len(returned.content) == 2000
     assert "5000 characters in all" in returned.content
+
+
+async def test_a_reply_that_is_too_long_ends_the_run_and_what_was_shown_is_not_the_answer(open_cell, connect, llm):
+    llm.otherwise(Script.text("z" * 4000))
+    async with open_cell(MemoryToolbox(), more={"limits": LimitSettings(reply_bytes=2000)}) as cell:
+        client = connect(cell)
+        await client.do("chat", "q1", text="go on and on", conversation_id="c1")
+        end = await client.end_of("q1")
+        types = [event.type for event in await cell.store.read("c1")]
+    assert end["error"]["code"] == "provider_too_large"
+    assert "model.replied" not in types

@@ -101,8 +101,11 @@ async def test_bodies_pass_whole_and_redirects_are_not_followed(door):
 @pytest.mark.parametrize(
     ("method", "path", "size", "status"),
     [
-        ("POST", "/process", 1_048_576, 413), ("POST", "/reset", 65_536, 413), ("POST", "/notifications", 65_536, 413),
-        ("POST", "/approvals/x", 1_048_576, 413), ("POST", "/elicitations/x", 1_048_576, 413),
+        ("POST", "/process", 1_048_576, 413),
+        ("POST", "/reset", 65_536, 413),
+        ("POST", "/notifications", 65_536, 413),
+        ("POST", "/approvals/x", 1_048_576, 413),
+        ("POST", "/elicitations/x", 1_048_576, 413),
     ],
 )
 async def test_a_body_that_is_too_large_never_reaches_the_agent(door, method, path, size, status):

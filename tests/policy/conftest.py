@@ -29,6 +29,7 @@ def _tool_of(entry):
         parameters={},
         tool_class=ToolClass(entry["class"]),
         outward=entry.get("outward", False),
+        steering=entry.get("steering", False),
         proposed=entry.get("proposed", False),
     )
 

@@ -24,7 +24,7 @@ from tom.errors import ProviderError
 from tom.llm.chain import Chain, Next, request_for, spent_on, used_until
 from tom.llm.levels import Candidate, Models
 from tom.llm.prices import priced
-from tom.llm.provider import ModelRequest, Reply, TextDelta
+from tom.llm.provider import ModelItem, ModelRequest, Reply, TextDelta
 from tom.telemetry import logs
 
 log = logs.get("llm")
@@ -89,8 +89,10 @@ class ModelAsking:
 
     async def _listen(self, candidate: Candidate, request: ModelRequest, live: LiveTurn) -> Reply:
         self._feed.begin(live)
+        size = 0
         async with aclosing(candidate.provider.stream(request)) as items:
             async for item in items:
+                size = self._measured(size, item)
                 if isinstance(item, TextDelta):
                     self._feed.say(live, item.text)
                 elif isinstance(item, Reply):
@@ -99,6 +101,14 @@ class ModelAsking:
                     self._feed.think(live, item.text)
         message = "The language model's stream ended without a reply."
         raise ProviderError(message)
+
+    def _measured(self, before: int, item: ModelItem) -> int:
+        """The bytes of a reply so far; one that comes whole is measured whole. Raises `ProviderTooLarge`."""
+        own = len(item.text.encode("utf-8", "replace"))
+        size = max(before, own) if isinstance(item, Reply) else before + own
+        if self._budget is not None:
+            self._budget.check_reply(size)
+        return size
 
     def _restart(self, run: Journal, turn: int, attempt: int) -> None:
         self._feed.publish(Restarted(run.conversation_id, run.run_id, run.request_id, turn, attempt))

@@ -23,6 +23,10 @@ class Budget(Protocol):
         """The call has ended and has used ``usage``."""
         ...
 
+    def check_reply(self, size: int) -> None:
+        """Whether a reply of so many bytes may go on. Raises `ProviderTooLarge`."""
+        ...
+
 
 type Limits = Callable[[], Budget | None]
 """Makes the budget of one run, or of one question beside a run."""

@@ -13,7 +13,7 @@ from tom.agent.prompt import tools_tokens
 from tom.clock import Clock, timestamp
 from tom.config.agent import AgentSettings, Price
 from tom.conversation.usage import MICRO, NOTHING, Usage
-from tom.errors import QuotaExceeded, TokenLimit, ToolLimit
+from tom.errors import ProviderTooLarge, QuotaExceeded, TokenLimit, ToolLimit
 from tom.llm.counting import messages_tokens
 from tom.llm.levels import Candidate
 from tom.llm.prices import cost_of
@@ -133,6 +133,11 @@ class RunLimits:
         """Whether one more tool may be called after ``made``. Raises `ToolLimit`."""
         if made >= self._limits.tool_calls:
             raise ToolLimit
+
+    def check_reply(self, size: int) -> None:
+        """Whether a reply of so many bytes may go on. Raises `ProviderTooLarge`."""
+        if size > self._limits.reply_bytes:
+            raise ProviderTooLarge
 
     def _check_run(self, spent: Usage, usage: Usage) -> None:
         under_way = sum(reservation.usage.cost for reservation in self._reserved.values())

@@ -18,7 +18,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
-_RESERVED = frozenset(("system", "tom", "all", "cherrypy"))
+_RESERVED = frozenset(("system", "tom", "all", "cherrypy", "expiry", "cancel", "restart"))
 _MAX_PROSE = 8 * 1024
 
 

@@ -205,7 +205,9 @@ class RunProgress:
 
     @property
     def open_asks(self) -> tuple[Event, ...]:
-        """The approvals and elicitations of the pending calls that nobody has answered, in order."""
+        """The approvals and elicitations of the pending calls that nobody has answered, in order; none once it ended."""
+        if self.state.ended:
+            return ()
         waiting = {call.id for call in self.pending}
         asks = [event for call_id, event in self.asks.items() if call_id in waiting - self.decisions.keys()]
         questions = [

@@ -31,7 +31,8 @@ class ToolDefinition:
     ``name`` is what the model sees and calls; ``service`` and ``tool`` are what is dispatched; ``parameters`` is a
     JSON Schema object. ``pin`` is the hash of the whole definition and of the service's identity, as it was reviewed.
     ``proposed``: nobody has confirmed the class yet. ``outward``: its arguments leave the house. ``honours_key``: it
-    may be repeated with the same key. ``trusted``: what it returns is the admin's or the person's own.
+    may be repeated with the same key. ``trusted``: what it returns is the admin's or the person's own. ``steering``: what
+    it stores instructs later runs.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ToolDefinition:
     outward: bool = False
     honours_key: bool = False
     trusted: bool = False
+    steering: bool = False
 
     @property
     def full_name(self) -> str:

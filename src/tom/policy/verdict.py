@@ -116,6 +116,10 @@ def _of_class(tool: ToolDefinition, label: Label, *, standing: bool) -> Verdict:
     match tool.tool_class:
         case ToolClass.READ_PUBLIC | ToolClass.READ_PRIVATE:
             return _of_reading(tool, label)
+        case ToolClass.WRITE_OWN if tool.steering and label.tainted:
+            return Verdict(
+                Answer.ASK, f"It changes how the assistant behaves from now on, and {_read(label)}.", "taint"
+            )
         case ToolClass.WRITE_OWN:
             return Verdict(Answer.ALLOW, "It writes only to its person's own things.", "class")
         case ToolClass.WRITE_EXTERNAL if label.tainted:

@@ -60,6 +60,7 @@ class BehaviorService:
                 write,
                 self.update,
                 honours_key=True,
+                steering=True,
             ),
             BuiltinTool(
                 "undo_behavior_prompt_for_module",
@@ -68,6 +69,7 @@ class BehaviorService:
                 write,
                 self.undo,
                 honours_key=True,
+                steering=True,
             ),
             BuiltinTool(
                 "list_all_behavior_modules",

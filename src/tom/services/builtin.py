@@ -37,7 +37,7 @@ type Function = Callable[..., Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class BuiltinTool:
-    """One tool: what it is, and what is called."""
+    """One tool: what it is, and what is called. ``steering``: what it stores instructs later runs."""
 
     name: str
     description: str
@@ -45,6 +45,7 @@ class BuiltinTool:
     tool_class: ToolClass
     function: Function
     honours_key: bool = False
+    steering: bool = False
 
 
 class Builtin(Protocol):
@@ -214,6 +215,7 @@ def listing_of_builtin(entry: ServiceEntry, tools: Sequence[BuiltinTool]) -> Lis
                 pin=pin.hash,
                 honours_key=tool.honours_key,
                 trusted=entry.trust != "untrusted",
+                steering=tool.steering,
             )
         )
     rules = {tool.name: ArgumentRules(tool.parameters) for tool in tools if tool.name in pins}
