@@ -58,7 +58,7 @@ async def test_an_ask_is_answered_from_another_device_and_two_answers_have_one_e
         assert listed == ask
         body = {key: value for key, value in word(ask).items() if key != "approval_id"}
         rest = desk.post(f"/approvals/{ask['approval_id']}", body)
-        first, _, third = await asyncio.gather(
+        _, _, third = await asyncio.gather(
             one.send("approve", "a1", **word(ask)), two.send("approve", "a2", **word(ask)), rest
         )
         end = (await one.until("complete", "error", request_id=request))[-1]

@@ -116,12 +116,8 @@ def _of_class(tool: ToolDefinition, label: Label, *, standing: bool) -> Verdict:
     match tool.tool_class:
         case ToolClass.READ_PUBLIC | ToolClass.READ_PRIVATE:
             return _of_reading(tool, label)
-        case ToolClass.WRITE_OWN if tool.steering and label.tainted:
-            return Verdict(
-                Answer.ASK, f"It changes how the assistant behaves from now on, and {_read(label)}.", "taint"
-            )
         case ToolClass.WRITE_OWN:
-            return Verdict(Answer.ALLOW, "It writes only to its person's own things.", "class")
+            return _of_own(tool, label)
         case ToolClass.WRITE_EXTERNAL if label.tainted:
             return Verdict(Answer.ASK, f"It changes things outside, and {_read(label)}.", "taint")
         case ToolClass.WRITE_EXTERNAL if standing:
@@ -131,6 +127,13 @@ def _of_class(tool: ToolDefinition, label: Label, *, standing: bool) -> Verdict:
         case _:
             besides = f", and {_read(label)}" if label.tainted else ""
             return Verdict(Answer.ASK, f"It destroys, or cannot be undone{besides}.", "class")
+
+
+def _of_own(tool: ToolDefinition, label: Label) -> Verdict:
+    """Writing one's own things is free, but where it would make somebody's text an instruction to later runs."""
+    if tool.steering and label.tainted:
+        return Verdict(Answer.ASK, f"It changes how the assistant behaves from now on, and {_read(label)}.", "taint")
+    return Verdict(Answer.ALLOW, "It writes only to its person's own things.", "class")
 
 
 def _of_reading(tool: ToolDefinition, label: Label) -> Verdict:
