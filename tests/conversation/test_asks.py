@@ -149,3 +149,11 @@ def test_a_waiting_run_neither_speaks_nor_ends_well_nor_asks_more(asking, kind):
     asking.waits("r1")
     with pytest.raises(InvalidTransition):
         progress(asking).apply(asking.tell(asking.events[0].__class__(conversation_id="c1", type=kind)))
+
+
+def test_nothing_is_asked_any_more_once_the_run_has_ended(asking):
+    asking.wishes("r1", "a")
+    asking.waits("r1")
+    assert progress(asking).open_asks
+    asking.cancels("r1")
+    assert progress(asking).open_asks == ()
