@@ -259,7 +259,7 @@ async def imposter():
         closed: list[Any] = []
 
         async def answer(reader, writer):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, RuntimeError):  # uvloop's word for a transport that the client closed
                 await reader.readuntil(b"\r\n\r\n")
                 for piece in pieces:
                     writer.write(piece)
