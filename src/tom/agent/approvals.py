@@ -5,7 +5,7 @@ answer (the store lets only the first through), and has the run taken up when no
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tom.agent.answers import check_content
@@ -25,6 +25,9 @@ from tom.errors import (
     AskExpired,
     ElicitationNotFound,
     InvalidAnswer,
+    StorageFull,
+    StorageUnavailable,
+    Superseded,
     TomError,
 )
 from tom.services.toolbox import Toolbox
@@ -34,10 +37,14 @@ from tom.telemetry import logs
 log = logs.get("approvals")
 
 _ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
+_ENDS_CALL = frozenset({EventType.TOOL_RETURNED, EventType.TOOL_UNRESOLVED})
 _ASKED = frozenset({EventType.APPROVAL_REQUESTED, EventType.ELICITATION_REQUESTED})
 _ANSWERED = frozenset({EventType.APPROVAL_ANSWERED, EventType.ELICITATION_ANSWERED})
 RESTARTED = "restart"
 """Who answered a question whose connection ended with the process."""
+
+LOOK_SECONDS = 60.0
+STUCK_SECONDS = 5.0
 
 
 class Answering(Protocol):
@@ -88,15 +95,17 @@ class Approvals:
         self._toolbox = toolbox
         self._clock = clock
         self._open: dict[str, Event] = {}
+        self._dead: set[str] = set()
         self._changed = asyncio.Event()
         feed.listen(ALL, self._hear)
         scheduler.found_waiting = self._take_up
+        scheduler.known_waiting = self._know
         scheduler.beside.append(self._watch)
 
     async def pending(self) -> tuple[dict[str, Any], ...]:
         """The objects of all open asks, oldest first."""
-        now = self._clock.now()
-        return tuple(ask_object(asked) for asked in self._open.values() if not _is_over(asked, timestamp(now)))
+        now = timestamp(self._clock.now())
+        return tuple(ask_object(asked) for asked in self._open.values() if not self._is_over(asked, now))
 
     async def decide(
         self,
@@ -148,8 +157,8 @@ class Approvals:
         asked = self._open.get(ask_id)
         if asked is None or asked.type != kind:
             raise await self._why_closed(ask_id, kind)
-        if _is_over(asked, timestamp(self._clock.now())):
-            await self._expire(asked)
+        if self._is_over(asked, timestamp(self._clock.now())):
+            self._changed.set()  # it is answered by `_watch`
             raise AskExpired(**_id_of(asked))
         return asked
 
@@ -205,22 +214,28 @@ class Approvals:
             else:
                 (stored,) = await self._store.append((answered,))
                 self._feed.publish(Stored(stored, None))
-        except AlreadyAnswered:
+        except (AlreadyAnswered, Superseded):
+            self._forget(_ask_id(asked))
             raise await self._why_closed(_ask_id(asked), EventType(asked.type)) from None
         if not any(other.run_id == asked.run_id for other in self._open.values()):
             self._scheduler.wake(asked.run_id)
         return stored
 
-    async def _expire(self, asked: Event) -> None:
+    async def _close(self, asked: Event) -> None:
+        """Answer an ask for nobody: its time is over, or its connection is gone."""
+        by = RESTARTED if _ask_id(asked) in self._dead else asks.EXPIRED
+        if asked.type == EventType.APPROVAL_REQUESTED:
+            answered = asks.approval_answered(asked, decision=asks.DENY, by=by)
+        else:
+            answered = asks.elicitation_answered(asked, ElicitationAnswer("cancel"), by=by)
         try:
-            if asked.type == EventType.APPROVAL_REQUESTED:
-                await self._record(asked, asks.approval_answered(asked, decision=asks.DENY, by=asks.EXPIRED))
-            else:
-                nothing = ElicitationAnswer("cancel")
-                await self._record(asked, asks.elicitation_answered(asked, nothing, by=asks.EXPIRED))
-        except AlreadyAnswered:  # in the last moment
+            await self._record(asked, answered)
+        except (StorageFull, StorageUnavailable) as error:
+            log.error("❌ The end of an ask cannot be written", event="history_store_failed", code=error.code)
+        except TomError:  # answered in the last moment, or its run has ended
             return
-        log.info("⚠️ An ask has expired", event="ask_expired", run_id=asked.run_id)
+        else:
+            log.info("⚠️ An ask has expired", event="ask_expired", run_id=asked.run_id)
 
     # --- what is open ------------------------------------------------------------------------------------------
 
@@ -231,44 +246,74 @@ class Approvals:
         if event.type in _ASKED:
             self._open[_ask_id(event)] = event
         elif event.type in _ANSWERED:
-            self._open.pop(_ask_id(event), None)
+            self._forget(_ask_id(event))
+        elif event.type in _ENDS_CALL:
+            self._forget(*(name for name, asked in self._open.items() if _same_call(asked, event)))
         elif event.type in _ENDS:
-            self._open = {name: asked for name, asked in self._open.items() if asked.run_id != event.run_id}
+            self._forget(*(name for name, asked in self._open.items() if asked.run_id == event.run_id))
         else:
             return
         self._changed.set()
 
-    async def _take_up(self, run: Journal) -> bool:
-        """Know the asks of a run that was found waiting at the start; whether one is still open."""
-        for asked in run.progress.open_asks:
-            if asked.type == EventType.ELICITATION_REQUESTED and not asked.extra["key"]:
-                gone = ElicitationAnswer("cancel")
-                await self._store.append((asks.elicitation_answered(asked, gone, by=RESTARTED),))
-            else:
-                self._open[_ask_id(asked)] = asked
+    def _forget(self, *ask_ids: str) -> None:
+        for ask_id in ask_ids:
+            self._open.pop(ask_id, None)
+            self._dead.discard(ask_id)
+
+    def _know(self, asked: Sequence[Event]) -> None:
+        """What a run asks whose worker leaves: of a run that was taken up after a crash nothing was heard."""
+        for event in asked:
+            self._open.setdefault(_ask_id(event), event)
         self._changed.set()
-        return any(asked.run_id == run.run_id for asked in self._open.values())
+
+    def _take_up(self, run: Journal) -> bool:
+        """Know the asks of a run that was found waiting at the start; whether there are any.
+
+        A question that waited on a connection has lost it: it is answered for nobody as soon as that can be written.
+        """
+        asked = run.progress.open_asks
+        self._know(asked)
+        self._dead |= {
+            _ask_id(event)
+            for event in asked
+            if event.type == EventType.ELICITATION_REQUESTED and not event.extra["key"]
+        }
+        return bool(asked)
 
     async def _watch(self) -> None:
         """Answer what nobody has answered in time. Runs until it is cancelled."""
         while True:
             self._changed.clear()
             now = timestamp(self._clock.now())
-            for asked in [asked for asked in self._open.values() if _is_over(asked, now)]:
-                await self._expire(asked)
-            await self._until_due()
+            for asked in [asked for asked in self._open.values() if self._is_over(asked, now)]:
+                await self._close(asked)
+            await self._until_due(now)
 
-    async def _until_due(self) -> None:
-        """Until the next ask expires or what is open has changed."""
+    async def _until_due(self, now: str) -> None:
+        """Until the next ask expires or what is open has changed, but looking at the clock at least each minute.
+
+        What could not be written is tried again after some seconds. A machine that slept has a wall clock that jumped.
+        """
         ends = [asked.extra["expires_at"] for asked in self._open.values() if asked.extra["expires_at"]]
+        stuck = any(self._is_over(asked, now) for asked in self._open.values())
+        rest = (parse_timestamp(min(ends)) - self._clock.now()).total_seconds() if ends else LOOK_SECONDS
+        seconds = STUCK_SECONDS if stuck else min(max(0.0, rest), LOOK_SECONDS)
         async with asyncio.TaskGroup() as group:
-            waits: list[asyncio.Task[Any]] = [group.create_task(self._changed.wait())]
-            if ends:
-                rest = (parse_timestamp(min(ends)) - self._clock.now()).total_seconds()
-                waits.append(group.create_task(self._clock.sleep(max(0.0, rest))))
+            waits: list[asyncio.Task[Any]] = [group.create_task(self._clock.sleep(seconds))]
+            if not stuck:
+                waits.append(group.create_task(self._changed.wait()))
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
+
+    def _is_over(self, asked: Event, now: str) -> bool:
+        """Whether nobody may answer it any more."""
+        expires_at: str | None = asked.extra["expires_at"]
+        return _ask_id(asked) in self._dead or (expires_at is not None and expires_at <= now)
+
+
+def _same_call(asked: Event, ended: Event) -> bool:
+    return (asked.run_id, asked.turn, asked.tool_call_id) == (ended.run_id, ended.turn, ended.tool_call_id)
 
 
 def _ask_id(event: Event) -> str:
@@ -278,7 +323,3 @@ def _ask_id(event: Event) -> str:
 def _id_of(asked: Event) -> dict[str, str]:
     name = "approval_id" if asked.type == EventType.APPROVAL_REQUESTED else "elicitation_id"
     return {name: asked.extra[name]}
-
-
-def _is_over(asked: Event, now: str) -> bool:
-    return bool(asked.extra["expires_at"]) and asked.extra["expires_at"] <= now

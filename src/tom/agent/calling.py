@@ -74,7 +74,7 @@ class Calling:
         tool = call.tool
         assert tool is not None  # noqa: S101 - as above
         if outcome.unknown and not tool.tool_class.reads_only:
-            intent = next(event for event in reversed(run.progress.events) if _is_intent(event, call.id))
+            intent = next(event for event in reversed(run.progress.events) if is_intent(event, call.id))
             return unresolved_call(run, intent)
         content = cut(outcome.content, self._longest)
         return happened.tool_returned(
@@ -205,17 +205,19 @@ def _intent(run: Journal, call: Call, key: str, decision: Event | None) -> Event
         digest=call.digest,
         tool_class=tool.tool_class,
         key=key,
+        pin=tool.pin,
         verdict="allow" if decision is None else "approved",
         approval_id="" if decision is None else decision.extra["approval_id"],
     )
 
 
-def _is_intent(event: Event, call_id: str) -> bool:
+def is_intent(event: Event, call_id: str) -> bool:
+    """Whether this is the intent of that call."""
     return event.type == EventType.TOOL_CALLED and event.tool_call_id == call_id
 
 
 def _recorded_key(run: Journal, call_id: str) -> str | None:
     for event in reversed(run.progress.events):
-        if _is_intent(event, call_id):
+        if is_intent(event, call_id):
             return event.extra["key"]
     return None

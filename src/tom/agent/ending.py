@@ -25,7 +25,7 @@ async def end_cancelled(run: Journal, feed: Feed, reason: str) -> None:
     partial = _partial_reply(run, feed)
     usage = run.progress.usage + (partial[0].usage or Usage() if partial else Usage())
     ended = happened.run_cancelled(run.conversation_id, run_id=run.run_id, usage=usage, reason=reason)
-    await run.record(*run.taking(), *run.in_flight(), *partial, ended)
+    await run.record(*run.taking(), *run.in_flight(), *run.not_made(), *partial, ended)
 
 
 async def end_badly(run: Journal, feed: Feed, error: Exception) -> None:

@@ -15,6 +15,8 @@ from tom.conversation.run import RunProgress, RunState
 from tom.conversation.tool import ToolClass
 from tom.store.eventstore import EventStore, RunRow
 
+NOT_MADE = "Not called: the run ended before."
+
 
 class Journal:
     """One run being worked on by this process.
@@ -105,7 +107,7 @@ class Journal:
         """End the run as failed."""
         usage = self.progress.usage
         failed = happened.run_failed(self.conversation_id, run_id=self.run_id, usage=usage, code=code, reason=reason)
-        await self.record(*self.taking(), *self.in_flight(), failed)
+        await self.record(*self.taking(), *self.in_flight(), *self.not_made(), failed)
 
     def remember_unresolved(self, tools: frozenset[str]) -> None:
         """Tools whose outcome an earlier try at the same message has left unknown."""
@@ -114,6 +116,26 @@ class Journal:
     def in_flight(self) -> tuple[Event, ...]:
         """One `tool.unresolved` for every call that left and has no result."""
         return tuple(unresolved_call(self, event) for event in self._doubtful())
+
+    def not_made(self) -> tuple[Event, ...]:
+        """One `tool.returned` for every pending call that was surely not made, now that the run ends.
+
+        With them, and with those of `in_flight`, the reply has all its results: a retry is told of each.
+        """
+        doubtful = {event.tool_call_id for event in self._doubtful()}
+        return tuple(
+            happened.tool_returned(
+                self.conversation_id,
+                NOT_MADE,
+                run_id=self.run_id,
+                turn=self.progress.turns - 1,
+                call_id=call.id,
+                is_error=True,
+                duration_ms=0,
+            )
+            for call in self.progress.pending
+            if call.id not in doubtful
+        )
 
     def interrupted(self) -> tuple[Event, ...]:
         """The same for a run that is taken up again: calls that only read are made again instead."""

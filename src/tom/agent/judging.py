@@ -65,6 +65,15 @@ class Judging:
             return "these are not the arguments that were approved"
         return ""
 
+    def differs(self, call: Call, intent: Event) -> str:
+        """Why a call that is to be made once more is not the one that was made; empty when it is."""
+        tool, then = _known(call), intent.extra
+        if (then["service"], then["tool"]) != (tool.service, tool.tool):
+            return "the tool of that name is another one now"
+        if then.get("pin", tool.pin) != tool.pin or then["class"] != tool.tool_class:
+            return "the tool has changed since it was called"
+        return "" if then["digest"] == call.digest else "its arguments are others now"
+
     async def _stands(self, run: Journal, tool: ToolDefinition) -> bool:
         """Whether the person has said yes to this tool, as it is pinned, for this conversation."""
         if tool.tool_class is not ToolClass.WRITE_EXTERNAL:

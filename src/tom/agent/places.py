@@ -18,7 +18,7 @@ from tom.store.eventstore import RunRow
 class PendingRun:
     """A run that waits for its place, or has it. ``stop_reason``: it is to end as cancelled as soon as it can.
 
-    ``resting``: it waits for its person; with a ``task`` when the call that asks waits on its connection. ``worked`` is
+    ``replaced``: another stands in its place. ``resting``: it waits for its person; with a ``task`` when the call that asks waits on its connection. ``worked`` is
     how many seconds it has been at work, ``rested`` how many of them its worker waited for its person, ``paused`` when
     that began and where its end was then.
     """
@@ -31,6 +31,7 @@ class PendingRun:
     stop_reason: str = ""
     tries: int = 0
     resting: bool = False
+    replaced: bool = False
     worked: float = 0.0
     rested: float = 0.0
     paused: tuple[float, float] = (0.0, 0.0)

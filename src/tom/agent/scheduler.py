@@ -5,7 +5,7 @@ and resumed by `recover` at the next start. `places.py` keeps the order.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,6 +20,7 @@ from tom.clock import Clock
 from tom.config.secret import Secret
 from tom.conversation import event as happened
 from tom.conversation.codec import CodecError
+from tom.conversation.event import Event
 from tom.conversation.run import InvalidTransition, RunProgress, RunState, fold_run
 from tom.conversation.usage import NOTHING
 from tom.errors import StorageFull, StorageUnavailable, Superseded
@@ -30,6 +31,7 @@ log = logs.get("agent")
 
 UNFINISHED = (RunState.QUEUED, RunState.RUNNING, RunState.WAITING)
 LONGEST_STORAGE_WAIT = 30.0
+AGAIN_SECONDS = 30.0
 STOPPED = "stopped by the user"
 
 
@@ -51,6 +53,7 @@ class Scheduler:
         """At most ``parallel`` runs at once; each at most ``deadline`` seconds. ``secret`` keys their calls.
 
         ``found_waiting`` is told of each run that waits at the start, and says whether something is still asked;
+        ``known_waiting`` is told what a run asks whose worker leaves;
         ``beside`` runs as long as the scheduler serves.
         """
         self._store = store
@@ -63,7 +66,8 @@ class Scheduler:
         self._places = Places(parallel)
         self._group: asyncio.TaskGroup | None = None
         self.draining = False
-        self.found_waiting: Callable[[Journal], Awaitable[bool]] = _nobody_to_ask
+        self.found_waiting: Callable[[Journal], bool] = _nobody_to_ask
+        self.known_waiting: Callable[[Sequence[Event]], None] = _nobody_to_tell
         self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     # --- what is going on --------------------------------------------------------------------------------------
@@ -100,10 +104,21 @@ class Scheduler:
             self._group = group
             await self.recover()
             ready.set()
-            beside = [group.create_task(work()) for work in self.beside]
+            beside = [group.create_task(self._kept_up(work)) for work in self.beside]
             await stopped.wait()
             for task in beside:
                 task.cancel()
+
+    async def _kept_up(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """What runs beside the runs must never end them: after a defect it begins again."""
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - as above
+                log.error("❌ A defect beside the runs", event="internal_error", exception=error)
+                await self._clock.sleep(AGAIN_SECONDS)
+            else:
+                return
 
     async def recover(self) -> None:
         """Queue every run that has not ended, in the order of acceptance, those that had begun first."""
@@ -122,7 +137,7 @@ class Scheduler:
             journal = await self._open_journal(row)
         except (InvalidTransition, CodecError):
             return False  # it is ended as unreadable when it is worked on
-        if not await self.found_waiting(journal):
+        if not self.found_waiting(journal):
             return False
         self._places.rest(PendingRun(row))
         return True
@@ -179,9 +194,11 @@ class Scheduler:
     def _set_down(self, pending: PendingRun) -> None:
         """The worker is done: the run has ended, is parked, or waits for its person without one."""
         journal, pending.task = pending.journal, None
-        if journal is None or journal.progress.state is not RunState.WAITING or self.draining:
+        waits = journal is not None and journal.progress.state is RunState.WAITING
+        if journal is None or not waits or pending.replaced or self.draining:
             self._places.leave(pending)
             return
+        self.known_waiting(journal.progress.open_asks)
         pending.row = replace(pending.row, state=RunState.WAITING)
         pending.journal = None
         self._places.rest(pending)
@@ -280,6 +297,7 @@ class Scheduler:
         if rows and not rows[0].state.ended and not self.draining:
             again = PendingRun(rows[0], pending.origin, stop_reason=pending.stop_reason, tries=pending.tries + 1)
             self._places.put(again, first=True)
+            pending.replaced = True
 
     # --- stopping ----------------------------------------------------------------------------------------------
 
@@ -349,5 +367,9 @@ class Scheduler:
             await asyncio.wait(left, timeout=last)
 
 
-async def _nobody_to_ask(run: Journal) -> bool:  # noqa: ARG001
+def _nobody_to_ask(run: Journal) -> bool:  # noqa: ARG001
     return False
+
+
+def _nobody_to_tell(asked: Sequence[Event]) -> None:  # noqa: ARG001
+    return

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from tom.agent.calling import Calling
+from tom.agent.calling import Calling, is_intent
 from tom.agent.calls import Call, parse_arguments, refused
 from tom.agent.feed import Feed, ToolsAnnounced
 from tom.agent.journal import Journal
@@ -106,8 +106,8 @@ class ToolRunner:
             arguments = parse_arguments(wanted.arguments) if edited is None else edited
         except ValueError as error:
             return Call(turn, wanted, tool, problem=f"Invalid tool arguments: {error}", bad=True)
-        problem = self._tools.validate(tool, arguments) or ""
-        return Call(turn, wanted, tool, arguments, problem)
+        problem = self._tools.validate(tool, arguments)
+        return Call(turn, wanted, tool, arguments, f"Invalid tool arguments: {problem}" if problem else "")
 
     # --- asking ------------------------------------------------------------------------------------------------
 
@@ -139,9 +139,9 @@ class ToolRunner:
             return
         if any(asked.tool_call_id == call.id for asked in run.progress.open_asks):
             return  # its service wants to know something that nobody has answered yet
-        repeated = call.id in run.progress.intended
         decision = run.progress.decisions.get(call.id)
-        denial = None if repeated else await self._denial(run, call, decision)
+        repeated = call.id in run.progress.intended
+        denial = await (self._denial_again(run, call) if repeated else self._denial(run, call, decision))
         if denial is not None:
             await run.record(denial)
             return
@@ -162,6 +162,20 @@ class ToolRunner:
             return refused(run, call, DOUBTFUL.format(reason=verdict.reason), denied=verdict.ground)
         changed = self._judging.changed_since(call, decision)
         return refused(run, call, f"Denied by policy: {changed}", denied="tool_changed") if changed else None
+
+    async def _denial_again(self, run: Journal, call: Call) -> Event | None:
+        """The same for a call that is made once more: because it only reads, or because its service asked something.
+
+        Its intent stands for the verdict of then, as long as it is the very same call of the very same tool.
+        """
+        intent = next(event for event in reversed(run.progress.events) if is_intent(event, call.id))
+        changed = self._judging.differs(call, intent)
+        if changed:
+            return refused(run, call, f"Denied by policy: {changed}", denied="tool_changed")
+        verdict = await self._judging.verdict(run, call)
+        if verdict.answer is Answer.DENY:
+            return refused(run, call, f"Denied by policy: {verdict.reason}", denied=verdict.ground)
+        return None
 
 
 def _edited(run: Journal, call_id: str) -> dict[str, object] | None:

@@ -135,4 +135,14 @@ async def _read(cell: "Cell", socket: Socket, receive: Receive) -> None:
         if wait:
             socket.refuse_rate(text, wait)
         else:
-            await socket.receive(text)
+            await _carry_out(socket, text)
+
+
+async def _carry_out(socket: Socket, text: str) -> None:
+    """Carry out one action to its end, also when its client is gone meanwhile: what was stored must be worked on."""
+    acting = asyncio.ensure_future(socket.receive(text))
+    try:
+        await asyncio.shield(acting)
+    except asyncio.CancelledError:
+        await asyncio.wait([acting])
+        raise

@@ -265,13 +265,14 @@ def tool_called(
     digest: str,
     tool_class: ToolClass,
     key: str,
+    pin: str = "",
     verdict: str = "allow",
     reason: str = "",
     approval_id: str = "",
 ) -> Event:
     """A tool is about to be called: written, and synced, *before* the call.
 
-    ``verdict`` and ``reason`` are the policy's; ``approval_id`` names the yes on which it rests, where one was asked.
+    ``pin`` is the tool's; ``verdict`` and ``reason`` are the policy's; ``approval_id`` names the yes on which it rests, where one was asked.
     """
     extra: dict[str, Any] = {
         "run_id": run_id,
@@ -282,6 +283,7 @@ def tool_called(
         "digest": digest,
         "class": str(tool_class),
         "key": key,
+        "pin": pin,
         "verdict": verdict,
     }
     extra |= {name: value for name, value in (("reason", reason), ("approval_id", approval_id)) if value}
