@@ -145,6 +145,7 @@ async def test_no_service_selected_is_answered_from_general_knowledge(four):
 NONSENSE = [
     Script.fault(Fault.UNAUTHORIZED),
     Script.fault(Fault.EMPTY),
+    Script.text("The music, I should think."),
     Script.tool_calls(("reboot", {})),
     Script.tool_calls((SELECT, "{")),
     Script.tool_calls((SELECT, {"modules_name": ["nonsuch"]})),
@@ -241,15 +242,16 @@ async def test_an_explicit_wish_begins_a_new_conversation_and_greets(four):
     assert request.tool_names == []
 
 
-@pytest.mark.parametrize("text", ["hi", "Hello!", "good morning, Tom", "Guten Tag", "Bonjour !", "hey there"])
-async def test_a_greeting_never_resets_anything(four, text):
+async def test_a_greeting_never_resets_anything(four):
     async with four() as pipeline:
         first = await pipeline.process("before")
         pipeline.models.chosen = Script.tool_calls((FRESH, {}))
-        answer = await pipeline.process(text)
-    assert answer["conversation_id"] == first["conversation_id"]
-    assert "conversation_reset" not in answer
-    assert answer["response"] == "ok"
+        for text in ("Guten Tag", "hi there, how are you?", "good night", "سلام", "こんにちは", "Привет, как дела?"):
+            answer = await pipeline.process(text)
+            assert answer["conversation_id"] == first["conversation_id"], text
+            assert "conversation_reset" not in answer
+            assert answer["response"] == "ok"
+            assert (await decided(pipeline, answer)).extra["how"] == "fallback"
 
 
 # --- pins, wishes, restarts --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from tom.agent.afreshwords import wishes_afresh
 from tom.agent.aside import ask_aside
 from tom.agent.budget import Limits, unbounded
 from tom.agent.modules import Module, Modules
@@ -40,11 +41,6 @@ INSTRUCTIONS = (
     "simple lookups, 1 for ordinary work, 2 for hard reasoning or several dependent tasks. Call it with an empty list "
     f"when general knowledge is enough. Call {FRESH} only when the user explicitly wishes to begin a new conversation "
     "or to forget this one. A greeting is an ordinary message and never begins a new conversation."
-)
-_GREETING = re.compile(
-    r"\W*(hi+|hey+|hello|hallo|hola|salut|bonjour|bonsoir|ciao|moin|servus|ol[aá]|namaste|good (morning|afternoon|"
-    r"evening|day)|guten (morgen|tag|abend)|buenos d[ií]as|buon ?giorno)((\s|,)+(there|tom|again|everyone))?\W*",
-    re.IGNORECASE,
 )
 
 
@@ -181,15 +177,14 @@ def tools_for(names: Sequence[str]) -> tuple[ToolDefinition, ...]:
 
 
 def read_decision(reply: Reply, known: Collection[str], text: str) -> Decision | None:
-    """What the model's calls say; None when they make no sense. A reply without a call selects nothing."""
+    """What the model's calls say; None when they make no sense, as without any call or with a reset nobody wished for."""
     services: dict[str, None] = {}
     levels: list[int] = []
     fresh = understood = False
     for call in reply.tool_calls:
         arguments = _arguments(call)
-        if call.name == FRESH:
-            understood = True
-            fresh = fresh or not is_greeting(text)
+        if call.name == FRESH and wishes_afresh(text):
+            fresh = understood = True
         elif call.name == SELECT and arguments is not None:
             names = _names(arguments.get("modules_name"))
             if names is None:
@@ -200,15 +195,10 @@ def read_decision(reply: Reply, known: Collection[str], text: str) -> Decision |
             level: Any = arguments.get("level")
             if isinstance(level, int) and not isinstance(level, bool) and 0 <= level <= HARDEST:
                 levels.append(level)
-    if reply.tool_calls and not understood:
+    if not understood:
         return None
     proposed = max(levels) if levels else None
     return Decision(tuple(services), "model", proposed, fresh_start=fresh, usage=reply.usage)
-
-
-def is_greeting(text: str) -> bool:
-    """Whether the message only greets: that never resets anything, whatever a model makes of it."""
-    return _GREETING.fullmatch(text) is not None
 
 
 def named_in(text: str, names: Collection[str]) -> tuple[str, ...]:
