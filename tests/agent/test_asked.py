@@ -18,6 +18,25 @@ def test_a_bad_value_gets_the_sentence_of_the_table(body, message):
     assert refused.value.message == message
 
 
+def test_of_several_bad_values_the_first_of_the_table_is_named():
+    wrong = {
+        "request": 5, "client_type": "x", "position": [], "sound_enabled": 1, "request_id": "a b",
+        "conversation_id": "../x", "level": 3, "timezone": "Mars", "temporary": 1,
+    }  # fmt: skip
+    good = {"request": "x", "client_type": "web", "position": None, "sound_enabled": True, "request_id": "r",
+            "conversation_id": "c", "level": 1, "timezone": "UTC", "temporary": True}  # fmt: skip
+    sentences = dict.fromkeys(wrong, "")
+    for name in wrong:
+        with pytest.raises(InvalidRequest) as refused:
+            read_process(wrong)
+        sentences[name] = refused.value.message
+        wrong = {**wrong, name: good[name]}
+    parts = ["'request'", "client_type", "position", "'sound_enabled'", "'request_id'", "Conversation", "level",
+             "time zone", "'temporary'"]  # fmt: skip
+    assert [part in sentence for part, sentence in zip(parts, sentences.values(), strict=True)] == [True] * 9
+    assert read_process(wrong).options == {"level": 1, "sound": True, "temporary": True}
+
+
 def test_everything_optional_has_its_default():
     asked = read_process({"request": " hi "})
     assert (asked.text, asked.client_type, asked.sound_enabled, asked.conversation_id) == (" hi ", "web", False, None)

@@ -53,6 +53,7 @@ async def test_each_client_type_has_a_current_conversation_that_reset_replaces(o
     assert reset["message"] == "Conversation history reset for web client"
     assert reset["previous_conversation_id"] == web["conversation_id"]
     assert reset["conversation_id"] == empty["conversation_id"] == after["conversation_id"] != web["conversation_id"]
+    assert empty["previous_conversation_id"] is None
     assert back["conversation_id"] == web["conversation_id"]
 
 

@@ -52,7 +52,7 @@ def is_temporary(row: ConversationRow) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """``new`` is current from now on, ``old`` was until now (None: there was none)."""
+    """``new`` is current from now on, ``old`` was until now (None: there was none, or it is empty and goes on as ``new``)."""
 
     new: str
     old: str | None
@@ -81,7 +81,7 @@ class Afresh:
         """Open a new conversation at ``surface``; one that is still empty stays. Raises storage errors, `ShuttingDown`."""
         rows = await self._store.conversations(surface=surface, limit=1)
         if rows and rows[0].last_seq == 1:
-            return Begun(rows[0].id, rows[0].id)
+            return Begun(rows[0].id, None)
         new = await self._conversations.open(surface)
         if not rows:
             return Begun(new, None)

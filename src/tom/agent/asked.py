@@ -54,20 +54,19 @@ def read_process(value: Any) -> Asked:
     if not isinstance(value, dict) or not value:
         raise _invalid("No request data provided")
     body = cast("dict[str, Any]", value)
-    client_type = _client_type(body)
-    level = body.get("level")
-    if level is not None and (isinstance(level, bool) or level not in (0, 1, 2)):
-        raise _invalid("level must be 0, 1 or 2")
-    sound, temporary = _switch(body, "sound_enabled"), _switch(body, "temporary")
+    text, client_type, position = _text(body), _client_type(body), _position(body)
+    sound = _switch(body, "sound_enabled")
+    request_id, conversation_id = _id(body, "request_id"), _id(body, "conversation_id")
+    level, zone, temporary = _level(body), _zone(body), _switch(body, "temporary")
     told = {"level": level, "sound": sound or None, "temporary": temporary or None}
     return Asked(
-        text=_text(body),
+        text=text,
         client_type=client_type,
         sound_enabled=sound,
-        request_id=_id(body, "request_id") or f"auto-{ids.ulid()}",
-        conversation_id=_id(body, "conversation_id"),
+        request_id=request_id or f"auto-{ids.ulid()}",
+        conversation_id=conversation_id,
         options={name: value for name, value in told.items() if value is not None},
-        around=Circumstances(client_type, _zone(body), _position(body)),
+        around=Circumstances(client_type, zone, position),
         temporary=temporary,
         ignored=tuple(sorted(set(body) - KNOWN)),
     )
@@ -123,6 +122,15 @@ def _switch(body: Mapping[str, Any], name: str) -> bool:
     given = body.get(name, False)
     if not isinstance(given, bool):
         raise _invalid(f"'{name}' must be true or false")
+    return given
+
+
+def _level(body: Mapping[str, Any]) -> int | None:
+    given = body.get("level")
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given <= 2:
+        raise _invalid("level must be 0, 1 or 2")
     return given
 
 
