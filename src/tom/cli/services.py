@@ -120,7 +120,7 @@ class _Asking:
     def review(self, name: str, classes: dict[str, str], yes: Sequence[str], *, as_json: bool) -> list[str]:
         """Ask about everything that awaits review, and tell the agent; the tools that were reviewed."""
         found = self.differences(name)
-        pending = [*found["changes"], *found["proposals"]]
+        pending = [*_reviewable(name, found["changes"], as_json=as_json), *found["proposals"]]
         known = {one["tool"] for one in pending}
         for tool in yes:
             if tool != "all" and tool not in known:
@@ -169,6 +169,14 @@ def _awaits(one: dict[str, Any]) -> bool:
     return any(tool["held"] or tool["proposed"] for tool in one["tools"])
 
 
+def _reviewable(service: str, changes: list[dict[str, Any]], *, as_json: bool) -> list[dict[str, Any]]:
+    """The changes that can be looked at; the others are shown as what stays off."""
+    for change in changes:
+        if change["too_large"] and not as_json:
+            _show_change(service, change)
+    return [change for change in changes if not change["too_large"]]
+
+
 def _show(service: str, one: dict[str, Any]) -> None:
     if "diff" in one:
         _show_change(service, one)
@@ -184,6 +192,8 @@ def _show_change(service: str, change: dict[str, Any]) -> None:
         for when in ("pinned", "now"):
             told = ", ".join(f"{key} {value}" for key, value in change["service_changed"][when].items())
             print(f"   the service, {when}: {told}")
+    if change["too_large"]:
+        print("   what it is now is too large to be looked at; it stays off until its service sends something smaller")
     coloured = sys.stdout.isatty()
     for line in change["diff"]:
         colour = _COLOURS.get(line[:1], "") if coloured else ""

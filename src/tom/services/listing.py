@@ -10,8 +10,8 @@ from tom.config.agent import ServiceEntry
 from tom.conversation.tool import ToolDefinition
 from tom.services.arguments import ArgumentRules
 from tom.services.cleaning import clean, clean_within
-from tom.services.definition import canonical
-from tom.services.pins import Pin, first_sight, in_force, pin_hash
+from tom.services.definition import LARGEST, canonical
+from tom.services.pins import Pin, first_sight, in_force, is_trusted, pin_hash
 from tom.services.schema import SchemaUnusable, parameters_for_model
 
 MOST_TOOLS = 128
@@ -49,8 +49,9 @@ class Listing:
     """A service's tools: their definitions under bare names, and the rules for their arguments.
 
     ``skipped`` says which tools are not on offer and why; ``beyond`` counts those above `MOST_TOOLS`. ``held`` are off
-    because they differ from their pin: tool → its definition of now. ``pins`` are in force; ``fresh`` are those that
-    this listing has made, with what they stand for.
+    because they differ from their pin: tool → its definition of now, empty where that is too large to be looked at;
+    then ``oversized`` has its hash. ``pins`` are in force; ``fresh`` are those that this listing has made, with what
+    they stand for.
     """
 
     tools: tuple[ToolDefinition, ...] = ()
@@ -60,6 +61,16 @@ class Listing:
     held: Mapping[str, str] = field(default_factory=dict[str, str])
     pins: Mapping[str, Pin] = field(default_factory=dict[str, Pin])
     fresh: tuple[tuple[Pin, str], ...] = ()
+    oversized: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def hash_of(self, tool: str, identity: str) -> str | None:
+        """The hash of a tool as it is listed now by the service of that identity; None: there is no such tool."""
+        if tool not in self.pins:
+            return None
+        if tool in self.oversized:
+            return self.oversized[tool]
+        written = self.held.get(tool)
+        return self.pins[tool].hash if written is None else pin_hash(identity, written)
 
     @property
     def first_lines(self) -> str:
@@ -99,6 +110,7 @@ class _Making:
         self._rules: dict[str, ArgumentRules] = {}
         self._skipped: dict[str, str] = {}
         self._held: dict[str, str] = {}
+        self._oversized: dict[str, str] = {}
         self._pins: dict[str, Pin] = {}
         self._fresh: list[tuple[Pin, str]] = []
         self._beyond = 0
@@ -128,8 +140,12 @@ class _Making:
             self._first(raw)
 
     def _compare(self, raw: RawTool, pin: Pin) -> None:
-        if pin_hash(self._identity, raw.written) != pin.hash:
-            self._held[raw.name] = raw.written
+        now = pin_hash(self._identity, raw.written)
+        if now != pin.hash:
+            large = len(raw.written) > LARGEST
+            self._held[raw.name] = "" if large else raw.written
+            if large:
+                self._oversized[raw.name] = now
             self._pins[raw.name] = pin
             return
         definition = raw.definition()
@@ -162,7 +178,7 @@ class _Making:
             proposed=pin.proposed,
             outward=pin.outward,
             honours_key=pin.honours_key,
-            trusted=entry.trust == "trusted",
+            trusted=is_trusted(entry),
         )
         return True
 
@@ -175,6 +191,7 @@ class _Making:
             self._held,
             self._pins,
             tuple(self._fresh),
+            self._oversized,
         )
 
 

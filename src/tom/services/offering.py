@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tom.clock import Clock
 from tom.config.agent import ServiceEntry
 from tom.conversation.tool import ToolDefinition, ToolOutcome
+from tom.errors import CallerError, ToolNotFound
 from tom.services import results
 from tom.services.kept import KeptList
 from tom.services.listing import MOST_TOOLS, Listing, RawTool
@@ -21,7 +22,10 @@ from tom.telemetry import logs
 if TYPE_CHECKING:
     from tom.services.connection import Connection
 
-log = logs.get("services")
+log = logs.get("mcp")
+
+type Reviewed = Mapping[str, tuple[str, Choice]]
+"""Tool → the hash of what a person has seen, and what they chose for it."""
 
 WRITES_KNOW = 1.0
 READS_KNOW = 30.0
@@ -32,6 +36,13 @@ SHORTEST_HOLD = 30.0
 
 STALE = 600.0
 """Seconds after which the list of a service that is not connected is worth asking for again."""
+
+
+class ChangedAgain(CallerError):
+    """A tool has changed since it was looked at; look again."""
+
+    code = "changed_again"
+    http_status = 409
 
 
 class Offering:
@@ -57,7 +68,12 @@ class Offering:
     @property
     def identity(self) -> str:
         """Who the service is, as pins have it."""
-        return identity_of(self._entry, self.source.server if self.source is not None else "")
+        return identity_of(self._entry, self.server)
+
+    @property
+    def server(self) -> str:
+        """What the service calls itself, as far as it is known."""
+        return self.source.server if self.source is not None else ""
 
     @property
     def instructions(self) -> str:
@@ -107,14 +123,27 @@ class Offering:
                 return results.failure(f"Tool '{tool.name}' was not called: {said}")
         return self._differs(tool)
 
-    async def review(self, choices: Mapping[str, Choice], *, by: str) -> None:
-        """Pin tools as they are listed now, with what was chosen for each. The listing is known."""
+    async def review(self, reviewed: Reviewed, *, by: str) -> None:
+        """Pin tools as they were seen, with what was chosen for each. The listing is known.
+
+        Raises `ChangedAgain` or `ToolNotFound` when the service has listed something else meanwhile.
+        """
         async with self._one_at_a_time:
             if self.listing is None or self.source is None:
                 return
+            for tool, (seen, _) in reviewed.items():
+                self._check_seen(self.listing, tool, seen)
+            choices = {tool: choice for tool, (_, choice) in reviewed.items()}
             await self._pinning.review(self._entry, self.source, self.listing, choices, by=by)
             self.listing = await self._pinning.compared(self._entry, self.source, self._raws)
         self._on_change()
+
+    def _check_seen(self, listing: Listing, tool: str, seen: str) -> None:
+        now = listing.hash_of(tool, self.identity)
+        if now is None:
+            raise ToolNotFound(f"Service '{self._entry.name}' has no tool '{tool}'")
+        if now != seen:
+            raise ChangedAgain(f"Tool '{tool}' has changed since it was looked at; look again", tool=tool)
 
     async def _list(self, connection: "Connection") -> None:
         asked = self._clock.monotonic()

@@ -3,7 +3,7 @@
 Above: the door ``/services``. Below: the registry, by `Reviews`. It decides nothing about who may review.
 """
 
-import difflib
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,10 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 from tom.config.agent import ServiceEntry
 from tom.conversation.tool import ToolClass
 from tom.errors import CallerError, ServiceUnavailable, ToolNotFound
-from tom.services.definition import pretty
+from tom.services.definition import difference, pretty
 from tom.services.listing import Listing
+from tom.services.offering import ChangedAgain
 from tom.services.pinning import Choice, Pinning
-from tom.services.pins import pin_hash
+from tom.services.pins import Pin
 from tom.services.service import Service
 
 
@@ -26,11 +27,11 @@ class ServiceNotFound(CallerError):
     http_status = 404
 
 
-class ChangedAgain(CallerError):
-    """A tool has changed since it was looked at; look again."""
+class TooLargeToReview(CallerError):
+    """Nobody can look at a definition of this size."""
 
-    code = "changed_again"
-    http_status = 409
+    code = "validation_error"
+    http_status = 422
 
 
 class ClassInFile(CallerError):
@@ -69,7 +70,8 @@ class Reviewing(Protocol):
     async def review(self, service: str, review: Review, *, by: str) -> list[str]:
         """Pin tools as they are now and confirm their classes; the names of those reviewed.
 
-        Raises `ServiceNotFound`, `ServiceUnavailable`, `ToolNotFound`, `ChangedAgain`, `ClassInFile`.
+        Raises `ServiceNotFound`, `ServiceUnavailable`, `ToolNotFound`, `ChangedAgain`, `ClassInFile`,
+        `TooLargeToReview`.
         """
         ...
 
@@ -84,61 +86,83 @@ class Reviews:
     async def differences(self, service: Service) -> dict[str, Any]:
         """As `Reviewing.differences`."""
         listing = _known(service)
-        changes = [await self._change(service, tool, written) for tool, written in sorted(listing.held.items())]
-        proposals = [await self._proposal(service, tool.tool) for tool in listing.tools if tool.proposed]
+        looked_at = _LookedAt(listing, service.offering.identity, service.offering.server)
+        changes = [await self._change(service, looked_at, tool) for tool in sorted(listing.held)]
+        proposed = [listing.pins[tool.tool] for tool in listing.tools if tool.proposed]
+        proposals = [await self._proposal(pin) for pin in proposed]
         return {"service": service.entry.name, "changes": changes, "proposals": proposals}
 
     async def review(self, service: Service, review: Review, *, by: str) -> list[str]:
         """As `Reviewing.review`."""
         listing = _known(service)
         named = {*review.tools, *review.classes, *review.outward, *review.honours_key}
-        wanted = sorted(named or {*listing.held, *(tool.tool for tool in listing.tools if tool.proposed)})
-        choices: dict[str, Choice] = {}
+        proposed = {tool.tool for tool in listing.tools if tool.proposed}
+        wanted = sorted(named or {*listing.held, *proposed} - {*listing.oversized})
+        reviewed: dict[str, tuple[str, Choice]] = {}
         for tool in wanted:
-            if tool not in listing.pins:
+            now = listing.hash_of(tool, service.offering.identity)
+            if now is None:
                 raise ToolNotFound(f"Service '{service.entry.name}' has no tool '{tool}'")
-            seen = review.tools.get(tool, "")
-            if seen and seen != self._hash(service, tool):
+            seen = review.tools.get(tool) or now
+            if seen != now:
                 raise ChangedAgain(f"Tool '{tool}' has changed since it was looked at; look again", tool=tool)
+            if tool in listing.oversized:
+                raise TooLargeToReview(
+                    f"The definition of '{tool}' is too large to be looked at; it stays off", tool=tool
+                )
             if tool in review.classes and tool in service.entry.classes:
                 raise ClassInFile(f"The class of '{tool}' stands in config.yml; change it there", tool=tool)
-            choices[tool] = Choice(review.classes.get(tool), review.outward.get(tool), review.honours_key.get(tool))
-        if choices:
-            await service.offering.review(choices, by=by)
+            choice = Choice(review.classes.get(tool), review.outward.get(tool), review.honours_key.get(tool))
+            reviewed[tool] = seen, choice
+        if reviewed:
+            await service.offering.review(reviewed, by=by)
         return wanted
 
-    async def _change(self, service: Service, tool: str, written: str) -> dict[str, Any]:
-        pin = _known(service).pins[tool]
-        before = pretty(await self._pinning.definition(service.entry.name, tool) or "{}")
-        now = pretty(written)
-        source = service.offering.source
-        identity = service.offering.identity
+    async def _change(self, service: Service, looked_at: "_LookedAt", tool: str) -> dict[str, Any]:
+        """How a held tool differs. All of it is of one moment, so that what is seen is what its hash stands for."""
+        listing, identity = looked_at.listing, looked_at.identity
+        pin = listing.pins[tool]
+        large = tool in listing.oversized
+        pinned = await self._pinning.definition(service.entry.name, tool) or "{}"
+        before, now, lines = await asyncio.to_thread(_compared, pinned, None if large else listing.held[tool])
         same = identity == pin.identity
         return {
             "tool": tool,
             "class": str(pin.tool_class),
-            "seen": self._hash(service, tool),
+            "seen": listing.hash_of(tool, identity),
             "pinned": before,
             "now": now,
-            "diff": list(difflib.unified_diff(before.splitlines(), now.splitlines(), "pinned", "now", lineterm="")),
+            "diff": lines,
+            "too_large": large,
             "service_changed": None if same else {"pinned": json.loads(pin.identity), "now": json.loads(identity)},
-            "server": source.server if source is not None else "",
+            "server": looked_at.server,
         }
 
-    async def _proposal(self, service: Service, tool: str) -> dict[str, Any]:
-        pin = _known(service).pins[tool]
+    async def _proposal(self, pin: Pin) -> dict[str, Any]:
+        definition = await self._pinning.definition(pin.service, pin.tool) or "{}"
         return {
-            "tool": tool,
+            "tool": pin.tool,
             "class": str(pin.tool_class),
             "outward": pin.outward,
             "seen": pin.hash,
-            "definition": pretty(await self._pinning.definition(service.entry.name, tool) or "{}"),
+            "definition": await asyncio.to_thread(pretty, definition),
         }
 
-    def _hash(self, service: Service, tool: str) -> str:
-        listing = _known(service)
-        written = listing.held.get(tool)
-        return listing.pins[tool].hash if written is None else pin_hash(service.offering.identity, written)
+
+@dataclass(frozen=True, slots=True)
+class _LookedAt:
+    """What a service listed, and who it was then."""
+
+    listing: Listing
+    identity: str
+    server: str
+
+
+def _compared(pinned: str, written: str | None) -> tuple[str, str, list[str]]:
+    """Both definitions for people, and how they differ; ``written`` None: it is too large to be shown."""
+    before = pretty(pinned)
+    now = "" if written is None else pretty(written)
+    return before, now, [] if written is None else difference(before, now)
 
 
 def tools_of(entry: ServiceEntry, listing: Listing | None) -> list[dict[str, Any]]:
