@@ -70,6 +70,9 @@ async def test_what_a_service_said_is_kept_until_it_says_otherwise(kept):
     await kept.note("mail", "about", "old")
     await kept.note("mail", "about", "new")
     assert (await kept.load()).readings == {"mail": {"resources": "[]", "about": "new"}}
+    await kept.note("notes", "about", "other")
+    await kept.forget("mail")
+    assert (await kept.load()).readings == {"notes": {"about": "other"}}
 
 
 async def test_services_db_survives_a_restart_and_is_its_owners_alone(tmp_path):

@@ -337,6 +337,28 @@ async def test_another_server_behind_the_same_address_is_another_service(mail, q
         assert set((await registry.tools()).held) == {"mail.send_mail", "mail.make_draft"}
 
 
+async def test_what_was_said_at_another_place_is_not_said_by_this_service(mail, quick):
+    def say(consign):
+        contents = {"description://response_consign": [{"text": consign}]} if consign else {}
+        mail.play(resources=[{"uri": "mail://1", "name": "one"}], contents=contents)
+
+    async def consign(registry):
+        return await registry.description("mail", "response_consign", timeout=5)
+
+    kept = MemoryKept()
+    say("Be hostile.")
+    async with quick(mail.entry(), kept=kept) as registry:
+        await registry.tools()
+        assert await consign(registry) == "Be hostile."
+    moved = played(mail.script, name="mail", calls=mail.calls.with_suffix(".moved"))
+    say("")
+    async with quick(moved, kept=kept) as registry:
+        await registry.tools()
+    async with quick(moved, kept=kept) as registry:  # not connected: what was kept is all there is
+        await registry.tools()
+        assert await consign(registry) is None
+
+
 async def test_a_list_that_is_shown_from_memory_is_compared_in_the_background(mail, quick, until):
     clock, kept = ManualClock(), MemoryKept()
     async with quick(mail.entry(), kept=kept) as registry:

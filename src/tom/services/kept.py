@@ -57,6 +57,10 @@ class Kept(Protocol):
         """Keep what a service said (`shelf.py`), in place of what it said before."""
         ...
 
+    async def forget(self, service: str) -> None:
+        """Keep nothing any more of what a service said."""
+        ...
+
     async def definition(self, service: str, tool: str) -> str | None:
         """The definition that a tool's pin stands for, in canonical JSON; None when it has no pin."""
         ...
@@ -94,6 +98,10 @@ class MemoryKept:
     async def note(self, service: str, what: str, value: str) -> None:
         """Keep it."""
         self._readings.setdefault(service, {})[what] = value
+
+    async def forget(self, service: str) -> None:
+        """Forget its readings."""
+        self._readings.pop(service, None)
 
     async def definition(self, service: str, tool: str) -> str | None:
         """What the pin stands for."""

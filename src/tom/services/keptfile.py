@@ -32,6 +32,7 @@ ON CONFLICT (service, tool) DO UPDATE SET
 _LISTS = "SELECT service, place, server, revision, tools, instructions, ttl, listed_at FROM lists"
 _READINGS = "SELECT service, what, value FROM readings"
 _NOTE = "INSERT OR REPLACE INTO readings (service, what, value) VALUES (?, ?, ?)"
+_FORGET = "DELETE FROM readings WHERE service = ?"
 _KEEP = """
 INSERT OR REPLACE INTO lists (service, place, server, revision, tools, instructions, ttl, listed_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -94,6 +95,11 @@ class SqliteKept:
         row = (service, what, _stored(value))
         database = await self._file.database()
         await database.write(lambda connection: connection.execute(_NOTE, row) and None, full=False)
+
+    async def forget(self, service: str) -> None:
+        """Forget its readings."""
+        database = await self._file.database()
+        await database.write(lambda connection: connection.execute(_FORGET, (service,)) and None, full=False)
 
     async def definition(self, service: str, tool: str) -> str | None:
         """What the pin stands for."""

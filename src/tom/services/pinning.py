@@ -18,7 +18,7 @@ from tom.services.listing import Listing, RawTool, listing_of
 from tom.services.pins import Pin, identity_of, pin_hash, place_of
 from tom.telemetry import logs
 
-log = logs.get("services")
+log = logs.get("mcp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Pinning:
         self._user = user
         self._remembered: Remembered | None = None
         self._pins: dict[str, dict[str, Pin]] = {}
+        self._places: dict[str, str] = {}
         self._loading = asyncio.Lock()
         self._told: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
@@ -58,6 +59,7 @@ class Pinning:
         async with self._loading:
             if self._remembered is None:
                 self._remembered = await self._kept.load()
+                self._places = {service: kept.place for service, kept in self._remembered.lists.items()}
                 self._pins = {service: dict(pins) for service, pins in self._remembered.pins.items()}
         return self._remembered
 
@@ -80,7 +82,7 @@ class Pinning:
             place=canonical(place_of(entry)),
             server=source.server,
             revision=source.revision,
-            tools=tuple(raw.written for raw in raws if raw.name in listing.pins),
+            tools=tuple(raw.written for raw in raws if raw.name in listing.pins and raw.name not in listing.oversized),
             instructions=source.instructions,
             ttl=source.ttl,
             listed_at=timestamp(self._clock.now()),
@@ -90,7 +92,10 @@ class Pinning:
         try:
             if listing.fresh:
                 await self._kept.pin(listing.fresh)
+            if self._places.get(entry.name) != kept.place:  # what was said elsewhere is not said by this service
+                await self._kept.forget(entry.name)
             await self._kept.keep(kept)
+            self._places[entry.name] = kept.place
         except TomError as error:  # what is pinned holds as long as the agent lives; what was pinned before is on disk
             log.error("❌ What services list cannot be kept", event="pins_not_kept", service=entry.name, error=error)
         self._tell(entry.name, listing)
