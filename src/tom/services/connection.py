@@ -17,6 +17,7 @@ from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.subscriptions import PromptsListChanged, ResourcesListChanged, ResourceUpdated, ToolsListChanged
 from mcp_types import (
     CONNECTION_CLOSED,
+    HEADER_MISMATCH,
     INVALID_PARAMS,
     INVALID_REQUEST,
     URL_ELICITATION_REQUIRED,
@@ -51,7 +52,7 @@ from tom.services.rounds import answer_for, call_in_rounds, is_modern, needs_of,
 from tom.services.sieve import ORIGINAL
 from tom.services.stdio import stdio_streams
 from tom.services.underway import Underway, Wanted
-from tom.services.unreachable import Forgotten, Unreachable, reason_of
+from tom.services.unreachable import Forgotten, Outdated, Unreachable, reason_of
 
 DESCRIBED = tuple(
     f"description://{kind}" for kind in ("prompt_consign", "response_consign", "tom_notification", "behavior_prompts")
@@ -151,13 +152,16 @@ class Connection:
     async def call(self, wanted: Wanted, underway: Underway, continuation: Continuation | None = None) -> ToolOutcome:
         """Call a tool; what goes wrong at the service is an outcome.
 
-        Raises `Forgotten` when the call was surely not made and may be made over a new connection.
+        Raises `Forgotten` when the call was surely not made and may be made over a new connection, `Outdated` when it
+        was not and the list of tools is not the service's any more.
         """
         self._calls.append(underway)
         try:
             return await call_in_rounds(self._opened, wanted, underway, continuation)
         except MCPError as error:
             self._check_forgotten(error)
+            if error.code == HEADER_MISMATCH and is_modern(self._opened):
+                raise Outdated from None
             if error.code == CONNECTION_CLOSED and (error.message == _CLOSED or self.ended is not None):
                 return results.failure(await self._lost_words(), unknown=True)
             if error.code == URL_ELICITATION_REQUIRED:

@@ -7,11 +7,10 @@ first, which is such a question too.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from mcp import Client, MCPError
 from mcp_types import (
-    HEADER_MISMATCH,
     CallToolResult,
     ElicitationRequiredErrorData,
     ElicitRequest,
@@ -20,7 +19,6 @@ from mcp_types import (
     ElicitResult,
     InputRequest,
     InputRequiredResult,
-    PaginatedRequestParams,
     Result,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -36,7 +34,6 @@ KEY = "tom/key"
 DECLINED = "The user declined."
 _PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
-_MOST_PAGES = 100
 _NOT_OFFERED = {"sampling/createMessage": "to use the language model", "roots/list": "to know directories"}
 
 
@@ -68,7 +65,7 @@ async def call_in_rounds(
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
             continue
-        if foreign := _not_offered(result.input_requests.values()):
+        if foreign := _not_offered(result.input_requests):
             return results.failure(f"The service wants {foreign}, which it may not.")
         questions = [question_from(one.params, key) for key, one in _asked(result.input_requests)]
         refusals = underway.refusals(questions)
@@ -116,42 +113,26 @@ async def _sent(
     answers: Mapping[str, ElicitationAnswer],
     state: str | None,
 ) -> CallToolResult | InputRequiredResult | Result:
-    async def send() -> CallToolResult | InputRequiredResult | Result:
-        return await client.session.call_tool(
-            wanted.tool,
-            dict(wanted.arguments),
-            progress_callback=underway.progressed if underway.exchange is not None else None,
-            input_responses={key: answer_for(answer) for key, answer in answers.items()} or None,
-            request_state=state,
-            meta={KEY: wanted.key} if wanted.key else None,
-            allow_input_required=True,
-            allow_claimed=True,
-        )
-
-    try:
-        return await send()
-    except MCPError as error:
-        if error.code != HEADER_MISMATCH or not is_modern(client):
-            raise
-        await _learn(client, wanted.tool)  # which arguments travel as headers has changed since it was listed
-        return await send()
-
-
-async def _learn(client: Client, tool: str) -> None:
-    cursor: str | None = None
-    for _ in range(_MOST_PAGES):
-        page = await client.session.list_tools(params=PaginatedRequestParams(cursor=cursor) if cursor else None)
-        cursor = page.next_cursor
-        if not cursor or any(one.name == tool for one in page.tools):
-            return
+    return await client.session.call_tool(
+        wanted.tool,
+        dict(wanted.arguments),
+        progress_callback=underway.progressed if underway.exchange is not None else None,
+        input_responses={key: answer_for(answer) for key, answer in answers.items()} or None,
+        request_state=state,
+        meta={KEY: wanted.key} if wanted.key else None,
+        allow_input_required=True,
+        allow_claimed=True,
+    )
 
 
 def _asked(requests: Mapping[str, InputRequest]) -> list[tuple[str, ElicitRequest]]:
     return [(key, one) for key, one in requests.items() if isinstance(one, ElicitRequest)]
 
 
-def _not_offered(requests: Iterable[InputRequest]) -> str:
-    for one in requests:
+def _not_offered(requests: Mapping[str, InputRequest]) -> str:
+    for key, one in requests.items():
+        if not key:
+            return "an answer to a question without a name"
         if not isinstance(one, ElicitRequest):
             return _NOT_OFFERED.get(one.method, one.method)
     return ""

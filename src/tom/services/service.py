@@ -26,13 +26,13 @@ from tom.services.pinning import Pinning
 from tom.services.shelf import Shelf
 from tom.services.toolbox import Exchange
 from tom.services.underway import Underway, Wanted
-from tom.services.unreachable import Forgotten, Unreachable, reason_of
+from tom.services.unreachable import Forgotten, Outdated, Unreachable, reason_of
 from tom.telemetry import logs
 
 if TYPE_CHECKING:
     from tom.services.connection import Connection
 
-log = logs.get("services")
+log = logs.get("mcp")
 
 DESCRIPTION_BYTES = 2000
 REASON_BYTES = 300
@@ -225,8 +225,15 @@ class Service:
         continuation: Continuation | None,
         connection: "Connection",
     ) -> ToolOutcome:
-        refused = await self.offering.refused(connection, tool)
-        return refused if refused is not None else await connection.call(wanted, underway, continuation)
+        for _ in range(2):
+            refused = await self.offering.refused(connection, tool)
+            if refused is not None:
+                return refused
+            try:
+                return await connection.call(wanted, underway, continuation)
+            except Outdated:
+                connection.tools_changed = True  # which arguments travel as headers is told by the list
+        return results.failure(f"Service '{self.entry.name}' refuses the headers of its own tool '{tool.name}'.")
 
     async def _reach(self) -> "Connection | None":
         """The open connection, opened when it has to be; None when the service has failed."""

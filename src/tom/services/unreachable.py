@@ -15,6 +15,10 @@ class Forgotten(Unreachable):
     """The service has restarted and no longer knows this connection; the call was not made."""
 
 
+class Outdated(Unreachable):
+    """The service does not take calls by the list of tools that it gave; the call was not made."""
+
+
 def reason_of(error: BaseException) -> str:
     """One line for people: the first cause inside groups of errors, or its kind when it says nothing."""
     if isinstance(error, BaseExceptionGroup):
