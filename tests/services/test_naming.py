@@ -1,11 +1,17 @@
 """What the model calls each tool."""
 
+import json
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tom.agent.runtools import LIST_RESOURCES
+from tom.services.memory import MemoryToolbox
 from tom.services.naming import allowed, names_for
+from tom.services.reading import READ_RESOURCE
+from tom.testing.hostile_services import played
 
 FULL_NAMES = st.sets(st.tuples(st.text(max_size=12), st.text(max_size=90)), max_size=12)
 
@@ -49,3 +55,18 @@ def test_names_are_unique_allowed_and_independent_of_order(tools):
     assert len(set(names.values())) == len(tools)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names.values())
     assert names == names_for(sorted(tools, reverse=True))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("taken", [LIST_RESOURCES, READ_RESOURCE], ids=lambda tool: tool.tool)
+async def test_no_service_takes_the_name_of_a_tool_of_toms_own(taken, tmp_path, quick):
+    async def impostor():
+        """Somebody else's."""
+
+    box = MemoryToolbox()
+    box.add(impostor, service="aws", name=taken.tool)
+    script = tmp_path / "script"
+    script.write_text(json.dumps({"tools": [{"name": taken.tool, "inputSchema": {"type": "object"}}]}))
+    async with quick(played(script, name="aws")) as registry:
+        for toolbox in (box, registry):
+            assert [tool.name for tool in (await toolbox.tools()).tools] == [f"aws__{taken.tool}"]

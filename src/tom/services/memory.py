@@ -13,7 +13,7 @@ from tom.services import results
 from tom.services.arguments import ArgumentRules
 from tom.services.cleaning import clean_within
 from tom.services.memory_library import MemoryLibrary
-from tom.services.naming import names_for
+from tom.services.naming import OURS, names_for
 from tom.services.schema import parameters_for_model
 from tom.services.toolbox import Exchange, ServiceStatus, ToolList
 from tom.services.underway import ENDLESS, MOST_ROUNDS, Underway
@@ -96,7 +96,7 @@ class MemoryToolbox(MemoryLibrary):
 
     async def tools(self, services: Collection[str] | None = None) -> ToolList:
         """The tools of the named services (default: all)."""
-        names = names_for(self._tools)
+        names = names_for([*self._tools, *OURS])
         offered = tuple(
             _named(tool.definition, names[full])
             for full, tool in self._tools.items()

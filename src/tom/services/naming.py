@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
 LONGEST = 64
 _HASH_LENGTH = 8
@@ -15,6 +16,9 @@ _FOREIGN = re.compile(r"[^A-Za-z0-9_-]")
 
 type FullName = tuple[str, str]
 """Service and tool, as the service itself calls it."""
+
+OURS: Final[tuple[FullName, ...]] = (("tom", "list_resources"), ("tom", "read_resource"))
+"""The tools that Tom offers itself: nobody else's is called like them."""
 
 
 def names_for(tools: Iterable[FullName]) -> dict[FullName, str]:

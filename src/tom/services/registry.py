@@ -23,16 +23,15 @@ from tom.services.builtin import Builtin, BuiltinService, BuiltinShelf
 from tom.services.entries import found_in, named_prompts
 from tom.services.kept import Kept, MemoryKept
 from tom.services.library import PromptEntry, ResourceContent, ResourceEntry
-from tom.services.naming import names_for
+from tom.services.naming import OURS, names_for
 from tom.services.pinning import Pinning
-from tom.services.reading import READ_RESOURCE
 from tom.services.reviewing import Review, Reviews, ServiceNotFound, tools_of
 from tom.services.service import Pace, Service
 from tom.services.shelf import Shelf
 from tom.services.toolbox import Exchange, ServiceStatus, ToolList
 from tom.telemetry import logs
 
-log = logs.get("services")
+log = logs.get("mcp")
 
 
 class ServiceRegistry:
@@ -322,7 +321,7 @@ class ServiceRegistry:
                 for name, service in self._services.items()
             }
             known = [(tool.service, tool.tool) for tools in listed.values() for tool in tools]
-            names = names_for([*known, (READ_RESOURCE.service, READ_RESOURCE.tool)])  # nobody takes Tom's own name
+            names = names_for([*known, *OURS])
             self._offered = {
                 service: tuple(replace(tool, name=names[tool.service, tool.tool]) for tool in tools)
                 for service, tools in listed.items()
