@@ -26,7 +26,7 @@ from tom.services.schema import parameters_for_model
 from tom.services.toolbox import Exchange
 from tom.telemetry import logs
 
-log = logs.get("services")
+log = logs.get("mcp")
 
 REVIEWED = "tom"
 _SCHEME = "description://"

@@ -19,7 +19,7 @@ from tom.services.child import Child
 from tom.services.sieve import repaired
 from tom.telemetry import logs
 
-log = logs.get("services")
+log = logs.get("mcp")
 
 _RUBBISH_LOGGED = 3
 """Lines that are no message, of one connection, that are logged one by one."""

@@ -16,7 +16,7 @@ from tom.services.questions import MOST_QUESTIONS, completed, refusal_of
 from tom.services.toolbox import Exchange
 from tom.telemetry import logs
 
-log = logs.get("services")
+log = logs.get("mcp")
 
 MOST_ROUNDS = 10
 """How often a call is made again without asking anybody."""

@@ -15,7 +15,7 @@ import apsw
 from tom.sqlite.connection import CHECKPOINT_PAGES
 from tom.telemetry import logs
 
-log = logs.get("storage")
+log = logs.get("history")
 
 LONGEST_LOG = 12 * CHECKPOINT_PAGES
 """Pages; 48 MiB, below ``journal_size_limit``."""

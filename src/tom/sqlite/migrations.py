@@ -10,7 +10,7 @@ from tom.clock import Clock, timestamp
 from tom.errors import OperatorError, StoreTooNew
 from tom.telemetry import logs
 
-log = logs.get("storage")
+log = logs.get("history")
 
 _OWN_TABLES = """
 CREATE TABLE schema_version (

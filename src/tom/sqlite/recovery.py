@@ -19,7 +19,7 @@ from tom.errors import StorageUnavailable
 from tom.sqlite.faults import explained, is_failed_sync, is_lost
 from tom.telemetry import logs
 
-log = logs.get("storage")
+log = logs.get("history")
 
 EXIT_STATUS = 74
 """EX_IOERR of sysexits.h."""

@@ -16,7 +16,7 @@ from tom.sqlite.migrations import Migration, migrate, refuse_newer, stored_versi
 from tom.sqlite.opening import Opening, copy_database, machine_boot_id, mark_clean, record_opening
 from tom.telemetry import logs
 
-log = logs.get("storage")
+log = logs.get("history")
 
 COPY_KEPT = timedelta(days=30)
 """What was deleted since is still in the copy made before a migration; so it goes as a backup goes."""
