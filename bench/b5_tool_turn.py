@@ -1,6 +1,6 @@
 """B5: one tool turn: two model calls and one MCP call over warm stdio, everything of Tom on.
 
-Tom, pydantic-ai and openai-agents ask the same simulated endpoint and call the same service, turn by turn. Tom is asked
+Tom, pydantic-ai, openai-agents and LiteLLM ask the same simulated endpoint and call the same service, turn by turn. Tom is asked
 through TLS and its gateway and stores every event; the others run in their own process, without a server. Each of them
 is installed into an environment of its own below `.tools/` the first time.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,13 @@ from tom.testing.house import House, free_port
 RIVALS = {
     "pydantic-ai": ("pydantic_turn", "pydantic-ai-slim[openai,mcp]==2.68.0"),
     "openai-agents": ("agents_turn", "openai-agents==0.24.0"),
+    "litellm": ("litellm_turn", "litellm==1.106.0", "mcp==2.3.0"),
 }
-"""Who is measured beside Tom: the program in `baseline/`, and what its own environment is made of."""
+"""Who is measured beside Tom: the program in `baseline/`, and what its own environment is made of.
+
+LiteLLM stays pinned: 1.82.7 and 1.82.8, uploaded on 24 March 2026 with stolen credentials, read the secrets of whoever
+installed them. Wheels only: nothing of theirs runs while it is installed.
+"""
 
 TURN = "Please look at my notes."
 SECONDS = 60.0
@@ -38,7 +43,7 @@ async def model() -> AsyncGenerator[Server]:
 
 
 def service(folder: Path) -> tuple[str, list[str]]:
-    """The stdio service that all three call: `read_notes` over an empty ledger."""
+    """The stdio service that all of them call: `read_notes` over an empty ledger."""
     folder.mkdir(exist_ok=True)
     return sys.executable, ["-m", "tom.testing.ledger_service", str(folder)]
 
@@ -105,7 +110,8 @@ async def environment(who: str) -> Path:
     folder = ROOT / ".tools" / f"bench-{who}"
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
-        for command in ((sys.executable, "-m", "venv", folder), (python, "-m", "pip", "install", "-q", RIVALS[who][1])):
+        install = (python, "-m", "pip", "install", "-q", "--only-binary", ":all:", *RIVALS[who][1:])
+        for command in ((sys.executable, "-m", "venv", folder), install):
             child = await asyncio.create_subprocess_exec(*map(str, command), stdout=asyncio.subprocess.DEVNULL)
             if await child.wait():
                 message = f"{command[0]} failed"
@@ -120,13 +126,11 @@ async def measure(rounds: int) -> Result:
     pythons = {who: await environment(who) for who in RIVALS}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with (
-            model() as endpoint,
-            tom(endpoint.url, folder) as ours,
-            rival("pydantic-ai", pythons["pydantic-ai"], f"{endpoint.url}/v1", folder) as pydantic,
-            rival("openai-agents", pythons["openai-agents"], f"{endpoint.url}/v1", folder) as openai,
-        ):
-            turns = {"tom": ours, "pydantic-ai": pydantic, "openai-agents": openai}
+        async with AsyncExitStack() as stack:
+            endpoint = await stack.enter_async_context(model())
+            turns = {"tom": await stack.enter_async_context(tom(endpoint.url, folder))}
+            for who, python in pythons.items():
+                turns[who] = await stack.enter_async_context(rival(who, python, f"{endpoint.url}/v1", folder))
             for number in range(rounds + 5):
                 for who, turn in turns.items():
                     seconds = await turn()

@@ -1,16 +1,18 @@
 """What is read off processes and numbers, and how a result is printed."""
 
 import argparse
+import contextlib
 import json
-import os
 import statistics
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TICKS = os.sysconf("SC_CLK_TCK")
+CPU_CLOCK = 2
+"""Linux: with this, a process's number turned about is the number of the clock of its CPU time (clock_getcpuclockid)."""
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -33,15 +35,12 @@ def tree_of(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of the living tree below ``pid``."""
-    total = 0
+    """User and system time of the living tree below ``pid``, to the nanosecond: /proc counts in hundredths."""
+    total = 0.0
     for process in tree_of(pid):
-        try:
-            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+        with contextlib.suppress(OSError):  # it has ended
+            total += time.clock_gettime(~process << 3 | CPU_CLOCK)
+    return total
 
 
 def pss_mib(pid: int) -> float:

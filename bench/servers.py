@@ -36,11 +36,14 @@ class Server:
 
 
 def settings(model_url: str) -> dict[str, Any]:
-    """As a fresh install has it, but for more parallel runs and sockets of one person than a person starts."""
+    """As a fresh install has it, but for more parallel runs, sockets and messages of one person than a person sends."""
     simulated = {"api": "none", "base_url": model_url, "models": "compatible/simulated"}
     return {
         "global": {"llm": "simulated", "log_level": "WARNING", "llms": {"simulated": simulated}},
-        "chat": {"service": {"max_parallel_runs": 64}, "websocket": {"max_connections_per_user": 128}},
+        "chat": {
+            "service": {"max_parallel_runs": 64},
+            "websocket": {"max_connections_per_user": 128, "actions_per_second": 10_000},
+        },
     }
 
 
