@@ -26,11 +26,13 @@ def _tool_of(entry):
         service=service,
         tool=name,
         description="",
-        parameters={},
+        parameters={"type": "object", "properties": entry.get("parameters", {})},
         tool_class=ToolClass(entry["class"]),
         outward=entry.get("outward", False),
         steering=entry.get("steering", False),
         proposed=entry.get("proposed", False),
+        trusted=entry.get("trusted", False),
+        source=entry.get("source", ""),
     )
 
 

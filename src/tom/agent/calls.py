@@ -30,6 +30,11 @@ class Call:
     bad: bool = False
     held: bool = False
 
+    def __post_init__(self) -> None:
+        """Whose tool it is may depend on the arguments."""
+        if self.tool is not None and self.tool.aim is not None:
+            object.__setattr__(self, "tool", self.tool.aim(self.arguments))
+
     @property
     def id(self) -> str:
         """The id under which its result is told."""
@@ -83,9 +88,9 @@ def unmasked(edited: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, An
 
 
 def result_label(tool: ToolDefinition) -> Label:
-    """The label of what a tool returns."""
-    untrusted = frozenset[str]() if tool.trusted else frozenset({tool.full_name})
-    private = frozenset({tool.service}) if tool.tool_class is ToolClass.READ_PRIVATE else frozenset[str]()
+    """The label of what a tool returns: private unless it is known to be public, whatever else the tool does."""
+    untrusted = frozenset[str]() if tool.trusted else frozenset({tool.origin or tool.full_name})
+    private = frozenset[str]() if tool.tool_class is ToolClass.READ_PUBLIC else frozenset({tool.reads_from})
     return Label(untrusted, private)
 
 

@@ -16,7 +16,7 @@ from tom.config.agent import AgentSettings
 from tom.conversation import message as make
 from tom.conversation.event import MESSAGE_OVERHEAD, Event
 from tom.conversation.history import RunHistory
-from tom.conversation.label import CLEAN, PERSONAL_CONTEXT, Label
+from tom.conversation.label import CLEAN, PERSONAL_CONTEXT, POSITION, Label
 from tom.conversation.message import Message, Role
 from tom.conversation.part import ToolResult
 from tom.conversation.tool import ToolDefinition
@@ -48,11 +48,15 @@ _tokens_of: dict[int, tuple[ToolDefinition, int]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What a message said about its sender's place and time; never stored beyond the run."""
+    """What a message said about its sender's place and time; never stored beyond the run.
+
+    ``plain``: its reader cannot take back what it has shown, so a reply is not begun again once text of it was.
+    """
 
     surface: str = "ws"
     timezone: str = ""
     position: Mapping[str, float] = field(default_factory=dict[str, float])
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,9 @@ def temporal_text(now: datetime, zone: str, position: Mapping[str, float]) -> st
 
 
 def temporal_message(settings: AgentSettings, around: Circumstances, now: datetime) -> Message:
-    """The temporal context of one turn, in the zone of the request, else the person's."""
-    return counted(make.system(temporal_text(now, around.timezone or settings.timezone, around.position)))
+    """The temporal context of one turn, in the zone of the request, else the person's; a position makes it private."""
+    private = Label(private=frozenset({POSITION})) if around.position else CLEAN
+    return counted(make.system(temporal_text(now, around.timezone or settings.timezone, around.position), label=private))
 
 
 def build_prompt(

@@ -4,12 +4,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tom.agent.consigns import is_trusted
 from tom.agent.identity import caller_parameters, filled, hidden
 from tom.config.agent import ServiceEntry
 from tom.conversation.elicitation import Continuation
 from tom.conversation.tool import ToolClass, ToolDefinition, ToolOutcome
 from tom.services.library import Library, ResourceEntry
-from tom.services.reading import READ_RESOURCE, listed, read_resource, reading_problem
+from tom.services.reading import READ_RESOURCE, aimed, listed, read_resource, reading_problem
 from tom.services.toolbox import Exchange, Toolbox
 
 OWN = READ_RESOURCE.service
@@ -67,6 +68,8 @@ class RunTools:
         self._first = self._offering.first
         self.unavailable: Mapping[str, str] = {}
         self._held: Mapping[str, str] = {}
+        self._listed: frozenset[tuple[str, str]] = frozenset()
+        self._read = replace(READ_RESOURCE, aim=self._aimed)
 
     async def on_offer(self) -> tuple[ToolDefinition, ...]:
         """The tools that the next reply may call."""
@@ -105,8 +108,10 @@ class RunTools:
     async def _list(self) -> tuple[ToolDefinition, ...]:
         offered = await self._toolbox.tools(self._offering.services)
         tools = tuple(self._shown(tool) for tool in offered.tools if self._may_be_called(tool))
-        if await self._resources():
-            tools = (*tools, LIST_RESOURCES, READ_RESOURCE)
+        resources = await self._resources()
+        self._listed = frozenset((entry.service, entry.uri) for entry in resources if "{" not in entry.uri)
+        if resources:
+            tools = (*tools, LIST_RESOURCES, self._read)
         self._real = {tool.name: tool for tool in offered.tools}
         self._by_name = {tool.name: tool for tool in tools}
         self.unavailable = offered.unavailable
@@ -127,6 +132,10 @@ class RunTools:
             return await read_resource(library, arguments, services=self._offering.services)
         found = listed(await self._resources(str(arguments.get("query", ""))))
         return ToolOutcome(found or NO_RESOURCES)
+
+    def _aimed(self, arguments: Mapping[str, Any]) -> ToolDefinition:
+        trusted = [name for name, entry in self._offering.entries.items() if is_trusted(entry)]
+        return aimed(arguments, listed=self._listed, trusted=trusted)
 
     def _may_be_called(self, tool: ToolDefinition) -> bool:
         return tool.tool_class.reads_only or tool.service not in self._offering.silent

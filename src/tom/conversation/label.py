@@ -16,6 +16,7 @@ MORE = "…"
 
 PERSONAL_CONTEXT = "personal_context"
 MEMORY = "memory"
+POSITION = "position"
 """Private sources that are no service."""
 
 
@@ -23,7 +24,8 @@ MEMORY = "memory"
 class Label:
     """``untrusted``: the sources no trusted party wrote (``service.tool``, ``resource:service::uri``, …).
 
-    ``private``: whose private matters the text holds (names of services, `MEMORY`, `PERSONAL_CONTEXT`).
+    ``private``: whose private matters the text holds (names of services, `MEMORY`, `PERSONAL_CONTEXT`,
+    `POSITION`).
     """
 
     untrusted: frozenset[str] = frozenset()

@@ -1,6 +1,6 @@
 """Tools as the kernel knows them: a definition offered to a model, and what a call brought back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -32,7 +32,9 @@ class ToolDefinition:
     JSON Schema object. ``pin`` is the hash of the whole definition and of the service's identity, as it was reviewed.
     ``proposed``: nobody has confirmed the class yet. ``outward``: its arguments leave the house. ``honours_key``: it
     may be repeated with the same key. ``trusted``: what it returns is the admin's or the person's own. ``steering``: what
-    it stores instructs later runs.
+    it stores instructs later runs. ``source`` is the service that it reads from, where that is not ``service``;
+    ``origin`` the name of what it returns in labels, where that is not the full name. ``aim`` is there when these
+    depend on a call's arguments: it makes the definition for them.
     """
 
     name: str
@@ -47,6 +49,14 @@ class ToolDefinition:
     honours_key: bool = False
     trusted: bool = False
     steering: bool = False
+    source: str = ""
+    origin: str = ""
+    aim: "Callable[[Mapping[str, Any]], ToolDefinition] | None" = field(default=None, compare=False)
+
+    @property
+    def reads_from(self) -> str:
+        """The service whose matters a call brings."""
+        return self.source or self.service
 
     @property
     def full_name(self) -> str:

@@ -2,11 +2,12 @@
 
 A name that begins with a reading verb is proposed as `read_private`, everything else as `write_external`: a wrong
 guess in that direction costs a question, the other one an act. What a service says of its tools (annotations) may raise
-a proposal and never lower it.
+a proposal and never lower it. The names of arguments are its words too: whoever wants to carry something away calls it
+`city`. So names count only where the service is trusted; elsewhere whatever has room for a message leaves the house.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -37,8 +38,11 @@ ADDRESS_FORMATS = frozenset(
     """.split()  # noqa: SIM905 - words, not a column
 )
 
-NO_TEXT = ("number", "integer", "boolean", "null")
+NO_TEXT = frozenset({"number", "integer", "boolean", "null"})
 """Types into which no free text fits."""
+
+NO_ROOM = frozenset({"boolean", "null"})
+"""Types into which nothing fits: a number has as many digits as one likes."""
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _MOST_SCHEMAS = 10_000
@@ -54,11 +58,14 @@ class Proposal:
     outward: bool
 
 
-def propose(name: str, schema: object, annotations: Mapping[str, Any] | None = None) -> Proposal:
+def propose(
+    name: str, schema: object, annotations: Mapping[str, Any] | None = None, *, trusted: bool = False
+) -> Proposal:
     """What a tool looks like, by its name, the JSON Schema of its arguments and what its service says of it.
 
     ``annotations`` are MCP's (``readOnlyHint`` …) as JSON; anything that is no truth value is not heard. Total: rubbish
-    in the schema is passed over, and a schema too large to be looked at is taken for one with an address.
+    in the schema is passed over, and a schema too large to be looked at is taken for one with an address. ``trusted``:
+    the names of its arguments are somebody's whom one trusts.
     """
     hints = annotations or {}
     tool_class = propose_class(name)
@@ -66,7 +73,7 @@ def propose(name: str, schema: object, annotations: Mapping[str, Any] | None = N
         tool_class = ToolClass.WRITE_EXTERNAL
     if hints.get("destructiveHint") is True:
         tool_class = ToolClass.DESTRUCTIVE
-    return Proposal(tool_class, hints.get("openWorldHint") is True or _sends_out(schema))
+    return Proposal(tool_class, hints.get("openWorldHint") is True or _sends_out(schema, trusted=trusted))
 
 
 def class_of(tool: str, classes: Mapping[str, ToolClass]) -> ToolClass:
@@ -80,28 +87,52 @@ def propose_class(tool: str) -> ToolClass:
     return ToolClass.READ_PRIVATE if words[:1] and words[0] in READING_VERBS else ToolClass.WRITE_EXTERNAL
 
 
-def _sends_out(schema: object) -> bool:
+def has_undeclared(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
+    """Whether there are arguments that a tool's JSON Schema does not name: nobody could look at them beforehand."""
+    declared = parameters.get("properties")
+    return not arguments.keys() <= (cast("Mapping[str, Any]", declared) if isinstance(declared, Mapping) else {}).keys()
+
+
+def has_message(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
+    """Whether an argument is more than yes, no, nothing or a choice that a tool's JSON Schema names.
+
+    A schema that is itself wrong holds no argument to its choices, so the values are looked at.
+    """
+    choices: dict[str, list[object]] = {}
+    for name, field in _fields(parameters):
+        named = field.get("enum")
+        listed = cast("Sequence[object]", named) if isinstance(named, Sequence) else ()
+        choices.setdefault(name, []).extend([*listed, *([field["const"]] if "const" in field else [])])
+    return any(
+        not (value is None or isinstance(value, bool) or value in choices.get(name, ()))
+        for name, value in arguments.items()
+    )
+
+
+def _sends_out(schema: object, *, trusted: bool) -> bool:
     """Whether a field of the schema takes an address, or free text that an outside party may get."""
+    if not trusted:
+        return any(_fits(field, NO_ROOM) for _, field in _fields(schema))
     return any(_is_address(name, field) or _is_prose(name, field) for name, field in _fields(schema))
 
 
 def _is_address(name: str, field: Mapping[str, Any]) -> bool:
     words = _words(name)
     where = words[-1:] == ["to"] or not ADDRESS_WORDS.isdisjoint(words)  # send_to; but not to_date
-    return str(field.get("format")) in ADDRESS_FORMATS or (where and _takes_text(field))
+    return str(field.get("format")) in ADDRESS_FORMATS or (where and _fits(field, NO_TEXT))
 
 
 def _is_prose(name: str, field: Mapping[str, Any]) -> bool:
-    return _takes_text(field) and not PROSE_WORDS.isdisjoint(_words(name))
+    return _fits(field, NO_TEXT) and not PROSE_WORDS.isdisjoint(_words(name))
 
 
-def _takes_text(field: Mapping[str, Any]) -> bool:
-    """Whether free text fits in: of a choice, a number or a truth value there is nothing to tell."""
+def _fits(field: Mapping[str, Any], without: Collection[str]) -> bool:
+    """Whether a message fits in, where types ``without`` room have none: of a choice there is nothing to tell."""
     if "enum" in field or "const" in field:
         return False
     kinds = field.get("type")
     named: Sequence[object] = cast("Sequence[object]", kinds) if isinstance(kinds, Sequence) else ()
-    return not named or any(kind not in NO_TEXT for kind in ([named] if isinstance(named, str) else named))
+    return not named or any(kind not in without for kind in ([named] if isinstance(named, str) else named))
 
 
 def _fields(schema: object) -> Iterator[tuple[str, Mapping[str, Any]]]:

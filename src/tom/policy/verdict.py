@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import Any
 
 from tom.config.agent import PolicyRule
-from tom.conversation.label import Label
+from tom.conversation.label import MEMORY, Label
 from tom.conversation.tool import ToolClass, ToolDefinition
+from tom.policy.classes import has_message, has_undeclared
 from tom.policy.rules import Applying, applying, may_loosen
 
 NAMED = 3
@@ -108,19 +109,20 @@ def _of_house(tool: ToolDefinition, situation: Situation) -> Verdict:
         return Verdict(Answer.ASK, "An earlier call of it in this run may or may not have happened.", "unresolved")
     if tool.proposed and situation.proposals != "accept":
         return Verdict(Answer.ASK, "Nobody has reviewed yet what it can do.", "proposed")
-    return _of_class(tool, situation.label, standing=situation.standing)
+    return _of_class(tool, situation)
 
 
-def _of_class(tool: ToolDefinition, label: Label, *, standing: bool) -> Verdict:
+def _of_class(tool: ToolDefinition, situation: Situation) -> Verdict:
     """The table: what the class may do in a run that is clean, tainted, or tainted and private."""
+    label = situation.label
     match tool.tool_class:
         case ToolClass.READ_PUBLIC | ToolClass.READ_PRIVATE:
-            return _of_reading(tool, label)
+            return _of_reading(tool, situation)
         case ToolClass.WRITE_OWN:
             return _of_own(tool, label)
         case ToolClass.WRITE_EXTERNAL if label.tainted:
             return Verdict(Answer.ASK, f"It changes things outside, and {_read(label)}.", "taint")
-        case ToolClass.WRITE_EXTERNAL if standing:
+        case ToolClass.WRITE_EXTERNAL if situation.standing:
             return Verdict(Answer.ALLOW, "Its person has allowed it for this conversation.", "standing")
         case ToolClass.WRITE_EXTERNAL:
             return Verdict(Answer.ASK, "It changes things outside.", "class", may_remember=True)
@@ -130,20 +132,29 @@ def _of_class(tool: ToolDefinition, label: Label, *, standing: bool) -> Verdict:
 
 
 def _of_own(tool: ToolDefinition, label: Label) -> Verdict:
-    """Writing one's own things is free, but where it would make somebody's text an instruction to later runs."""
-    if tool.steering and label.tainted:
+    """Writing one's own things is free, but where it would make somebody's text an instruction to later runs.
+
+    What is remembered comes back in later runs as if its person had said it.
+    """
+    if (tool.steering or tool.service == MEMORY) and label.tainted:
         return Verdict(Answer.ASK, f"It changes how the assistant behaves from now on, and {_read(label)}.", "taint")
     return Verdict(Answer.ALLOW, "It writes only to its person's own things.", "class")
 
 
-def _of_reading(tool: ToolDefinition, label: Label) -> Verdict:
-    """Reading is free, but where its arguments could carry private matters away on behalf of somebody's text."""
-    others = label.private - {tool.service} if tool.tool_class is ToolClass.READ_PRIVATE else label.private
-    if not (tool.outward and label.tainted and others):
+def _of_reading(tool: ToolDefinition, situation: Situation) -> Verdict:
+    """Reading is free, but where its arguments could carry private matters away on behalf of somebody's text.
+
+    A definition that nobody has reviewed, of a service that is not trusted, is such a text itself.
+    """
+    label = situation.label
+    others = label.private - {tool.reads_from} if tool.tool_class is ToolClass.READ_PRIVATE else label.private
+    unread = tool.proposed and not tool.trusted
+    outward = tool.outward or (has_message if unread else has_undeclared)(tool.parameters, situation.arguments)
+    if not (outward and others and (label.tainted or unread)):
         return Verdict(Answer.ALLOW, "It only reads.", "class")
-    private = _listed(others)
-    reason = f"Its arguments leave the house; {_read(label)}, and private matters ({private}) are in sight."
-    return Verdict(Answer.ASK, reason, "outward")
+    why = _read(label) if label.tainted else "nobody has reviewed yet what it can do"
+    reason = f"Its arguments leave the house; {why}, and private matters ({_listed(others)}) are in sight."
+    return Verdict(Answer.ASK, reason, "outward" if label.tainted else "proposed")
 
 
 def _read(label: Label) -> str:

@@ -66,7 +66,7 @@ def first_sight(
 ) -> Pin:
     """The pin of a tool that was never seen before: the admin's class, else a proposed one."""
     given = entry.classes.get(tool)
-    proposed_class, outward = proposal(tool, definition)
+    proposed_class, outward = proposal(tool, definition, trusted=bool(given) or is_trusted(entry))
     return Pin(
         service=entry.name,
         tool=tool,
@@ -85,20 +85,30 @@ def first_sight(
 def in_force(pin: Pin, entry: ServiceEntry, definition: Mapping[str, Any]) -> Pin:
     """``pin`` under the settings of today: the class in the admin's file wins; an unconfirmed one is proposed anew."""
     given = entry.classes.get(pin.tool)
+    proposed_class, outward = proposal(pin.tool, definition, trusted=bool(given) or is_trusted(entry))
     if given:
-        return replace(pin, tool_class=ToolClass(given), proposed=False)
+        outward = outward if pin.proposed else pin.outward
+        return replace(pin, tool_class=ToolClass(given), proposed=False, outward=outward)
     if not pin.proposed:
         return pin
-    proposed_class, outward = proposal(pin.tool, definition)
     return replace(pin, tool_class=proposed_class, outward=outward)
 
 
-def proposal(tool: str, definition: Mapping[str, Any]) -> tuple[ToolClass, bool]:
-    """The proposed class of a tool, and whether its arguments leave the house."""
+def is_trusted(entry: ServiceEntry) -> bool:
+    """Whether the words of a service are the admin's own."""
+    return entry.trust == "trusted"
+
+
+def proposal(tool: str, definition: Mapping[str, Any], *, trusted: bool) -> tuple[ToolClass, bool]:
+    """The proposed class of a tool, and whether its arguments leave the house.
+
+    ``trusted``: the service is, or somebody has looked at the tool.
+    """
     annotations = definition.get("annotations")
     proposed = propose(
         tool,
         definition.get("inputSchema"),
         cast("Mapping[str, Any]", annotations) if isinstance(annotations, Mapping) else None,
+        trusted=trusted,
     )
     return proposed.tool_class, proposed.outward

@@ -5,6 +5,7 @@ offers this tool fences and labels them.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tom.conversation.tool import ToolClass, ToolDefinition, ToolOutcome
@@ -36,8 +37,30 @@ READ_RESOURCE = ToolDefinition(
         "additionalProperties": False,
     },
     tool_class=ToolClass.READ_PRIVATE,
+    outward=True,
 )
-"""The tool to offer while any service has resources. Its result is untrusted unless its service is trusted."""
+"""The tool to offer while any service has resources. Its result is untrusted unless its service is trusted.
+
+A URI is told to its service as it is, so it can carry anything there: for a call the tool is `aimed`.
+"""
+
+
+def aimed(
+    arguments: Mapping[str, Any], *, listed: Collection[tuple[str, str]], trusted: Collection[str]
+) -> ToolDefinition:
+    """`READ_RESOURCE` for one call: it reads from the service that the arguments name, and what comes back is its own.
+
+    ``listed``: service and URI of every resource on offer that is no template; of these nothing is told that its
+    service does not know. ``trusted``: the services whose text is no taint.
+    """
+    service, uri = _named(arguments)
+    return replace(
+        READ_RESOURCE,
+        source=service,
+        origin=f"resource:{service}::{uri}",
+        outward=(service, uri) not in listed,
+        trusted=service in trusted,
+    )
 
 
 def listed(resources: Iterable[ResourceEntry], *, size: int = LISTED_BYTES) -> str:
@@ -65,9 +88,7 @@ async def read_resource(
 
     ``services``: those that may be read (default: all enabled ones).
     """
-    service, uri = str(arguments.get("service", "")), str(arguments.get("uri", ""))
-    prefix = f"{service}::"
-    uri = uri.removeprefix(prefix)  # models copy what is listed as a whole
+    service, uri = _named(arguments)
     if services is not None and service not in services:
         return results.failure(f"Resource '{service}::{uri}' not found")
     try:
@@ -84,6 +105,12 @@ def reading_problem(arguments: Mapping[str, Any]) -> str | None:
             why = "Field required" if field not in arguments else "Input should be a text that is not empty"
             return f"Parameter validation failed for tool 'read_resource': {field} - {why}"
     return None
+
+
+def _named(arguments: Mapping[str, Any]) -> tuple[str, str]:
+    """The service and the URI that a call means."""
+    service, uri = str(arguments.get("service", "")), str(arguments.get("uri", ""))
+    return service, uri.removeprefix(f"{service}::")  # models copy what is listed as a whole
 
 
 def _line(resource: ResourceEntry) -> str:
