@@ -9,9 +9,9 @@ from typing import Any
 from tom.config.agent import ServiceEntry
 from tom.conversation.tool import ToolDefinition
 from tom.services.arguments import ArgumentRules
-from tom.services.cleaning import clean, clean_within
+from tom.services.cleaning import clean, clean_within, whole_value
 from tom.services.definition import LARGEST, canonical
-from tom.services.pins import Pin, first_sight, in_force, is_trusted, pin_hash
+from tom.services.pins import Pin, first_sight, in_force, pin_hash
 from tom.services.schema import SchemaUnusable, parameters_for_model
 
 MOST_TOOLS = 128
@@ -160,7 +160,7 @@ class _Making:
 
     def _offer(self, raw: RawTool, definition: Mapping[str, Any], pin: Pin) -> bool:
         try:
-            parameters = parameters_for_model(definition.get("inputSchema"))
+            parameters = whole_value(parameters_for_model(definition.get("inputSchema")))
         except SchemaUnusable as error:
             self._skipped[_shown(raw.name)] = str(error)
             return False
@@ -178,7 +178,7 @@ class _Making:
             proposed=pin.proposed,
             outward=pin.outward,
             honours_key=pin.honours_key,
-            trusted=is_trusted(entry),
+            trusted=entry.trust == "trusted",
         )
         return True
 

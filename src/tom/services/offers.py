@@ -23,7 +23,7 @@ from mcp_types import (
 from tom.conversation.message import Message, Role
 from tom.conversation.part import Part, Text
 from tom.services import results
-from tom.services.cleaning import clean, clean_within
+from tom.services.cleaning import clean, clean_within, whole
 from tom.services.library import PromptEntry, ResourceContent, ResourceEntry
 from tom.services.pictures import PictureFrame
 from tom.services.rounds import is_modern
@@ -165,5 +165,5 @@ def _parts(block: ContentBlock, frame: PictureFrame, left: int) -> list[Part]:
         before = len(frame.images)
         if frame.take(block.mime_type, block.data):
             return list[Part](frame.images[before:])
-    text = results.rendered(block)
+    text = whole(results.rendered(block))
     return [Text(results.cut(text, max(left, results.SHORTEST)))]

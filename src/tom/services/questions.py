@@ -12,7 +12,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from tom.conversation.elicitation import Elicitation, ElicitationAnswer
-from tom.services.cleaning import clean, clean_within
+from tom.services.cleaning import clean, clean_within, whole, whole_value
 from tom.telemetry.redaction import telling
 
 MESSAGE_BYTES = 2048
@@ -21,6 +21,7 @@ MOST_FIELDS = 30
 _SCHEMA_CHARACTERS = 16_384
 _TEXT_BYTES = 500
 _LONGEST_URL = 4096
+_LONGEST_PATTERN = 1000
 
 _TYPES = frozenset({"string", "number", "integer", "boolean", "array"})
 _FIELD_KEYWORDS = frozenset(
@@ -29,7 +30,12 @@ _FIELD_KEYWORDS = frozenset(
         *("default", "enum", "enumNames", "oneOf", "items", "minItems", "maxItems"),
     }
 )
+_CHOICE_KEYWORDS = frozenset({"type", "title", "enum", "enumNames", "oneOf", "anyOf", "const"})
 _TEXTS = frozenset({"title", "description"})
+_SIZES = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
+_BOUNDS = frozenset({"minimum", "maximum"})
+_WORDS = frozenset({"title", "description", "format", "pattern"})
+_LISTS = frozenset({"enum", "enumNames", "oneOf", "anyOf"})
 _SECRET_WORDS = re.compile(
     r"""(?ix) \b(?: pass(?:word|wd|phrase|code) | (?:api|access|private|secret|licen[cs]e)[ _-]?(?:key|token)
       | (?:auth\w*|access|bearer|refresh|session|secret)[ _-]?token | secret | credentials? | one[ -]?time[ ](?:code|pin)
@@ -45,12 +51,12 @@ _NEGATED = re.compile(r"(?i)\b(?:do not|don't|never|without|no)\b[^.;:)\n]*")
 
 def question_of_form(message: str, schema: Mapping[str, Any], key: str = "") -> Elicitation:
     """The question with its texts cleaned; keywords that no form has are left out. Not yet judged."""
-    return Elicitation("form", clean_within(message, MESSAGE_BYTES), _shown(schema), key=key)
+    return Elicitation("form", clean_within(message, MESSAGE_BYTES), _shown(whole_value(dict(schema))), key=whole(key))
 
 
 def question_of_url(message: str, url: str, key: str = "") -> Elicitation:
     """The question that sends the person to an address. Not yet judged."""
-    return Elicitation("url", clean_within(message, MESSAGE_BYTES), url=url, key=key)
+    return Elicitation("url", clean_within(message, MESSAGE_BYTES), url=whole(url), key=whole(key))
 
 
 def refusal_of(question: Elicitation) -> str | None:
@@ -96,9 +102,19 @@ def _shown_field(field: Any) -> Any:
         return field
     kept = {word: value for word, value in cast("Mapping[str, Any]", field).items() if word in _FIELD_KEYWORDS}
     return {
-        word: clean_within(value, _TEXT_BYTES) if word in _TEXTS and isinstance(value, str) else value
+        word: clean_within(value, _TEXT_BYTES) if word in _TEXTS and isinstance(value, str) else _shown_choice(value)
         for word, value in kept.items()
     }
+
+
+def _shown_choice(value: Any) -> Any:
+    """Choices with nothing but what makes them choices."""
+    if isinstance(value, list):
+        return [_shown_choice(one) for one in cast("list[Any]", value)]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {word: one for word, one in cast("Mapping[str, Any]", value).items() if word in _CHOICE_KEYWORDS}
+    return {word: _shown_choice(one) if word in _LISTS else one for word, one in kept.items()}
 
 
 def _is_flat(field: Any) -> bool:
@@ -106,11 +122,41 @@ def _is_flat(field: Any) -> bool:
         return False
     known = cast("Mapping[str, Any]", field)
     kind = known.get("type", "string")
-    if not isinstance(kind, str) or kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES or not _is_well_formed(known):
         return False
     if kind == "array":
-        return isinstance(known.get("items"), Mapping) and bool(choices_of(known["items"]))
-    return all(isinstance(value, str) and clean(value) == value for value in choices_of(known))
+        items: Any = known.get("items")
+        return isinstance(items, Mapping) and _is_well_formed(items) and bool(choices_of(items)) and _are_shown(items)
+    return _are_shown(known)
+
+
+def _are_shown(field: Mapping[str, Any]) -> bool:
+    """Whether all choices can be shown as they are."""
+    return all(isinstance(value, str) and clean(value) == value for value in choices_of(field))
+
+
+def _is_well_formed(field: Mapping[str, Any]) -> bool:
+    """Whether every keyword has a value of its kind: what is not a bound cannot be compared with an answer."""
+    return all(_fits_keyword(word, value) for word, value in field.items())
+
+
+def _fits_keyword(word: str, value: Any) -> bool:
+    if word in _SIZES:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if word in _BOUNDS:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if word in _WORDS:
+        return isinstance(value, str) and (word != "pattern" or _is_pattern(value))
+    if word == "type":
+        return isinstance(value, str) and value in _TYPES
+    return word not in _LISTS or (isinstance(value, list) and bool(cast("list[Any]", value)))
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        return len(text) <= _LONGEST_PATTERN and bool(re.compile(text))
+    except (re.error, RecursionError, OverflowError):
+        return False
 
 
 def choices_of(field: Mapping[str, Any]) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tom.conversation.part import Image
 from tom.conversation.tool import ToolOutcome
+from tom.services.cleaning import whole
 from tom.services.pictures import PictureFrame
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def outcome_of_text(text: str, *, failed: bool = False) -> ToolOutcome:
 
     ``extra["whole"]`` of one that was cut is the whole text.
     """
+    text = whole(text)
     if not text:
         return ToolOutcome(NOTHING_WRONG if failed else NOTHING, is_error=failed)
     if len(text) <= LONGEST:

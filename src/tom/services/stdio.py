@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import anyio
 from mcp.client._transport import TransportStreams
@@ -16,6 +16,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCMessage, JSONRPCNotification, jsonrpc_message_adapter
 
 from tom.services.child import Child
+from tom.services.cleaning import whole_value
 from tom.services.sieve import repaired
 from tom.telemetry import logs
 
@@ -118,7 +119,15 @@ def _parse(line: bytes) -> JSONRPCMessage | None:
         return jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError:
         pass
-    try:  # JSON that is nested deeper than the quick reader goes: one tool's schema must not hide the others
-        return jsonrpc_message_adapter.validate_python(json.loads(line), by_name=False)
+    try:  # what the quick reader refuses, too deep or with half a character: one tool must not hide the others
+        return jsonrpc_message_adapter.validate_python(_mended(json.loads(line)), by_name=False)
     except (ValueError, RecursionError):
         return None
+
+
+def _mended(message: Any) -> Any:
+    """The message in whole characters; but tools stay as they are, for their pins stand for all of them."""
+    result = cast("dict[str, Any]", message).get("result") if isinstance(message, dict) else None
+    if isinstance(result, dict) and "tools" in result:
+        return message
+    return whole_value(message)
