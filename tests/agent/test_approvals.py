@@ -166,7 +166,8 @@ async def test_edited_arguments_run_with_a_new_digest_and_both_are_kept(open_cel
         client = connect(cell)
         await client.do("chat", "q1", text="write", conversation_id="c1")
         (ask,) = await one_ask(cell)
-        assert ask["arguments"]["password"] == "***"
+        assert ask["arguments"]["password"] == "*** (7 characters, sha256 f52fbd32)"
+        assert ask["hidden"] == ["password"]
         with pytest.raises(InvalidAnswer):
             await cell.approvals.decide(
                 ask["approval_id"],

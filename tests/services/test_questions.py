@@ -27,6 +27,8 @@ TEXT = {"type": "string"}
         form(number={"type": "integer", "description": "Do NOT enter a pin number or other secrets"}),
         form("Reset the password of Ann?", sure={"type": "boolean"}),
         form("No password is needed.", reason=TEXT),
+        form(name={"type": "string", "pattern": "^[a-z]+$", "minLength": 1, "maxLength": 5, "default": "x"}),
+        form(seats={"type": "integer", "minimum": 1, "maximum": 2.5}),
         question_of_url("Log in", "https://login.example/start?state=1"),
     ],
 )
@@ -61,6 +63,20 @@ def test_a_secret_is_not_asked_for_in_a_form(question):
         form(hidden={"type": "string", "enum": ["a\u200b"]}),
         form(**{"na\u202eme": TEXT}),
         form(odd={"type": ["string", "null"]}),
+        form(n={"type": "string", "pattern": "("}),
+        form(n={"type": "string", "pattern": "x" * 1001}),
+        form(n={"type": "string", "pattern": 7}),
+        form(n={"type": "number", "minimum": "x"}),
+        form(n={"type": "number", "maximum": True}),
+        form(n={"type": "string", "minLength": -1}),
+        form(n={"type": "string", "maxLength": "9"}),
+        form(n={"type": "string", "format": {}}),
+        form(n={"type": "string", "enum": "text"}),
+        form(n={"type": "string", "enum": []}),
+        form(n={"type": "string", "oneOf": 7}),
+        form(n={"type": "array", "items": {"enum": ["a"]}, "minItems": 1.5}),
+        form(n={"type": "array", "items": {"enum": ["a"], "type": 7}}),
+        form(n={"type": "array", "items": {"enum": [{"a": 1}]}}),
         form(no_schema="text"),
         form(**{f"field_{n}": TEXT for n in range(31)}),
         form(long={"type": "string", "enum": ["x" * 20_000]}),
@@ -86,6 +102,19 @@ def test_what_no_form_can_show_is_declined(question):
 )
 def test_an_address_that_cannot_be_opened_is_declined(url):
     assert refusal_of(question_of_url("Go there", url))
+
+
+def test_choices_have_nothing_but_what_makes_them_choices():
+    hostile = {"$ref": "http://169.254.169.254/", "pattern": "^(.|.)*!$", "allOf": [{"$ref": "#"}]}
+    question = form(
+        days={"type": "array", "items": {"enum": ["Mo"], **hostile}},
+        day={"type": "string", "oneOf": [{"const": "Mo", "title": "Monday", **hostile}]},
+    )
+    assert refusal_of(question) is None
+    assert question.schema["properties"] == {
+        "days": {"type": "array", "items": {"enum": ["Mo"]}},
+        "day": {"type": "string", "oneOf": [{"const": "Mo", "title": "Monday"}]},
+    }
 
 
 def test_texts_are_cleaned_and_cut_and_foreign_keywords_left_out():

@@ -22,6 +22,7 @@ def approval_object(asked: Event) -> dict[str, Any]:
         "class": extra["class"],
         "arguments": extra["arguments"],
         "arguments_digest": extra["arguments_digest"],
+        "hidden": extra.get("hidden", []),
         "reason": extra["reason"],
         "tainted": extra["tainted"],
         "sources": extra["sources"],

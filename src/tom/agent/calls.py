@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,7 +12,11 @@ from tom.conversation.event import Event
 from tom.conversation.label import Label
 from tom.conversation.part import ToolCall
 from tom.conversation.tool import ToolClass, ToolDefinition
+from tom.errors import InvalidAnswer
 from tom.telemetry.redaction import MASK, telling
+
+_DIGITS = 8
+"""Of the hash of a hidden value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,27 @@ def digest_of(arguments: Mapping[str, Any]) -> str:
 
 
 def masked(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as a person is shown them: values under telling names are hidden."""
-    return cast("dict[str, Any]", _masked(arguments))
+    """The arguments as a person is shown them: values under telling names are hidden, but not that they are there.
+
+    The names are the service's: one that wants a payload overlooked calls it `sort_key`. So how long a hidden value is,
+    and a short hash of it, are shown, and an ask lists what it hides.
+    """
+    return cast("dict[str, Any]", _masked(arguments, ""))
+
+
+def hidden_in(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """The paths of the values that `masked` hides, as ``a.0.b``."""
+    return tuple(path for path, _ in _hidden(arguments, "", ""))
 
 
 def unmasked(edited: Mapping[str, Any], real: Mapping[str, Any]) -> dict[str, Any]:
-    """Edited arguments with every value that was shown hidden, and left so, as it really is."""
-    return cast("dict[str, Any]", _unmasked(edited, real))
+    """Edited arguments with every value that was shown hidden, and left where and as it was shown, as it really is.
+
+    Raises `InvalidAnswer` where what was shown for a hidden value stands elsewhere: in a list that has become longer or
+    shorter nobody could say which value is meant.
+    """
+    shown = frozenset(_mask(value) for _, value in _hidden(real, "", ""))
+    return cast("dict[str, Any]", _unmasked(edited, real, "", shown))
 
 
 def result_label(tool: ToolDefinition) -> Label:
@@ -109,25 +127,53 @@ def refused(run: Journal, call: Call, reason: str, *, denied: str = "") -> Event
     )
 
 
-def _masked(value: Any, name: str = "") -> Any:
+def _mask(value: str) -> str:
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+    characters = "1 character" if len(value) == 1 else f"{len(value)} characters"
+    return f"{MASK} ({characters}, sha256 {digest})"
+
+
+def _masked(value: Any, name: str) -> Any:
     if isinstance(value, Mapping):
-        members = cast("Mapping[str, Any]", value)
-        return {key: _masked(member, key) for key, member in members.items()}
+        return {key: _masked(member, key) for key, member in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, list):
         return [_masked(member, name) for member in cast("list[Any]", value)]
-    return MASK if isinstance(value, str) and value and telling(name) else value
+    return _mask(value) if _is_hidden(value, name) else value
 
 
-def _unmasked(edited: Any, real: Any) -> Any:
+def _is_hidden(value: Any, name: str) -> bool:
+    return isinstance(value, str) and bool(value) and telling(name)
+
+
+def _hidden(value: Any, name: str, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, member in cast("Mapping[str, Any]", value).items():
+            yield from _hidden(member, key, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for place, member in enumerate(cast("list[Any]", value)):
+            yield from _hidden(member, name, f"{path}.{place}")
+    elif _is_hidden(value, name):
+        yield path, value
+
+
+def _unmasked(edited: Any, real: Any, name: str, shown: frozenset[str]) -> Any:
     if isinstance(edited, Mapping):
         members = cast("Mapping[str, Any]", edited)
         known = cast("Mapping[str, Any]", real if isinstance(real, Mapping) else {})
-        return {key: _unmasked(member, known.get(key)) for key, member in members.items()}
+        return {key: _unmasked(member, known.get(key), key, shown) for key, member in members.items()}
     if isinstance(edited, list):
-        shown = cast("list[Any]", edited)
+        entries = cast("list[Any]", edited)
         behind = cast("list[Any]", real if isinstance(real, list) else [])
-        return [_unmasked(member, behind[i] if i < len(behind) else None) for i, member in enumerate(shown)]
-    return real if edited == MASK and isinstance(real, str) else edited
+        same = behind if len(behind) == len(entries) else [None] * len(entries)
+        return [_unmasked(member, was, name, shown) for member, was in zip(entries, same, strict=True)]
+    if _is_hidden(real, name) and edited == _mask(real):
+        return real
+    if isinstance(edited, str) and edited in shown and edited != real:
+        message = (
+            f"What is hidden can only be left where it was: '{edited}' stands elsewhere, or beside something removed."
+        )
+        raise InvalidAnswer(message)
+    return edited
 
 
 def _no_constant(name: str) -> float:

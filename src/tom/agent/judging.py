@@ -1,9 +1,10 @@
 """What may become of a call: the policy's verdict with all it depends on, and the request that asks the person."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from tom import ids
-from tom.agent.calls import Call, masked
+from tom.agent.calls import Call, hidden_in, masked
 from tom.agent.journal import Journal
 from tom.clock import Clock, timestamp
 from tom.config.agent import AgentSettings
@@ -11,7 +12,7 @@ from tom.conversation import asks
 from tom.conversation.event import Event
 from tom.conversation.label import CLEAN
 from tom.conversation.tool import ToolClass, ToolDefinition
-from tom.policy.verdict import Person, Situation, Verdict, decide
+from tom.policy.verdict import NAMED, Person, Situation, Verdict, decide, shown_name
 from tom.store.eventstore import EventStore
 
 
@@ -41,6 +42,8 @@ class Judging:
     def request(self, run: Journal, call: Call, verdict: Verdict) -> Event:
         """The ask for one call."""
         tool, reply = _known(call), run.progress.last_reply
+        label = reply.label if reply is not None else CLEAN
+        hidden = hidden_in(call.arguments)
         expires = self._clock.now() + timedelta(hours=self._settings.chat.approval_hours)
         return asks.approval_requested(
             run.conversation_id,
@@ -51,8 +54,9 @@ class Judging:
             tool=tool,
             arguments=masked(call.arguments),
             digest=call.digest,
-            reason=verdict.reason,
-            label=reply.label if reply is not None else CLEAN,
+            reason=_with_hidden(verdict.reason, hidden) if label.tainted else verdict.reason,
+            hidden=hidden,
+            label=label,
             expires_at=timestamp(expires),
             may_remember=verdict.may_remember,
         )
@@ -80,6 +84,14 @@ class Judging:
             return False
         rows = await self._store.conversations(ids=[run.conversation_id])
         return bool(rows) and rows[0].allowed.get(tool.full_name) == tool.pin
+
+
+def _with_hidden(reason: str, hidden: Sequence[str]) -> str:
+    """The reason, and that not all of what is sent can be seen: whoever wrote the text may have put it there."""
+    if not hidden:
+        return reason
+    more = f" and {len(hidden) - NAMED} more" if len(hidden) > NAMED else ""
+    return f"{reason} Not everything is shown: {', '.join(shown_name(path) for path in hidden[:NAMED])}{more}."
 
 
 def _known(call: Call) -> ToolDefinition:

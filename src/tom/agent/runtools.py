@@ -6,6 +6,8 @@ from typing import Any
 
 from tom.agent.consigns import is_trusted
 from tom.agent.identity import caller_parameters, filled, hidden
+from tom.agent.memories import SERVICE as MEMORY
+from tom.agent.memories import confirmed_only
 from tom.config.agent import ServiceEntry
 from tom.conversation.elicitation import Continuation
 from tom.conversation.tool import ToolClass, ToolDefinition, ToolOutcome
@@ -103,7 +105,8 @@ class RunTools:
         if tool.service == OWN and self._offering.library is not None:
             return await self._own(tool, arguments, self._offering.library)
         real, whole = self._real.get(tool.name, tool), self._filled(tool, arguments)
-        return await self._toolbox.call(real, whole, key=key, exchange=exchange, continuation=continuation)
+        outcome = await self._toolbox.call(real, whole, key=key, exchange=exchange, continuation=continuation)
+        return confirmed_only(outcome) if tool.service == MEMORY and tool.tool_class.reads_only else outcome
 
     async def _list(self) -> tuple[ToolDefinition, ...]:
         offered = await self._toolbox.tools(self._offering.services)

@@ -4,7 +4,7 @@ An ask belongs to one call of one turn. Its answer is an event of its own, writt
 while the run waits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tom.conversation.elicitation import Elicitation, ElicitationAnswer
@@ -31,8 +31,12 @@ def approval_requested(
     label: Label,
     expires_at: str | None,
     may_remember: bool,
+    hidden: Sequence[str] = (),
 ) -> Event:
-    """A call waits for its person's yes. ``arguments`` are masked for display, ``digest`` is over the real ones."""
+    """A call waits for its person's yes. ``arguments`` are masked for display, ``digest`` is over the real ones.
+
+    ``hidden``: the paths of the arguments whose values are masked.
+    """
     extra: dict[str, Any] = {
         "run_id": run_id,
         "turn": turn,
@@ -48,6 +52,7 @@ def approval_requested(
         "sources": sorted(label.untrusted),
         "expires_at": expires_at,
         "may_remember": may_remember,
+        "hidden": list(hidden),
     }
     return Event(conversation_id=conversation_id, type=EventType.APPROVAL_REQUESTED, tool_call_id=call_id, extra=extra)
 

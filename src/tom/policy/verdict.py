@@ -163,10 +163,11 @@ def _read(label: Label) -> str:
 
 def _listed(names: Collection[str]) -> str:
     """At most `NAMED` of the names, as one may show them: a resource's name is its service's text."""
-    shown = [_shown(name) for name in sorted(names)[:NAMED]]
+    shown = [shown_name(name) for name in sorted(names)[:NAMED]]
     return ", ".join(shown) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
+    """A name that somebody else has chosen, as one may show it."""
     printable = "".join(char if char.isprintable() else "�" for char in name)
     return printable if len(printable) <= LONGEST_NAME else printable[: LONGEST_NAME - 1] + "…"

@@ -7,7 +7,9 @@ the service.
 
 import importlib
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from tom.services.subschemas import rewritten, target_of
@@ -25,28 +27,72 @@ class _Unbounded(Exception):
     """Following references has no end in sight."""
 
 
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """One place where arguments break a schema. ``type``: the keyword; ``input``: what stands there, cut when long."""
+
+    field: str
+    message: str
+    type: str
+    input: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentProblem:
+    """Arguments that break a tool's schema; ``tool``: its name as the model has it."""
+
+    tool: str
+    misfits: tuple[Misfit, ...]
+
+    @property
+    def text(self) -> str:
+        """The sentence for the model."""
+        first = self.misfits[0]
+        more = f" ({len(self.misfits)} errors)" if len(self.misfits) > 1 else ""
+        return f"Parameter validation failed for tool '{self.tool}': {first.field} - {first.message}{more}"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The same as data, for the result that is stored."""
+        errors = [
+            {"field": one.field, "message": one.message, "type": one.type, "input": one.input} for one in self.misfits
+        ]
+        return {"tool_name": self.tool, "validation_errors": errors}
+
+
 class ArgumentRules:
     """One tool's schema, compiled at its first use."""
 
-    def __init__(self, schema: Any) -> None:
-        """Check against ``schema``, as the service wrote it."""
+    def __init__(self, schema: Any, *, formats: bool = False) -> None:
+        """Check against ``schema``, as the service wrote it; ``formats``: what it says of a text's format counts too."""
         self._schema = schema
+        self._formats = formats
         self._validator: Any = None
         self._left = MOST_REFERENCES
 
-    def problem(self, tool: str, arguments: Mapping[str, Any]) -> str | None:
-        """The message for the model when ``arguments`` break the schema, else None."""
-        self._left = MOST_REFERENCES
+    def problem(self, tool: str, arguments: Mapping[str, Any]) -> ArgumentProblem | None:
+        """What is wrong with ``arguments``, the most telling first; None when they fit the schema."""
         try:
-            validator = self._validator or self._compiled()
-            errors: list[Any] = list(itertools.islice(validator.iter_errors(dict(arguments)), MOST_ERRORS))
+            errors = self._errors(arguments)
             first = _library("jsonschema.exceptions").best_match(iter(errors[:1]))
         except Exception:  # noqa: BLE001 - a schema that is itself wrong: the service will say what it takes
             return None
         if first is None:
             return None
-        more = f" ({len(errors)} errors)" if len(errors) > 1 else ""
-        return f"Parameter validation failed for tool '{tool}': {_field(first)} - {_message(first)}{more}"
+        others = (error for error in errors[1:])
+        return ArgumentProblem(tool, tuple(_misfit(error) for error in (first, *others)))
+
+    def problems(self, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Field and message of everything in ``values`` that breaks the schema; nothing where that cannot be told."""
+        try:
+            return [(_field(error), _message(error)) for error in self._errors(values)]
+        except Exception:  # noqa: BLE001 - as above
+            return []
+
+    def _errors(self, values: Mapping[str, Any]) -> list[Any]:
+        self._left = MOST_REFERENCES
+        validator = self._validator or self._compiled()
+        return list(itertools.islice(validator.iter_errors(dict(values)), MOST_ERRORS))
 
     def _compiled(self) -> Any:
         validators = _library("jsonschema.validators")
@@ -55,7 +101,8 @@ class ArgumentRules:
         kind.check_schema(schema)
         keywords = {"pattern": _pattern, "$ref": self._counted(kind.VALIDATORS["$ref"])}
         nothing = _library("referencing").Registry()  # knows no document but the schema itself, and fetches none
-        self._validator = validators.extend(kind, keywords)(schema, registry=nothing)
+        formats = kind.FORMAT_CHECKER if self._formats else None
+        self._validator = validators.extend(kind, keywords)(schema, registry=nothing, format_checker=formats)
         return self._validator
 
     def _counted(self, follow: Keyword) -> Keyword:
@@ -104,6 +151,16 @@ def _matches(pattern: str, text: str) -> bool:
     except library.SchemaError:
         return True
     return True
+
+
+def _misfit(error: Any) -> Misfit:
+    return Misfit(_field(error), _message(error), str(error.validator), _shown(error.instance))
+
+
+def _shown(value: Any) -> Any:
+    """The value itself, or the start of it as text when it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return value if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
 
 
 def _field(error: Any) -> str:
