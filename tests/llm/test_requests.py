@@ -228,6 +228,17 @@ async def test_vendors_differ(endpoint, connect, provider_name, changes):
     assert ("parameters" in body["tools"][0]["function"]) == (provider_name != "gemini")
 
 
+async def test_a_tool_that_has_changed_is_sent_as_it_is_now(endpoint, provider):
+    for city in ("Paris", "Oslo", "Paris"):
+        schema = {"type": "object", "properties": {"city": {"const": city}}}
+        now = ToolDefinition("weather_get", "weather", "get", f"Weather of {city}", schema)
+        body = await sent(endpoint, provider, user("x"), tools=(now, BARE))
+        assert body["tools"][0]["function"] == {
+            "name": "weather_get", "description": f"Weather of {city}", "parameters": schema
+        }  # fmt: skip
+        assert body["tools"][1]["function"]["name"] == "weather_now"
+
+
 async def test_mistral_gets_ids_of_nine_letters_that_fit_together(endpoint, connect):
     results = (tool(ToolResult("call_1", "a")), tool(ToolResult("call_2", "b")))
     body = await sent(endpoint, connect(provider="mistral"), user("x"), assistant("", CALLS), *results)

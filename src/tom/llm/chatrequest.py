@@ -21,6 +21,10 @@ from tom.llm.schemas import has_choices, object_schema
 _MISTRAL_ID = re.compile(r"[A-Za-z0-9]{9}")
 _OWN = ("tools", "tool_choice", "parallel_tool_calls", "stream_options")
 
+_REMEMBERED = 4096
+_renderings: dict[tuple[int, bool], tuple[ToolDefinition, msgspec.Raw]] = {}
+"""What is sent of each known definition, by identity (kept with it, so that no other takes its place) and dialect."""
+
 type Echo = Callable[[str], Any]
 
 
@@ -46,7 +50,7 @@ def encode_request(request: ModelRequest, options: Mapping[str, Any], manner: Ma
     if dialect.asks_for_usage:
         body["stream_options"] = {"include_usage": True}
     if request.tools:
-        body["tools"] = [_tool(tool, dialect) for tool in request.tools]
+        body["tools"] = [_rendered(tool, dialect) for tool in request.tools]
         body["tool_choice"] = _choice(options.get("tool_choice"), request.tools)
     return msgspec.json.encode(body)
 
@@ -81,6 +85,9 @@ def _all(messages: Iterable[Message], manner: Manner) -> Iterator[dict[str, Any]
 
 
 def _messages(message: Message, manner: Manner) -> Iterator[dict[str, Any]]:
+    if len(message.parts) == 1 and isinstance(only := message.parts[0], Text):  # as almost all of a long prompt
+        yield {"role": message.role.value, "content": only.text}
+        return
     match message.role:
         case Role.TOOL:
             dialect = manner.dialect
@@ -158,6 +165,19 @@ def _choice(wish: Any, tools: tuple[ToolDefinition, ...]) -> str | dict[str, Any
     if any(tool.name == wish for tool in tools):
         return {"type": "function", "function": {"name": wish}}
     return "auto"
+
+
+def _rendered(tool: ToolDefinition, dialect: Dialect) -> msgspec.Raw:
+    """The tool as it is sent, rendered once: a hundred schemas take longer than the rest of a question."""
+    place = (id(tool), dialect.empty_parameters)
+    known = _renderings.get(place)
+    if known is not None and known[0] is tool:
+        return known[1]
+    rendering = msgspec.Raw(msgspec.json.encode(_tool(tool, dialect)))
+    if len(_renderings) >= _REMEMBERED:
+        _renderings.clear()
+    _renderings[place] = (tool, rendering)
+    return rendering
 
 
 def _tool(tool: ToolDefinition, dialect: Dialect) -> dict[str, Any]:
