@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tom.services.arguments import ArgumentRules
+from tom.services.arguments import LONGEST_MESSAGE, ArgumentRules
 
 CITY = {
     "type": "object",
@@ -22,7 +22,8 @@ PREFIX = "Parameter validation failed for tool 'weather': "
 
 
 def problem(schema, **arguments):
-    return ArgumentRules(schema).problem("weather", arguments)
+    found = ArgumentRules(schema).problem("weather", arguments)
+    return None if found is None else found.text
 
 
 @pytest.mark.parametrize(
@@ -107,3 +108,16 @@ def test_references_that_multiply_end():
     started = time.monotonic()
     assert problem(schema, x=1) is None
     assert time.monotonic() - started < 5
+
+
+def test_what_is_wrong_is_told_as_data_too():
+    found = ArgumentRules(CITY).problem("weather", {"city": 5, "days": 9, "other": "x" * 1000})
+    assert found.data["tool_name"] == "weather"
+    told = {(one["field"], one["type"]): one for one in found.data["validation_errors"]}
+    assert told["city", "type"] == {"field": "city", "message": "5 is not of type 'string'", "type": "type", "input": 5}
+    assert told["days", "maximum"]["input"] == 9
+    extra = told["arguments", "additionalProperties"]["input"]
+    assert len(extra) <= LONGEST_MESSAGE
+    assert extra.startswith('{"city": 5')
+    missing = ArgumentRules(CITY).problem("weather", {}).data["validation_errors"]
+    assert missing == [{"field": "city", "message": "'city' is a required property", "type": "required", "input": {}}]

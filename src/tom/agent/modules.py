@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tom.config.agent import ServiceEntry
-from tom.services.cleaning import clean_within
+from tom.services.cleaning import clean_short
 from tom.services.library import Library
 from tom.services.toolbox import ServiceStatus, Toolbox
 from tom.telemetry import logs
@@ -78,4 +78,4 @@ class Modules:
 
     def _text(self, name: str, known: Mapping[str, ServiceStatus]) -> str:
         own = known[name].description if name in known else ""
-        return clean_within(self._entries[name].description or self._read.get(name, "") or own, LONGEST)
+        return clean_short(self._entries[name].description or self._read.get(name, "") or own, LONGEST)

@@ -49,6 +49,12 @@ def clean_within(text: str, size: int) -> str:
     return encoded[: max(0, size - len("…".encode()))].decode(errors="ignore") + "…"
 
 
+def clean_short(text: str, longest: int) -> str:
+    """Clean, trim, and cut to ``longest`` characters, ending with ``…`` where something was cut."""
+    cleaned = clean(text).strip()
+    return cleaned if len(cleaned) <= longest else cleaned[: longest - 1] + "…"
+
+
 def _hidden(character: str) -> bool:
     if character in _KEPT:
         return False

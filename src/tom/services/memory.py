@@ -10,7 +10,7 @@ from tom.conversation.elicitation import Continuation
 from tom.conversation.tool import ToolClass, ToolDefinition, ToolOutcome
 from tom.policy.classes import propose_class
 from tom.services import results
-from tom.services.arguments import ArgumentRules
+from tom.services.arguments import ArgumentProblem, ArgumentRules
 from tom.services.cleaning import clean_within
 from tom.services.memory_library import MemoryLibrary
 from tom.services.naming import OURS, names_for
@@ -148,10 +148,15 @@ class MemoryToolbox(MemoryLibrary):
             return results.held(f"Tool '{tool.name}' of service '{tool.service}' has changed since it was reviewed.")
         return results.failure(f"Tool '{tool.name}' not found")
 
-    def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
+    def check(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> ArgumentProblem | None:
         """Check against the parameters that `add` was given."""
         known = self._tools.get((tool.service, tool.tool))
         return known.rules.problem(tool.name, arguments) if known else None
+
+    def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
+        """The text of `check`."""
+        problem = self.check(tool, arguments)
+        return None if problem is None else problem.text
 
     def status(self) -> tuple[ServiceStatus, ...]:
         """Every service that has a tool or is unavailable, by name."""

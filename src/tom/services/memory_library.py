@@ -6,10 +6,9 @@ from dataclasses import replace
 from tom.conversation.message import Message, user
 from tom.errors import PromptNotFound, ResourceNotFound, ServiceUnavailable
 from tom.services import results
-from tom.services.cleaning import clean_within
 from tom.services.entries import found_in, named_prompts
 from tom.services.library import PromptEntry, ResourceContent, ResourceEntry
-from tom.services.shelf import check_arguments, longest_description
+from tom.services.shelf import check_arguments, cleaned_description
 
 type Filled = Callable[[Mapping[str, str]], tuple[Message, ...] | str]
 """Makes a prompt's messages, or the text of its only one, of the arguments."""
@@ -99,7 +98,7 @@ class MemoryLibrary:
         """The text of ``description://<kind>`` at this service, cleaned; None when it has none or fails."""
         del timeout  # as above
         content = None if service in self._unavailable else self._content(service, f"description://{kind}")
-        return clean_within(content.text, longest_description(kind)) or None if content is not None else None
+        return cleaned_description(kind, content.text) or None if content is not None else None
 
     def _content(self, service: str, uri: str) -> ResourceContent | None:
         for (owner, known), (_entry, content) in self._resources.items():

@@ -19,6 +19,7 @@ from tom.conversation.message import Message
 from tom.conversation.tool import ToolDefinition, ToolOutcome
 from tom.errors import ServiceUnavailable, TomError
 from tom.services import results
+from tom.services.arguments import ArgumentProblem
 from tom.services.builtin import Builtin, BuiltinService, BuiltinShelf
 from tom.services.entries import found_in, named_prompts
 from tom.services.kept import Kept, MemoryKept
@@ -180,11 +181,16 @@ class ServiceRegistry:
         limit = service.entry.timeout if timeout is None else timeout
         return await service.call(tool, arguments, key, limit, exchange, continuation)
 
-    def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
-        """The message for the model when ``arguments`` break the service's own schema, else None."""
+    def check(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> ArgumentProblem | None:
+        """What is wrong with ``arguments`` by the service's own schema; None when nothing is."""
         service = self._services.get(tool.service)
         rules = service.listing.rules.get(tool.tool) if service is not None and service.listing is not None else None
         return rules.problem(tool.name, arguments) if rules is not None else None
+
+    def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
+        """The message for the model when ``arguments`` break the service's own schema, else None."""
+        problem = self.check(tool, arguments)
+        return None if problem is None else problem.text
 
     # --- the library -----------------------------------------------------------------------------------------------
 

@@ -18,12 +18,12 @@ from tom.conversation.elicitation import Continuation
 from tom.conversation.tool import ToolDefinition, ToolOutcome
 from tom.errors import ResourceNotFound, ServiceUnavailable
 from tom.services import results
-from tom.services.cleaning import clean_within
+from tom.services.cleaning import clean_short, clean_within
 from tom.services.kept import KeptList
 from tom.services.listing import Listing
 from tom.services.offering import Offering
 from tom.services.pinning import Pinning
-from tom.services.shelf import Shelf
+from tom.services.shelf import LONGEST_DESCRIPTION, Shelf
 from tom.services.toolbox import Exchange
 from tom.services.underway import Underway, Wanted
 from tom.services.unreachable import Forgotten, Outdated, Unreachable, reason_of
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 log = logs.get("mcp")
 
-DESCRIPTION_BYTES = 2000
 REASON_BYTES = 300
 ENOUGH = 30.0
 """Seconds after which a connection that was never used counts as a good one."""
@@ -117,7 +116,7 @@ class Service:
     def description(self) -> str:
         """The admin's word, else the service's own, else what its tools are for."""
         own = self.shelf.about or self.offering.instructions or (self.listing.first_lines if self.listing else "")
-        return clean_within(self.entry.description or own, DESCRIPTION_BYTES)
+        return clean_short(self.entry.description or own, LONGEST_DESCRIPTION)
 
     @property
     def _is_resting(self) -> bool:

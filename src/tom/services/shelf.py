@@ -16,7 +16,7 @@ import msgspec
 from tom.clock import Clock
 from tom.conversation.message import Message
 from tom.errors import InvalidArguments, PromptNotFound, ResourceNotFound, ServiceUnavailable
-from tom.services.cleaning import clean_within
+from tom.services.cleaning import clean_short, clean_within
 from tom.services.library import PromptEntry, ResourceContent, ResourceEntry
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ HOLDS = 300.0
 FAILED_HOLDS = 30.0
 """Seconds for which a service that failed to give a description is not asked for it again."""
 
-DESCRIPTION_BYTES = 2000
+LONGEST_DESCRIPTION = 2000
+"""Characters."""
+
 CONSIGN_BYTES = 65_536
 """More than goes into a prompt: who puts it there cuts it, and says so."""
 
@@ -147,7 +149,7 @@ class Shelf:
         except ServiceUnavailable:
             self._keep(uri, "", FAILED_HOLDS, generation)
             return None
-        text = clean_within(answer.value, longest_description(kind))
+        text = cleaned_description(kind, answer.value)
         self._keep(uri, text, NOTIFICATION_HOLDS if kind == NOTIFICATION else answer.seconds, generation)
         if kind != NOTIFICATION:
             await self._remember(uri, _encoded(text))
@@ -200,9 +202,11 @@ def _encoded(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def longest_description(kind: str) -> int:
-    """How many bytes of ``description://<kind>`` are kept."""
-    return CONSIGN_BYTES if kind.endswith(("_consign", "_prompts")) else DESCRIPTION_BYTES
+def cleaned_description(kind: str, text: str) -> str:
+    """What is kept of the text of ``description://<kind>``."""
+    if kind.endswith(("_consign", "_prompts")):
+        return clean_within(text, CONSIGN_BYTES)
+    return clean_short(text, LONGEST_DESCRIPTION)
 
 
 def check_arguments(entry: PromptEntry, arguments: Mapping[str, str]) -> None:

@@ -128,6 +128,6 @@ def _parse(line: bytes) -> JSONRPCMessage | None:
 def _mended(message: Any) -> Any:
     """The message in whole characters; but tools stay as they are, for their pins stand for all of them."""
     result = cast("dict[str, Any]", message).get("result") if isinstance(message, dict) else None
-    if isinstance(result, dict) and "tools" in result:
-        return message
+    if isinstance(result, dict) and "tools" in cast("dict[str, Any]", result):
+        return cast("Any", message)
     return whole_value(message)

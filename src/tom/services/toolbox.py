@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tom.conversation.elicitation import Continuation, Elicitation, ElicitationAnswer
 from tom.conversation.tool import ToolDefinition, ToolOutcome
+from tom.services.arguments import ArgumentProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,10 @@ class Toolbox(Protocol):
         ``exchange`` questions on the open connection are declined. Never raises for what a service does: a crash, a
         time-out or rubbish is an outcome with ``is_error``. Cancelling the task cancels the call at the service.
         """
+        ...
+
+    def check(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> ArgumentProblem | None:
+        """What is wrong with ``arguments`` by the service's own schema; None when nothing is."""
         ...
 
     def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:

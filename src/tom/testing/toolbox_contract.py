@@ -170,6 +170,11 @@ class ToolboxContract:
         assert twice is not None
         assert twice.startswith("Parameter validation failed for tool 'add': a - ")
         assert twice.endswith(" (2 errors)")
+        problem = toolbox.check(tool, {"a": "1", "b": "2"})
+        assert problem is not None
+        assert problem.text == twice
+        assert problem.data["tool_name"] == "add"
+        assert [one["field"] for one in problem.data["validation_errors"]] == ["a", "b"]
 
     async def test_many_calls_at_once_get_each_its_own_answer(self, toolbox: Toolbox) -> None:
         tool = await tool_of(toolbox, "sample.echo")
