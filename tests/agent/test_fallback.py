@@ -339,6 +339,7 @@ class Purse:
 
     def settle(self, reservation, usage):
         self.told.append(("settle", reservation, usage.prompt_tokens, usage.cost))
+        return usage
 
 
 async def test_each_attempt_is_set_aside_before_and_settled_after(open_pair, first, clock):

@@ -17,17 +17,23 @@ from tom.agent.transcript import Transcript
 from tom.clock import Clock
 from tom.conversation import event as happened
 from tom.conversation import upkeep
-from tom.conversation.event import Event
+from tom.conversation.event import Event, EventType
 from tom.conversation.label import union
 from tom.conversation.run import AskModel
-from tom.errors import ProviderError
-from tom.llm.chain import Chain, Next, request_for, spent_on, used_until
+from tom.conversation.usage import NOTHING, Usage
+from tom.errors import ProviderError, ProviderTooLarge
+from tom.llm.chain import Chain, Next, request_for
 from tom.llm.levels import Candidate, Models
-from tom.llm.prices import priced
 from tom.llm.provider import ModelItem, ModelRequest, Reply, TextDelta
 from tom.telemetry import logs
 
 log = logs.get("llm")
+
+CUT = "length"
+"""A reply's finish reason, and the code of the attempt that ended so."""
+
+LIMIT = "⚠️ Reached maximum tool call limit ({}). Stopping to prevent infinite recursion."
+"""What is answered when the bound of turns is reached and no model says more."""
 
 
 class ModelAsking:
@@ -44,8 +50,12 @@ class ModelAsking:
         *,
         options: Mapping[str, Any] | None = None,
         budget: Budget | None = None,
+        plain: bool = False,
     ) -> None:
-        """Ask ``candidates`` with what ``transcript`` and ``tools`` say; ``options`` are the person's wishes."""
+        """Ask ``candidates`` with what ``transcript`` and ``tools`` say; ``options`` are the person's wishes.
+
+        ``plain``: text that was shown cannot be taken back, so there is no further attempt after it.
+        """
         self._candidates = candidates
         self._models = models
         self._transcript = transcript
@@ -54,12 +64,25 @@ class ModelAsking:
         self._clock = clock
         self._options = options or {}
         self._budget = budget
+        self._plain = plain
+        self._final = False
 
     async def ask(self, run: Journal, wanted: AskModel) -> Event:
-        """Ask until an attempt ends well.
+        """Ask until an attempt ends well; at the bound of turns there is an answer even when none does.
 
         Raises the last attempt's `ProviderError`, `ContextTooSmall`, `TokenLimit` or `QuotaExceeded`.
         """
+        try:
+            reply = await self._ask(run, wanted)
+        except ProviderError:
+            if wanted.with_tools or self._final:
+                raise
+            return self._standing_in(run, wanted, NOTHING)
+        if wanted.with_tools or (reply.content or "").strip():
+            return reply
+        return self._standing_in(run, wanted, reply.usage or NOTHING)
+
+    async def _ask(self, run: Journal, wanted: AskModel) -> Event:
         tools = await self._tools.on_offer() if wanted.with_tools else ()
         messages = await self._transcript.prompt(run.progress.events, tools)
         label = union(message.label for message in messages)
@@ -70,13 +93,13 @@ class ModelAsking:
         while True:
             candidate = chain.current
             request = request_for(candidate, messages, tools, self._options)
-            used = partial(used_until, candidate, request)
-            live = LiveTurn(run.conversation_id, run.run_id, run.request_id, wanted.turn, attempt, label, used)
+            live = LiveTurn(run.conversation_id, run.run_id, run.request_id, wanted.turn, attempt, label)
             try:
-                listen = partial(self._listen, candidate, request, live)
-                reply = await paid(self._budget, candidate, request, run.progress.usage, listen)
+                reply = await self._paid(candidate, request, run.progress.usage, live)
             except ProviderError as error:
                 following = chain.after(error)
+                self._final = self._plain and bool(live.pieces)
+                following = None if self._final else following
                 await self._record_failure(run, live, candidate, error, following)
                 if following is None:
                     raise
@@ -85,7 +108,38 @@ class ModelAsking:
                 self._restart(run, wanted.turn, attempt)
             else:
                 chain.ended_well()
-                return _replied(run, wanted, live, candidate, reply)
+                if not self._may_be_longer(run, wanted, live, reply):
+                    return _replied(run, wanted, live, reply)
+                await self._record_cut(run, live, candidate)
+                attempt += 1
+                self._restart(run, wanted.turn, attempt)
+
+    def _may_be_longer(self, run: Journal, wanted: AskModel, live: LiveTurn, reply: Reply) -> bool:
+        """Whether an answer that was cut off for its length is asked for once more; not where the person set the length."""
+        if reply.finish_reason != CUT or (reply.tool_calls and wanted.with_tools) or "max_tokens" in self._options:
+            return False
+        failed = [event for event in run.progress.events if event.type == EventType.MODEL_FAILED]
+        tried = any(event.turn == wanted.turn and event.extra["code"] == CUT for event in failed)
+        return not tried and not (self._plain and live.pieces)
+
+    def _standing_in(self, run: Journal, wanted: AskModel, spent: Usage) -> Event:
+        """The answer that no model wrote: the bound of turns is reached, and the last call without tools brought nothing."""
+        attempt, text = run.progress.attempts + 1, LIMIT.format(run.progress.max_turns)
+        if attempt > 1:
+            self._restart(run, wanted.turn, attempt)
+        live = LiveTurn(run.conversation_id, run.run_id, run.request_id, wanted.turn, attempt, spent=spent)
+        self._feed.begin(live)
+        self._feed.say(live, text)
+        return _replied(run, wanted, live, Reply(text, (), "stop", spent, model=""))
+
+    async def _paid(self, candidate: Candidate, request: ModelRequest, spent: Usage, live: LiveTurn) -> Reply:
+        def told(usage: Usage) -> None:
+            live.spent = usage
+
+        listen = partial(self._listen, candidate, request, live)
+        reply = await paid(self._budget, candidate, request, spent, listen, lambda: live.written, lost=told)
+        told(reply.usage)
+        return reply
 
     async def _listen(self, candidate: Candidate, request: ModelRequest, live: LiveTurn) -> Reply:
         self._feed.begin(live)
@@ -113,10 +167,27 @@ class ModelAsking:
     def _restart(self, run: Journal, turn: int, attempt: int) -> None:
         self._feed.publish(Restarted(run.conversation_id, run.run_id, run.request_id, turn, attempt))
 
+    async def _record_cut(self, run: Journal, live: LiveTurn, candidate: Candidate) -> None:
+        self._feed.cut(run.run_id)
+        log.warning("🔁 The answer was cut off for its length", event="reply_cut", llm=candidate.llm, turn=live.turn)
+        cut = happened.model_failed(
+            run.conversation_id,
+            run_id=run.run_id,
+            turn=live.turn,
+            attempt=live.attempt,
+            code=CUT,
+            retryable=True,
+            usage=live.spent,
+        )
+        await run.record(cut)
+
     async def _record_failure(
         self, run: Journal, live: LiveTurn, candidate: Candidate, error: ProviderError, following: Next | None
     ) -> None:
-        self._feed.end(run.run_id)
+        if isinstance(error, ProviderTooLarge):  # refused by us, not cut
+            self._feed.end(run.run_id)
+        else:
+            self._feed.cut(run.run_id)
         log.warning(
             "🔁 The model call failed",
             event="provider_error",
@@ -132,7 +203,7 @@ class ModelAsking:
             attempt=live.attempt,
             code=error.code,
             retryable=error.may_retry,
-            usage=spent_on(candidate, error),
+            usage=live.spent if live.spent != NOTHING else None,
         )
         if following is None or not following.fell_from:
             await run.record(failed)
@@ -150,7 +221,7 @@ class ModelAsking:
         await run.record(failed, fell)
 
 
-def _replied(run: Journal, wanted: AskModel, live: LiveTurn, candidate: Candidate, reply: Reply) -> Event:
+def _replied(run: Journal, wanted: AskModel, live: LiveTurn, reply: Reply) -> Event:
     return happened.model_replied(
         run.conversation_id,
         reply.text,
@@ -159,7 +230,7 @@ def _replied(run: Journal, wanted: AskModel, live: LiveTurn, candidate: Candidat
         attempt=live.attempt,
         finish_reason=reply.finish_reason,
         model=reply.model,
-        usage=priced(candidate.price, reply.usage),
+        usage=reply.usage,
         # A reply without tools on offer may still ask for some; there is nothing to call then.
         tool_calls=reply.tool_calls if wanted.with_tools else (),
         thinking=reply.thinking,

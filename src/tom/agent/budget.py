@@ -1,7 +1,7 @@
 """A model call is paid for whatever becomes of it: set aside before, settled after."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from tom.conversation.usage import NOTHING, Usage
@@ -19,8 +19,8 @@ class Budget(Protocol):
         """Set it aside; the reservation. Raises `TokenLimit` or `QuotaExceeded`."""
         ...
 
-    def settle(self, reservation: Any, usage: Usage) -> None:
-        """The call has ended and has used ``usage``."""
+    def settle(self, reservation: Any, usage: Usage | None) -> Usage:
+        """The call has ended and has used ``usage``; None: nobody knows, so all that was set aside. Returns it."""
         ...
 
     def check_reply(self, size: int) -> None:
@@ -42,22 +42,30 @@ async def paid(
     request: ModelRequest,
     spent: Usage,
     listen: Callable[[], Awaitable[Reply]],
+    written: Callable[[], str],
+    *,
+    all_seen: bool = True,
+    lost: Callable[[Usage], None] = lambda usage: None,  # noqa: ARG005
 ) -> Reply:
-    """The reply that ``listen`` brings, with ``budget`` asked before and told after. ``spent`` is what went before."""
-    if budget is None:
-        return await listen()
-    reservation = await budget.reserve(candidate, request, spent)
-    used = NOTHING
+    """The reply that ``listen`` brings, its usage as it was settled. ``spent`` is what went before.
+
+    ``written`` tells what the model has written so far; where that is not ``all_seen``, a call that is given up counts
+    as all that was set aside. ``lost`` is told what a call that brought no reply has used, so that the ledger can say
+    the same as the budget.
+    """
+    reservation = None if budget is None else await budget.reserve(candidate, request, spent)
+
+    def settled(used: Usage | None) -> Usage:
+        if budget is not None:
+            return budget.settle(reservation, used)
+        return used_until(candidate, request, written()) if used is None else used
+
     try:
         reply = await listen()
-    except asyncio.CancelledError:
-        used = used_until(candidate, request, "")
-        raise
     except ProviderError as error:
-        used = spent_on(candidate, error) or NOTHING
+        lost(settled(spent_on(candidate, request, error, written()) or NOTHING))
         raise
-    else:
-        used = priced(candidate.price, reply.usage)
-        return reply
-    finally:
-        budget.settle(reservation, used)
+    except BaseException:
+        lost(settled(used_until(candidate, request, written()) if all_seen else None))
+        raise
+    return replace(reply, usage=settled(priced(candidate.price, reply.usage)))

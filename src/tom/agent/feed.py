@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tom.conversation.event import Event, EventType
 from tom.conversation.label import CLEAN, Label
-from tom.conversation.usage import Usage, estimate_tokens
+from tom.conversation.usage import NOTHING, Usage
 
 ALL = "*"
 """Listens to every conversation."""
@@ -85,16 +85,11 @@ type Item = Stored | Delta | Restarted | ToolsAnnounced | Progressed
 type Listener = Callable[[Item], None]
 
 
-def _used(text: str) -> Usage:
-    """What is known of a call when nobody says what it was asked."""
-    return Usage(0, estimate_tokens(text), estimated=True)
-
-
 @dataclass(slots=True)
 class LiveTurn:
     """The reply that is being streamed: what a reader who comes now has missed.
 
-    ``label`` is that of its prompt; ``used`` tells what the call has used when it stops at a text.
+    ``label`` is that of its prompt; ``spent`` is what the call has used, once it is over without having been recorded.
     """
 
     conversation_id: str
@@ -103,7 +98,7 @@ class LiveTurn:
     turn: int
     attempt: int
     label: Label = CLEAN
-    used: Callable[[str], Usage] = _used
+    spent: Usage = NOTHING
     pieces: list[str] = field(default_factory=list[str])
     thinking: list[str] = field(default_factory=list[str])
     length: int = 0
@@ -113,6 +108,11 @@ class LiveTurn:
     def text(self) -> str:
         """The text so far."""
         return "".join(self.pieces)
+
+    @property
+    def written(self) -> str:
+        """All that the model has written so far, thinking included."""
+        return "".join((*self.thinking, *self.pieces))
 
     def as_delta(self) -> Delta:
         """The text so far as one fragment from the beginning."""
@@ -126,6 +126,7 @@ class Feed:
         """Nobody listens yet."""
         self._listeners: defaultdict[str, dict[int, Listener]] = defaultdict(dict)
         self._live: dict[str, LiveTurn] = {}
+        self._cut: dict[str, LiveTurn] = {}
 
     def listen(self, topic: str, listener: Listener) -> Callable[[], None]:
         """Hear a conversation id, a run id, or `ALL`. Returns the call that ends it; ending twice is fine."""
@@ -146,7 +147,7 @@ class Feed:
         if isinstance(item, Stored):
             conversation_id, run_id = item.event.conversation_id, item.event.run_id
             if item.event.type == EventType.MODEL_REPLIED:
-                self._live.pop(run_id, None)
+                self.end(run_id)
         else:
             conversation_id, run_id = item.conversation_id, item.run_id
         heard: dict[int, Listener] = {}
@@ -180,3 +181,14 @@ class Feed:
     def end(self, run_id: str) -> None:
         """Nothing is being said in this run any more."""
         self._live.pop(run_id, None)
+        self._cut.pop(run_id, None)
+
+    def cut(self, run_id: str) -> None:
+        """The attempt was cut off: its text is kept in case no other one shows any."""
+        live = self._live.pop(run_id, None)
+        if live is not None and live.text:
+            self._cut[run_id] = live
+
+    def was_cut(self, run_id: str) -> LiveTurn | None:
+        """The last attempt at the present turn that was cut off after text had been shown, if any."""
+        return self._cut.get(run_id)

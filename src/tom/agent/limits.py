@@ -16,7 +16,7 @@ from tom.conversation.usage import MICRO, NOTHING, Usage
 from tom.errors import ProviderTooLarge, QuotaExceeded, TokenLimit, ToolLimit
 from tom.llm.counting import messages_tokens
 from tom.llm.levels import Candidate
-from tom.llm.prices import cost_of
+from tom.llm.prices import cost_of, dearest
 from tom.llm.provider import ModelRequest
 from tom.store.eventstore import Ledger
 
@@ -96,7 +96,7 @@ class RunLimits:
         self._llms = settings.llms
         self._day = day
         self._factors = factors or Factors()
-        self._dearest = _dearest(settings)
+        self._dearest = dearest(settings.llms.values())
         self._reserved: dict[int, Reservation] = {}
 
     async def reserve(self, candidate: Candidate, request: ModelRequest, spent: Usage) -> Reservation:
@@ -120,14 +120,19 @@ class RunLimits:
         self._reserved[id(reservation)] = reservation
         return reservation
 
-    def settle(self, reservation: Reservation, usage: Usage) -> None:
-        """The call has ended and has used ``usage``. One without a known price counts at the dearest."""
+    def settle(self, reservation: Reservation, usage: Usage | None) -> Usage:
+        """The call has ended and has used ``usage``; None: nobody knows, so all that was set aside.
+
+        Returns what it is counted as: one without a known price counts at the dearest.
+        """
         self._reserved.pop(id(reservation), None)
+        usage = reservation.usage if usage is None else usage
         if not usage.cost:
             usage = replace(usage, cost=cost_of(reservation.price, usage))
         self._day.settle(reservation, usage)
         if not usage.estimated and usage.prompt_tokens:
             self._factors.learn(reservation.model, reservation.usage.prompt_tokens, usage.prompt_tokens)
+        return usage
 
     def check_calls(self, made: int) -> None:
         """Whether one more tool may be called after ``made``. Raises `ToolLimit`."""
@@ -145,11 +150,3 @@ class RunLimits:
             message = f"This message would cost more than one may ({self._limits.cost_per_run:.2f})."
             most = self._limits.cost_per_run
             raise QuotaExceeded(message, name="run.cost", limit=most, used=spent.cost / MICRO, resets_at=None)
-
-
-def _dearest(settings: AgentSettings) -> Price | None:
-    """The dearest of all known prices, input and output each; None when none is known."""
-    prices = [price for entry in settings.llms.values() for price in entry.price]
-    if not prices:
-        return None
-    return Price(input=max(price.input for price in prices), output=max(price.output for price in prices))

@@ -1,11 +1,13 @@
 """How an answer is spoken: a small model words it for the ear; where it fails, the text without its markup."""
 
 import re
+from dataclasses import dataclass
 
 from tom.agent.aside import ask_aside
 from tom.agent.budget import Limits, unbounded
 from tom.config.agent import AgentSettings
 from tom.conversation import message as make
+from tom.conversation.usage import NOTHING, Usage
 from tom.errors import TomError
 from tom.llm.levels import Models
 from tom.telemetry import logs
@@ -31,6 +33,14 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _URL = re.compile(r"\b(?:https?://|www\.)\S+")
 
 
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """An answer as it is to be spoken, and what wording it has cost."""
+
+    text: str
+    usage: Usage = NOTHING
+
+
 class Speech:
     """Words answers for the ear."""
 
@@ -40,10 +50,11 @@ class Speech:
         self._settings = settings
         self._models = models
 
-    async def word(self, text: str, today: str = "") -> str:
+    async def word(self, text: str, today: str = "") -> Spoken:
         """The answer ``text`` as it is to be spoken; ``today`` is the temporal context. Never raises."""
         if not text.strip():
-            return ""
+            return Spoken("")
+        lost: list[Usage] = []
         asked = (
             make.system(INSTRUCTIONS),
             *([make.system(today)] if today else []),
@@ -51,12 +62,14 @@ class Speech:
         )
         try:
             llm, budget = self._settings.llm_tts, self._limits()
-            reply = await ask_aside(self._models, asked, level=0, llm=llm, timeout=SECONDS, budget=budget)
+            reply = await ask_aside(
+                self._models, asked, level=0, llm=llm, timeout=SECONDS, budget=budget, lost=lost.append
+            )
         except (TomError, TimeoutError) as error:
             code = error.code if isinstance(error, TomError) else "timeout"
             log.warning("⚠️ An answer could not be worded for speech", event="speech_failed", reason=code)
-            return plain(text)
-        return without_markup(reply.text) or plain(text)
+            return Spoken(plain(text), sum(lost, NOTHING))
+        return Spoken(without_markup(reply.text) or plain(text), reply.usage)
 
 
 def plain(text: str) -> str:

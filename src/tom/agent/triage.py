@@ -20,7 +20,7 @@ from tom.conversation import message as make
 from tom.conversation.message import Message
 from tom.conversation.part import ToolCall
 from tom.conversation.tool import ToolClass, ToolDefinition
-from tom.conversation.usage import Usage
+from tom.conversation.usage import NOTHING, Usage
 from tom.errors import TomError
 from tom.llm.levels import Models
 from tom.llm.provider import Reply
@@ -117,6 +117,7 @@ class Triage:
     async def _asked(self, question: Question) -> Decision:
         modules = await self._modules.available()
         tools = tools_for([module.name for module in modules])
+        lost: list[Usage] = []
         try:
             reply = await ask_aside(
                 self._models,
@@ -126,10 +127,11 @@ class Triage:
                 tools=tools,
                 timeout=self._settings.triage.timeout,
                 budget=self._limits(),
+                lost=lost.append,
             )
         except (TomError, TimeoutError) as error:
             code = error.code if isinstance(error, TomError) else "timeout"
-            return self._fallback(question, code)
+            return self._fallback(question, code, sum(lost, NOTHING))
         return read_decision(reply, question.names, question.text) or self._fallback(question, "nonsense", reply.usage)
 
     def _prompt(self, question: Question, modules: Sequence[Module]) -> tuple[Message, ...]:

@@ -32,6 +32,7 @@ from tom.conversation.event import Event
 from tom.conversation.history import fold
 from tom.conversation.message import Message
 from tom.conversation.run import RunState
+from tom.conversation.usage import NOTHING, Usage
 from tom.errors import Superseded, TomError
 from tom.llm.levels import SCRIPTED, UNCONFIGURED, Models
 from tom.llm.provider import Reply
@@ -146,7 +147,7 @@ class Upkeep:
         answered = [run for run in history.runs.values() if run.state is RunState.COMPLETED]
         if len(answered) != 1 or not answered[0].asked():
             return
-        reply = await self._ask(title_prompt(answered[0]))
+        reply = await self._ask(row, title_prompt(answered[0]))
         title = title_from(reply.text)
         change = {"title": title, "title_by": "model"} if title else {}
         await self._record(replace(upkeep.conversation_changed(row.id, change), usage=reply.usage))
@@ -165,7 +166,7 @@ class Upkeep:
         if part is not None:
             # Should the question fail, the next try waits for a quarter of a window more.
             self._remember(row, budget - budget // 4)
-            reply = await self._ask(summary_prompt(part, budget=budget))
+            reply = await self._ask(row, summary_prompt(part, budget=budget))
             summary = reply.text.strip()[:LONGEST_SUMMARY]
             if not summary:
                 return
@@ -196,9 +197,24 @@ class Upkeep:
 
     # --- asking and recording ------------------------------------------------------------------------------------
 
-    async def _ask(self, prompt: tuple[Message, ...]) -> Reply:
+    async def _ask(self, row: ConversationRow, prompt: tuple[Message, ...]) -> Reply:
         budget = self._limits() if self._limits is not None else None
-        return await ask_aside(self._models, prompt, level=0, timeout=ASIDE_SECONDS, budget=budget, clock=self._clock)
+        lost: list[Usage] = []
+        try:
+            return await ask_aside(
+                self._models,
+                prompt,
+                level=0,
+                timeout=ASIDE_SECONDS,
+                budget=budget,
+                clock=self._clock,
+                lost=lost.append,
+            )
+        except (TomError, TimeoutError):
+            used = sum(lost, NOTHING)
+            if used != NOTHING:  # it is counted, though it brought nothing
+                await self._record(replace(upkeep.conversation_changed(row.id, {}), usage=used))
+            raise
 
     async def _record(self, event: Event) -> None:
         for stored in await self._store.append([event]):

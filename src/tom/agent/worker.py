@@ -18,7 +18,7 @@ from tom.agent.preparing import Preparing, Wishes
 from tom.agent.prompt import Circumstances, Preparation, temporal_text
 from tom.agent.recall import Recall
 from tom.agent.runtools import Offering, RunTools
-from tom.agent.speech import Speech
+from tom.agent.speech import Speech, Spoken
 from tom.agent.transcript import Origin, Past, Transcript, read_past, request_of
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
@@ -105,7 +105,7 @@ class Worker:
             loader=self._loader,
         )
         tools = RunTools(self._toolbox, offering=self._offering(run, request, prepared, wishes))
-        asking = await self._asking(request, prepared, wishes, transcript, tools)
+        asking = await self._asking(request, prepared, wishes, around, transcript, tools)
         finishing = _Finishing(self, prepared, tools, wishes, around, self._surface(request, around))
         await drive(run, asking, self._running(tools), finishing)
         if run.progress.state is RunState.COMPLETED and not past.done:
@@ -120,7 +120,13 @@ class Worker:
             )
 
     async def _asking(
-        self, request: Event, prepared: Preparation, wishes: Wishes, transcript: Transcript, tools: RunTools
+        self,
+        request: Event,
+        prepared: Preparation,
+        wishes: Wishes,
+        around: Circumstances,
+        transcript: Transcript,
+        tools: RunTools,
     ) -> Asking:
         if wishes.upkeep == EXTRACTING:
             tool = await self.preparing.memories.extracting()
@@ -137,13 +143,14 @@ class Worker:
             self._clock,
             options=wishes.sampling,
             budget=self._limits(),
+            plain=around.plain,
         )
 
     def forget(self, conversation_id: str) -> None:
         """Keep nothing in memory of a conversation that is erased."""
         self._recall.forget(conversation_id)
 
-    async def word(self, text: str, around: Circumstances) -> str:
+    async def word(self, text: str, around: Circumstances) -> Spoken:
         """How an answer is spoken. Never raises."""
         zone = around.timezone or self._settings.timezone
         return await self._speech.word(text, temporal_text(self._clock.now(), zone, {}))
@@ -193,16 +200,20 @@ class _Finishing:
         self._around = around
         self._surface = surface
 
-    async def finish(self, run: Journal, reply: Event) -> Mapping[str, Any]:  # noqa: ARG002 - as `Finishing` has it
-        """``warnings``, ``text_tts`` and ``new_conversation_id``, each where there is one. Never raises."""
+    async def finish(self, run: Journal, reply: Event) -> Mapping[str, Any]:
+        """``warnings``, ``text_tts`` with ``speech_usage``, ``new_conversation_id``, ``dropped_options``: what there is. Never raises."""
         more: dict[str, Any] = {}
         unavailable = [{"service": name, "message": why} for name, why in sorted(self._tools.unavailable.items())]
         named = {warning["service"] for warning in unavailable}
         warnings = [*unavailable, *(said for said in self._prepared.warnings if said["service"] not in named)]
         if warnings:
             more["warnings"] = warnings
+        dropped = [event.extra.get("dropped_options", ()) for event in (*run.progress.events, reply)]
+        if any(dropped):
+            more["dropped_options"] = sorted({name for names in dropped for name in names})
         if self._wishes.sound:
-            more["text_tts"] = await self._worker.word(reply.content or "", self._around)
+            spoken = await self._worker.word(reply.content or "", self._around)
+            more |= {"text_tts": spoken.text, "speech_usage": spoken.usage.as_json()}
         if self._prepared.fresh_start:
             more |= await self._anew()
         return more

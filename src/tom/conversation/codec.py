@@ -11,7 +11,7 @@ from typing import Any
 
 from tom.conversation.event import Event
 from tom.conversation.part import ToolCall
-from tom.conversation.usage import MICRO, Usage
+from tom.conversation.usage import Usage
 
 COLUMNS = (
     "id", "conversation_id", "seq", "timestamp", "type", "role", "content",
@@ -134,16 +134,11 @@ def _build(
         else (),
         tool_call_id=tool_call_id,
         model=model,
-        usage=_usage(usage) if usage else None,
+        usage=Usage.from_json(usage) if usage else None,
         extra=extra or {},
         token_count=token_count or 0,
         request_id=request_id,
     )
-
-
-def _usage(value: Any) -> Usage:
-    cost = round(value.get("cost", 0) * MICRO)
-    return Usage(value["prompt_tokens"], value["completion_tokens"], value["estimated"], cost)
 
 
 def _call_json(call: ToolCall) -> dict[str, Any]:

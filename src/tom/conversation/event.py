@@ -363,7 +363,8 @@ def run_completed(
 ) -> Event:
     """The run is over and was answered; ``hops`` turns were taken.
 
-    ``more``: what else is to be told of the answer: ``warnings``, ``text_tts``, ``new_conversation_id``.
+    ``more``: what else is to be told of the answer: ``warnings``, ``text_tts``, ``speech_usage`` (what wording it has
+    cost beside ``usage``), ``new_conversation_id``.
     """
     extra: dict[str, Any] = {"run_id": run_id, "finish_reason": finish_reason, "hops": hops, **(more or {})}
     return Event(conversation_id=conversation_id, type=EventType.RUN_COMPLETED, usage=usage, extra=extra)

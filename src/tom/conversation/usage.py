@@ -1,7 +1,8 @@
 """Tokens used. Adding is associative and `NOTHING` is neutral, so a run's usage is the sum over its turns."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class Usage:
             self.estimated or other.estimated,
             self.cost + other.cost,
         )
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Usage":
+        """The usage that `as_json` made ``value`` of. Raises KeyError when it did not."""
+        cost = round(value.get("cost", 0) * MICRO)
+        return cls(value["prompt_tokens"], value["completion_tokens"], value["estimated"], cost)
 
     def as_json(self) -> dict[str, int | float | bool]:
         """The usage object of the doors: four keys, and ``cost`` in the currency where there is one."""

@@ -96,9 +96,14 @@ def request_for(
     return ModelRequest(candidate.model, messages, tools, wished)
 
 
-def spent_on(candidate: Candidate, error: ProviderError) -> Usage | None:
-    """What a failed attempt used, with its cost; None when the provider did not say."""
-    return priced(candidate.price, Usage(*error.tokens)) if error.tokens else None
+def spent_on(candidate: Candidate, request: ModelRequest, error: ProviderError, written: str) -> Usage | None:
+    """What a failed attempt used, with its cost: as the provider said, else an estimate where it had ``written``.
+
+    None for a provider that neither wrote nor said anything: a call that was refused costs nothing.
+    """
+    if error.tokens:
+        return priced(candidate.price, Usage(*error.tokens))
+    return used_until(candidate, request, written) if written else None
 
 
 def used_until(candidate: Candidate, request: ModelRequest, written: str) -> Usage:

@@ -8,7 +8,7 @@ from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings, LlmEntry, Price
 from tom.errors import ProviderError
 from tom.llm.breaker import Breaker
-from tom.llm.prices import price_at
+from tom.llm.prices import dearest, price_at
 from tom.llm.provider import Provider
 
 SCRIPTED = "scripted"
@@ -19,7 +19,8 @@ UNCONFIGURED = "unconfigured"
 class Candidate:
     """One model that may answer a turn.
 
-    ``llm`` is its entry's name; ``options`` are those of the entry and of its level; ``price`` None: not known;
+    ``llm`` is its entry's name; ``options`` are those of the entry and of its level; ``price`` is the dearest of all where
+    it is not known, None where none is;
     ``context_tokens`` and ``max_tokens`` 0: not known; ``vision`` None: not known, pictures are sent.
     """
 
@@ -48,6 +49,7 @@ class Models:
         self._breaker = Breaker(self._clock)
         self._providers: dict[str, Provider] = {}
         known = settings.llm == SCRIPTED or settings.llm in settings.llms
+        self._dearest = dearest(settings.llms.values())
         self.name = settings.llm if known else UNCONFIGURED
         """The default LLM: its entry's name, ``scripted`` or ``unconfigured``."""
 
@@ -113,19 +115,20 @@ class Models:
             options={**entry.options, **own},
             max_retries=entry.max_retries,
             backoff_factor=entry.backoff_factor,
-            price=price_at(entry, level),
+            price=price_at(entry, level) or self._dearest,
             context_tokens=entry.context_tokens,
             max_tokens=entry.max_tokens,
             vision=entry.vision,
         )
 
     def _with_model(self, candidate: Candidate, model: str) -> Candidate:
-        """The candidate with another model of its provider: its price is only known when a level has that model."""
+        """The candidate with another model of its provider: its price is only known when a level has that model, else the dearest."""
         entry = self._settings.llms.get(candidate.llm)
         if entry is None:
             return candidate
         level = entry.models.index(model) if model in entry.models else None
-        return replace(candidate, model=model, price=None if level is None else price_at(entry, level))
+        price = None if level is None else price_at(entry, level)
+        return replace(candidate, model=model, price=price or self._dearest)
 
     def _opened(self, llm: str) -> Provider:
         entry = self._settings.llms.get(llm)

@@ -1,5 +1,6 @@
 """What a model call costs."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from tom.config.agent import LlmEntry, Price
@@ -24,3 +25,11 @@ def priced(price: Price | None, usage: Usage) -> Usage:
 def price_at(entry: LlmEntry, level: int) -> Price | None:
     """The price of the entry's model of ``level``; None when it is not known."""
     return entry.price[level] if len(entry.price) == 3 else None
+
+
+def dearest(entries: Iterable[LlmEntry]) -> Price | None:
+    """The dearest of all known prices, input and output each: what a model without one counts at. None: none is known."""
+    prices = [price for entry in entries for price in entry.price]
+    if not prices:
+        return None
+    return Price(input=max(price.input for price in prices), output=max(price.output for price in prices))

@@ -240,4 +240,8 @@ def conversation_state(runs: Iterable[RunState]) -> str:
 
 
 def _spent(event: Event) -> Usage:
+    """What an event adds to what was used. The end of a run has the sum of its turns, which were counted already."""
+    if event.type == EventType.RUN_COMPLETED:
+        speech = event.extra.get("speech_usage")
+        return Usage.from_json(speech) if speech else NOTHING
     return event.usage if event.usage is not None and event.type in _COSTS else NOTHING
