@@ -89,9 +89,22 @@ def lines_of(ask: Mapping[str, Any]) -> list[str]:
 def _host(address: str) -> str:
     try:
         place = urlsplit(address)
-        return f"{place.hostname or '(none)'}" + (f" port {place.port}" if place.port else "") + f" over {place.scheme}"
+        return (
+            _host_name(place.hostname or "(none)")
+            + (f" port {place.port}" if place.port else "")
+            + f" over {place.scheme}"
+        )
     except ValueError:
         return "(not readable)"
+
+
+def _host_name(host: str) -> str:
+    """The host; beside one in letters beyond ASCII how it is looked up, for those can look like others."""
+    if host.isascii():
+        return host
+    labels = re.split("[.\u3002]", unicodedata.normalize("NFKC", host).lower())
+    spelled = [label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels]
+    return f"{host} ({'.'.join(spelled)})"
 
 
 # --- forms ---------------------------------------------------------------------------------------------------------

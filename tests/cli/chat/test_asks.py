@@ -302,12 +302,21 @@ def test_a_form_that_asks_for_a_secret_can_only_be_declined(door, screen):
     assert door.asks.answers[0][1] == {"outcome": "decline"}
 
 
-def test_an_address_is_shown_with_its_host(door, screen):
-    address = "https://bank.example@evil.example:8443/pay?x=1"
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://bank.example@evil.example:8443/pay?x=1", "evil.example port 8443 over https"),
+        (
+            "https://b\u0430nk.example/",
+            f"b\u0430nk.example (xn--{'b\u0430nk'.encode('punycode').decode()}.example) over https",
+        ),
+    ],
+)
+def test_an_address_is_shown_with_its_host(door, screen, address, host):
     run = door.ask(C, "book")
     door.wait_for(door.asks.question(C, run, "a", Elicitation("url", "Pay here", url=address)))
     terminal = screen("--conversation", C)
-    terminal.see("Host:    evil.example port 8443 over https")
+    terminal.see(f"Host:    {host}")
     terminal.type("o\r")
     terminal.see("✓ Answered")
     assert door.asks.answers[0][1] == {"outcome": "accept"}
