@@ -6,7 +6,7 @@ Any service named `memory` with a tool `search_memories` serves. Memories that n
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from tom.agent.consigns import is_trusted
@@ -119,14 +119,15 @@ class Memories:
 
 def confirmed_only(outcome: ToolOutcome) -> ToolOutcome:
     """What a tool of the memory service brought to a model, without the memories that nobody has confirmed."""
-    if _MARK not in outcome.content:
+    whole: str = outcome.extra.get("whole") or outcome.content
+    if _MARK not in whole:
         return outcome
     try:
-        found: Any = json.loads(outcome.content)
+        found: Any = json.loads(whole)
         kept = _confirmed(found)
     except (ValueError, RecursionError):
         return results.failure(UNREADABLE)
-    return outcome if kept == found else replace(outcome, content=json.dumps(kept, ensure_ascii=False), extra={})
+    return outcome if kept == found else results.outcome_of_value(kept)
 
 
 def _confirmed(value: Any) -> Any:
