@@ -148,15 +148,14 @@ async def test_a_definition_that_nobody_has_reviewed_gets_no_private_matters_una
     assert not last_of(events, "model.replied").label.tainted
 
 
-async def test_where_the_person_is_is_a_private_matter(open_cell, connect, llm):
+async def test_where_the_person_is_is_a_private_matter(open_cell, llm):
     llm.reply(Script.text("here"))
+    around = Circumstances("web", "Europe/Paris", {"latitude": 48.85, "longitude": 2.35})
     async with open_cell(MemoryToolbox()) as cell:
-        client = connect(cell)
-        await client.do("subscribe", "s1", conversation_id="*")
-        around = Circumstances("web", "Europe/Paris", {"latitude": 48.85, "longitude": 2.35})
-        await cell.conversations.accept(Submission("where?", "q1", "web", conversation_id="c1", around=around))
-        await client.end_of("q1")
-        events = await cell.store.read("c1")
+        await cell.conversations.accept(Submission("where am I?", "q1", "web", conversation_id="c1", around=around))
+        async with asyncio.timeout(10):
+            while (events := await cell.store.read("c1"))[-1].type != "run.completed":
+                await asyncio.sleep(0)
     assert "gps_position" in told(llm)
     assert last_of(events, "model.replied").label.private == {"position"}
 

@@ -125,8 +125,10 @@ def _is_flat(field: Any) -> bool:
     if not isinstance(kind, str) or kind not in _TYPES or not _is_well_formed(known):
         return False
     if kind == "array":
-        items: Any = known.get("items")
-        return isinstance(items, Mapping) and _is_well_formed(items) and bool(choices_of(items)) and _are_shown(items)
+        if not isinstance(known.get("items"), Mapping):
+            return False
+        items = cast("Mapping[str, Any]", known["items"])
+        return _is_well_formed(items) and bool(choices_of(items)) and _are_shown(items)
     return _are_shown(known)
 
 
