@@ -151,3 +151,21 @@ async def test_a_person_at_the_terminal_is_asked_about_each_tool(open_house, llm
     assert "get_note" in (await run(house, "services", "list", "--tools")).stdout
     unattended = await run(house, "services", "review", "notes")
     assert "notes: nothing was changed" in unattended.stdout
+
+
+async def test_a_reviewer_may_say_that_a_tool_s_arguments_stay_in_the_house(open_house, llm, notes):
+    town = {"type": "object", "properties": {"town": {"type": "string"}}}
+    notes.show({"name": "get_weather", "inputSchema": town}, {"name": "get_map", "inputSchema": town})
+    house = await open_house(notes.service, users=[{"username": "alice", "password": "correct horse battery"}])
+
+    async def tools():
+        await run(house, "services", "diff", "notes")
+        told = json.loads((await run(house, "services", "list", "--json")).stdout)
+        return {tool["tool"]: (tool["outward"], tool["proposed"]) for tool in told["services"][0]["tools"]}
+
+    assert await tools() == {"get_weather": (True, True), "get_map": (True, True)}
+    unnamed = await run(house, "services", "review", "--inward", "get_weather")
+    assert unnamed.returncode == 2
+    ended = await run(house, "services", "review", "notes", "--inward", "get_weather")
+    assert "✅ notes: reviewed get_weather" in ended.stdout, ended.stderr
+    assert await tools() == {"get_weather": (False, False), "get_map": (True, True)}

@@ -84,6 +84,10 @@ def review(
     set_class: Annotated[
         list[str] | None, typer.Option("--class", metavar="TOOL=CLASS", help="Give a tool this class, and confirm it.")
     ] = None,
+    inward: Annotated[
+        list[str] | None,
+        typer.Option("--inward", metavar="TOOL", help="Say that this tool's arguments stay in the house; confirm it."),
+    ] = None,
     user: UserOption = None,
     url: UrlOption = "",
     data: DataOption = None,
@@ -91,11 +95,11 @@ def review(
 ) -> None:
     """Look at changed tools and proposed classes one by one, and accept them."""
     classes = _classes(set_class or [])
-    if name is None and (classes or yes):
+    if name is None and (classes or yes or inward):
         usage("Name the service whose tools are meant")
     asking = _Asking(data, user, url)
     names = [name] if name else [one["name"] for one in asking.services() if _awaits(one)]
-    done = {one: asking.review(one, classes, tuple(yes or ()), as_json=as_json) for one in names}
+    done = {one: asking.review(one, classes, tuple(yes or ()), tuple(inward or ()), as_json=as_json) for one in names}
     if as_json:
         document({"user": asking.user, "reviewed": done})
     elif not names:
@@ -117,7 +121,9 @@ class _Asking:
     def differences(self, name: str) -> dict[str, Any]:
         return self._ask("GET", f"/services/{segment(name)}/diff")
 
-    def review(self, name: str, classes: dict[str, str], yes: Sequence[str], *, as_json: bool) -> list[str]:
+    def review(
+        self, name: str, classes: dict[str, str], yes: Sequence[str], inward: Sequence[str], *, as_json: bool
+    ) -> list[str]:
         """Ask about everything that awaits review, and tell the agent; the tools that were reviewed."""
         found = self.differences(name)
         pending = [*_reviewable(name, found["changes"], as_json=as_json), *found["proposals"]]
@@ -133,14 +139,15 @@ class _Asking:
             tool = one["tool"]
             if not as_json:
                 _show(name, one)
-            if tool in classes or tool in yes or "all" in yes or _agreed(tool, one["class"], chosen):
+            if tool in {*classes, *yes, *inward} or "all" in yes or _agreed(tool, one["class"], chosen):
                 seen[tool] = one["seen"]
-        wanted = seen | {tool: "" for tool in classes if tool not in seen}
+        wanted = seen | {tool: "" for tool in (*classes, *inward) if tool not in seen}
         if not wanted:
             if not as_json:
                 print(f"   {name}: nothing was changed" if pending else f"✅ {name}: nothing is to be reviewed")
             return []
-        body = {"accept": True, "tools": wanted, "class": {tool: chosen[tool] for tool in wanted if tool in chosen}}
+        classed = {tool: chosen[tool] for tool in wanted if tool in chosen}
+        body = {"accept": True, "tools": wanted, "class": classed, "outward": dict.fromkeys(inward, False)}
         reviewed = self._ask("POST", f"/services/{segment(name)}/review", body)["reviewed"]
         if not as_json:
             print(f"✅ {name}: reviewed {', '.join(reviewed)}")
