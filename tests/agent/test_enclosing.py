@@ -1,5 +1,6 @@
 """What comes with a message: pictures, texts, resources, a prompt in front; kept before the message is stored."""
 
+import asyncio
 import base64
 import json
 import stat
@@ -390,3 +391,66 @@ async def test_files_go_with_the_messages_that_retention_erases(open_cell, conne
             return len(named) < 5 and kept == named
 
         await until(left)
+
+
+# --- waiting for services ----------------------------------------------------------------------------------------
+
+
+def resources(*names):
+    return [{"type": "resource", "service": "docs", "uri": name} for name in names]
+
+
+async def test_nobody_waits_behind_a_message_whose_attachment_is_slow(open_cell, connect, llm, shelf, monkeypatch):
+    llm.otherwise(Script.text("ok"))
+    reading, gate, read = asyncio.Event(), asyncio.Event(), shelf.read
+
+    async def slow(service, uri, *, timeout):
+        reading.set()
+        await gate.wait()
+        return await read(service, uri, timeout=timeout)
+
+    monkeypatch.setattr(shelf, "read", slow)
+    async with open_cell(shelf, services=["docs"]) as cell:
+        waiting, other = connect(cell), connect(cell)
+        await other.do("chat", "q0", text="first", conversation_id="c1")
+        await other.end_of("q0")
+        sending = asyncio.ensure_future(
+            waiting.do("chat", "q1", text="read", conversation_id="c1", attachments=resources("file:///a.txt"))
+        )
+        await reading.wait()
+        await other.do("chat", "q2", text="meanwhile", conversation_id="c1")
+        assert (await other.end_of("q2"))["status"] == "complete"
+        await other.do("stop", "q3", conversation_id="c1")
+        assert (await other.end_of("q3"))["metadata"]["result"] == "not_running"
+        gate.set()
+        await sending
+        assert (await waiting.end_of("q1"))["status"] == "complete"
+        texts = [event.content for event in await received(cell)]
+    assert texts == ["first", "meanwhile", "read"]
+
+
+async def test_all_that_comes_with_a_message_is_fetched_at_once_and_within_one_bound(
+    open_cell, connect, llm, shelf, monkeypatch
+):
+    llm.otherwise(Script.text("ok"))
+    all_reading, read = asyncio.Barrier(3), shelf.read
+
+    async def together(service, uri, *, timeout):
+        await all_reading.wait()
+        return await read(service, uri, timeout=timeout)
+
+    monkeypatch.setattr(shelf, "read", together)
+    async with open_cell(shelf, services=["docs"]) as cell:
+        client = connect(cell)
+        for name in ("b", "c"):
+            shelf.add_resource(f"file:///{name}.txt", f"the words of {name}", service="docs", name=name)
+        names = [f"file:///{name}.txt" for name in ("a", "b", "c")]
+        await client.do("chat", "q1", text="read", conversation_id="c1", attachments=resources(*names))
+        assert (await client.end_of("q1"))["status"] == "complete"
+        (message,) = await received(cell)
+        assert [one["resource"]["uri"] for one in message.extra["attachments"]] == names
+        monkeypatch.setattr("tom.agent.enclosing.READ_SECONDS", 0.2)
+        async with asyncio.timeout(2):
+            error = await refusal(client, text="read", conversation_id="c1", attachments=resources(*names[:2]))
+        assert "did not answer within 0.2 s" in error["message"]
+        assert len(await received(cell)) == 1

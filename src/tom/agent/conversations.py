@@ -11,9 +11,10 @@ from datetime import timedelta
 from weakref import WeakValueDictionary
 
 from tom import ids
-from tom.agent.enclosing import Enclosing, Enclosure
+from tom.agent.enclosing import Enclosing, Enclosure, Fetched
 from tom.agent.feed import Feed, Stored
 from tom.agent.files import Files
+from tom.agent.learning import UPKEEP, upkeep_id
 from tom.agent.places import PendingRun
 from tom.agent.prompt import Circumstances
 from tom.agent.scheduler import Scheduler
@@ -95,19 +96,25 @@ class Conversations:
             return await self._accept_in(message, conversation_id)
 
     async def _accept_in(self, message: Submission, conversation_id: str) -> Accepted:
-        async with self._turnstile("conversation", conversation_id):
-            try:
-                stored = await self._store_message(message, conversation_id)
-            except DuplicateRequest as duplicate:
-                return self._repeated(message, duplicate.run)
-            row = _row_of(stored[-1], message.digest)
-            origin = Origin(message.around, stored[-1], first=len(stored) > 1)
-            queued = self.scheduler.enqueue(PendingRun(row, origin))
+        try:
+            fetched = await self._fetch(message, conversation_id)  # nobody else waits for a service that is slow
+            async with self._turnstile("conversation", conversation_id):
+                stored = await self._store_message(message, conversation_id, fetched)
+                row = _row_of(stored[-1], message.digest)
+                origin = Origin(message.around, stored[-1], first=len(stored) > 1)
+                queued = self.scheduler.enqueue(PendingRun(row, origin))
+        except DuplicateRequest as duplicate:
+            return self._repeated(message, duplicate.run)
         return Accepted(row, queued)
 
-    async def _store_message(self, message: Submission, conversation_id: str) -> tuple[Event, ...]:
+    async def _store_message(
+        self, message: Submission, conversation_id: str, fetched: Fetched | None
+    ) -> tuple[Event, ...]:
         await self._check_room(message, conversation_id)
-        enclosure = await self._enclose(message, conversation_id)
+        if fetched is None:
+            enclosure = Enclosure(message.text, options=message.options)
+        else:
+            enclosure = await self._enclosing.keep(conversation_id, fetched)
         opening = await self._opening(conversation_id, message.surface)
         run_id = ids.ulid()
         received = happened.message_received(
@@ -124,14 +131,15 @@ class Conversations:
         )
         return await self._append(*opening, received)
 
-    async def _enclose(self, message: Submission, conversation_id: str) -> Enclosure:
-        """Fetch and keep what comes with a message, unless it is a repetition of one that was taken already."""
+    async def _fetch(self, message: Submission, conversation_id: str) -> Fetched | None:
+        """Fetch what comes with a message, unless there is no room for it or it is a repetition (`DuplicateRequest`)."""
         if not self._enclosing.wanted(message):
-            return Enclosure(message.text, options=message.options)
+            return None
+        await self._check_room(message, conversation_id)
         earlier = await self._earlier(message, conversation_id)
         if earlier:
             raise DuplicateRequest(earlier[0])
-        return await self._enclosing.enclose(conversation_id, message)
+        return await self._enclosing.fetch(message)
 
     async def _earlier(self, message: Submission, conversation_id: str) -> tuple[RunRow, ...]:
         which = RunFilter(conversation_id=conversation_id, request_id=message.request_id)
@@ -178,7 +186,7 @@ class Conversations:
         """Open an empty conversation; returns its id."""
         if self.scheduler.draining:
             raise ShuttingDown
-        conversation_id = ids.ulid()
+        conversation_id = upkeep_id() if surface == UPKEEP else ids.ulid()
         await self._append(happened.conversation_opened(conversation_id, surface=surface, metadata=metadata))
         return conversation_id
 

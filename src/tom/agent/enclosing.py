@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tom.agent.attachments import MAX_BYTES, Enclosed, Given, ResourceWish
+from tom.agent.attachments import MAX_BYTES, Attachment, Enclosed, ResourceWish
+from tom.agent.ending import first_of
 from tom.agent.files import Files
 from tom.agent.options import did_you_mean, nearest
 from tom.agent.prompting import PromptWish, find_prompt, told_by, typed_prompt
@@ -21,7 +22,7 @@ from tom.services.library import Library, PromptEntry
 from tom.services.toolbox import Toolbox
 
 READ_SECONDS = 15.0
-"""So long a service may take over a prompt or resource while the message waits to be accepted."""
+"""So long services may take over all that comes with a message while it waits to be accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,15 @@ class Enclosure:
     attachments: tuple[Mapping[str, Any], ...] = ()
     label: Label = CLEAN
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came with a message, in memory only."""
+
+    text: str
+    found: tuple[Enclosed, ...]
+    options: Mapping[str, Any]
 
 
 class Enclosing:
@@ -59,26 +69,49 @@ class Enclosing:
             return True
         return typed_prompt(message.text, self._services) is not None
 
-    async def enclose(self, conversation_id: str, message: Submission) -> Enclosure:
-        """Fetch what ``message`` asks for and keep it as files of the conversation.
+    async def fetch(self, message: Submission) -> Fetched:
+        """Fetch what ``message`` asks for, all of it at once and within `READ_SECONDS`. Nothing is kept yet.
 
         Raises `PromptNotFound`, `InvalidArguments`, `ResourceNotFound`, `ServiceUnavailable`, `ToolNotFound`,
-        `ToolAmbiguous`, `AttachmentTooLarge` or a storage error; then nothing of the message may be stored.
+        `ToolAmbiguous` or `AttachmentTooLarge`; then nothing of the message may be stored.
         """
-        options = dict(message.options)
-        if "tool_name" in options:
-            options["tool_name"] = await self._tool(options["tool_name"], options.get("services"))
-        wish, text = message.prompt or typed_prompt(message.text, self._services), message.text
-        found: list[Enclosed] = []
-        if wish is not None:
-            entry, prompted = await self._prompt(wish)
+        wish = message.prompt or typed_prompt(message.text, self._services)
+        try:
+            async with asyncio.TaskGroup() as group:
+                naming = group.create_task(self._options(message.options))
+                prompting = None if wish is None else group.create_task(self._prompt(wish))
+                reading = [group.create_task(self._attached(attachment)) for attachment in message.attachments]
+        except ExceptionGroup as failed:
+            raise first_of(failed) from None
+        text, found = message.text, list[Enclosed]()
+        if wish is not None and prompting is not None:
+            entry, prompted = prompting.result()
             found += prompted
             if message.prompt is not None and text == wish.typed():
                 text = PromptWish(f"{entry.service}:{entry.prompt}", wish.arguments).typed()
-        for attachment in message.attachments:
-            found += await self._resource(attachment) if isinstance(attachment, ResourceWish) else _at_hand(attachment)
+        for attached in reading:
+            found += attached.result()
+        return Fetched(text, tuple(found), naming.result())
+
+    async def keep(self, conversation_id: str, fetched: Fetched) -> Enclosure:
+        """Keep it as files of the conversation. Raises a storage error; then nothing of the message may be stored."""
+        found = fetched.found
         described = [one.described(await self._files.write(conversation_id, one.content)) for one in found]
-        return Enclosure(text, tuple(described), union(map(_label, found)), options)
+        return Enclosure(fetched.text, tuple(described), union(map(_label, found)), fetched.options)
+
+    async def _options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "tool_name" not in options:
+            return dict(options)
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                name = await self._tool(options["tool_name"], options.get("services"))
+        except TimeoutError:
+            message = f"The services did not answer within {READ_SECONDS:g} s."
+            raise ServiceUnavailable(message) from None
+        return {**options, "tool_name": name}
+
+    async def _attached(self, attachment: Attachment) -> tuple[Enclosed, ...]:
+        return await self._resource(attachment) if isinstance(attachment, ResourceWish) else (attachment.enclosed,)
 
     # --- prompts and resources ---------------------------------------------------------------------------------
 
@@ -148,10 +181,6 @@ class Enclosing:
             message = f"Tool '{wanted}' not found.{did_you_mean(wanted, known)}"
             raise ToolNotFound(message, **({"nearest": near} if near else {}))
         return found.pop()
-
-
-def _at_hand(attachment: Given) -> tuple[Enclosed, ...]:
-    return (attachment.enclosed,)
 
 
 def _label(one: Enclosed) -> Label:
