@@ -21,11 +21,11 @@ from tom.testing.simulated_llm import SimulatedLLM
 class Client:
     """A socket without a transport: what it is sent is a list."""
 
-    def __init__(self, cell, *, streaming=True, thinking=False, device="a test"):
-        self.outbox = Outbox(1_000_000)
+    def __init__(self, cell, *, streaming=True, thinking=False, device="a test", plain=False):
+        self.outbox = Outbox(1_000_000, plain=plain)
         self.socket = Socket(
             cell.conversations, self.outbox, cell.clock, cell.approvals, user=cell.settings.user, device=device,
-            choices=choices_of(cell.settings), streaming=streaming, show_thinking=thinking, tool_notices=True,
+            choices=choices_of(cell.settings), streaming=streaming, show_thinking=thinking, tool_notices=cell.settings.chat.tool_notifications,
         )  # fmt: skip
         self.frames = []
         self.arrived = asyncio.Event()

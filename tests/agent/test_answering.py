@@ -216,10 +216,13 @@ async def test_each_bad_answer_gets_its_code_and_changes_nothing(open_cell, conn
 async def test_progress_is_told_a_few_times_a_second_and_its_end_once(open_cell, connect, llm, manual):
     async with open_cell(clock=manual) as cell:
         client = connect(cell)
-        await client.do("subscribe", "s1", conversation_id="*")
+        conversation = await cell.conversations.open("ws")
+        await client.do("subscribe", "s1", conversation_id=conversation)
 
         def tell(done, total=100.0):
-            cell.feed.publish(Progressed("c1", "r1", "q1", 0, "call", "disk", "copy", done, total, f"{done} of 100"))
+            cell.feed.publish(
+                Progressed(conversation, "r1", "q1", 0, "call", "disk", "copy", done, total, f"{done} of 100")
+            )
 
         for tick in range(40):
             tell(float(tick))

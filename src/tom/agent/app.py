@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -76,7 +77,8 @@ class AgentApp:
         refused = self._door.check(headers, changes=True)
         if refused is None and scope["path"] == self._cell.settings.chat.endpoint:
             device = device_of(headers.get(b"user-agent", b"").decode("latin-1"))
-            await serve_websocket(self._cell, receive, send, device=device)
+            plain = wants_plain(scope.get("query_string", b""))
+            await serve_websocket(self._cell, receive, send, device=device, plain=plain)
             return
         status = refused.http_status if refused is not None else 404
         await receive()
@@ -121,6 +123,11 @@ class AgentApp:
 
     async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
         await tom_error("Not found", 404)(scope, receive, send)
+
+
+def wants_plain(query: bytes) -> bool:
+    """Whether a socket asks for documented frames only."""
+    return (b"frames", b"plain") in parse_qsl(query)
 
 
 def _with_request_id(send: Send, request_id: str) -> Send:

@@ -8,11 +8,24 @@ from typing import Any
 
 import msgspec
 
+from tom.agent.calls import masked, parse_arguments
 from tom.agent.feed import Delta, Progressed, Restarted, ToolsAnnounced
+from tom.config.agent import ToolNotices
 from tom.conversation import codec
 from tom.conversation.event import Event, EventType
+from tom.conversation.part import ToolCall
 from tom.conversation.usage import Usage
 from tom.errors import TomError
+
+BESIDES = ("warnings", "text_tts", "new_conversation_id", "dropped_options")
+"""What the end of a run tells of its answer, where there is any of it."""
+
+_PLAIN: Mapping[str, frozenset[str]] = {
+    "chunk": frozenset({"type", "data", "metadata"}),
+    "complete": frozenset({"tokens", "usage", "finish_reason", "cached", "hops", "result"}),
+    "error": frozenset({"error"}),
+}
+"""Status -> what is inside ``chunk``, or of ``complete`` inside ``metadata``."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -20,6 +33,16 @@ _encode = msgspec.json.Encoder().encode
 def render(value: Mapping[str, Any]) -> str:
     """Encode one frame."""
     return _encode(value).decode()
+
+
+def plain(frame: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The frame for a client that knows the documented ones and their documented keys only; None: not for it."""
+    status = frame["status"]
+    if status not in _PLAIN:
+        return None
+    shown = {name: frame[name] for name in ("request_id", "status", "metadata", "chunk") if name in frame}
+    inside = "metadata" if status == "complete" else "chunk"
+    return shown | {inside: {name: value for name, value in shown[inside].items() if name in _PLAIN[status]}}
 
 
 def accepted(
@@ -50,15 +73,26 @@ def processing(
     }
 
 
-def tools_announced(item: ToolsAnnounced) -> dict[str, Any]:
-    """Tools are about to be called."""
+def tools_announced(item: ToolsAnnounced, notices: ToolNotices, calls: tuple[ToolCall, ...] = ()) -> dict[str, Any]:
+    """Tools are about to be called; ``calls`` are those of their reply, whose arguments are shown where it is wished."""
     count = len(item.tools)
-    chunk = {
-        "type": "tool_execution",
-        "data": f"Executing {count} tool(s)...",
-        "metadata": {"tool_count": count, "hop": item.turn, "tools": list(item.tools)},
-    }
+    metadata: dict[str, Any] = {"tool_count": count, "hop": item.turn, "tools": list(item.tools)}
+    metadata["lines"] = [_line(notices, name) for name in item.tools]
+    if notices.show_args and len(calls) == count:
+        metadata["arguments"] = [_shown(call) for call in calls]
+    chunk = {"type": "tool_execution", "data": f"Executing {count} tool(s)...", "metadata": metadata}
     return processing(item.request_id, item.conversation_id, item.run_id, chunk)
+
+
+def _line(notices: ToolNotices, tool: str) -> str:
+    return notices.format.replace("{icon}", notices.icon).replace("{tool_name}", tool)
+
+
+def _shown(call: ToolCall) -> dict[str, Any]:
+    try:
+        return masked(parse_arguments(call.arguments))
+    except ValueError:
+        return {}
 
 
 def progressed(item: Progressed) -> dict[str, Any]:
@@ -139,6 +173,7 @@ def ended(request_id: str | None, event: Event, *, cached: bool = False) -> dict
         "cached": cached,
         "hops": event.extra.get("hops", 0),
     }
+    metadata |= {name: event.extra[name] for name in BESIDES if name in event.extra}
     return {
         "request_id": request_id,
         "status": "complete",

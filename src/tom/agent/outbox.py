@@ -27,8 +27,9 @@ class ReaderTooSlow(Exception):
 class Outbox:
     """Frames and deltas in order, for one reader."""
 
-    def __init__(self, limit: int) -> None:
-        """Thin deltas above ``limit`` waiting characters."""
+    def __init__(self, limit: int, *, plain: bool = False) -> None:
+        """Thin deltas above ``limit`` waiting characters; not for a ``plain`` reader, who could not be given the rest."""
+        self.plain = plain
         self._limit = limit
         self._queue: deque[str | Delta] = deque()
         self._size = 0
@@ -50,7 +51,7 @@ class Outbox:
         address = (delta.run_id, delta.turn, delta.attempt)
         if address in self._thinned:
             return
-        if self._size > self._limit:
+        if self._size > self._limit and not self.plain:
             self._thinned.add(address)
             return
         last = self._queue[-1] if self._queue else None
@@ -94,13 +95,17 @@ class Outbox:
             item = self._queue.popleft()
             if isinstance(item, Delta):
                 self._due = loop.time() + INTERVAL
-                size, text = len(item.text), frames.render(frames.chunk(item))
+                size, text = len(item.text), self._rendered(item)
             else:
                 size, text = len(item), item
             await self._send(send, text)
             self._size -= size
             if self._size <= self._limit:
                 self._room.set()
+
+    def _rendered(self, delta: Delta) -> str:
+        frame = frames.chunk(delta)
+        return frames.render((frames.plain(frame) if self.plain else None) or frame)
 
     def _may_wait(self) -> bool:
         """Whether all that waits is a delta that is not the first of its reply."""

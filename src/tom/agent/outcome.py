@@ -10,7 +10,14 @@ from tom.agent.speech import plain
 from tom.conversation.event import Event, EventType
 from tom.conversation.run import RunState, fold_run
 from tom.conversation.usage import NOTHING
-from tom.errors import ProviderBadAnswer, ProviderEmpty, ProviderError, ProviderTooLarge, QuotaExceeded
+from tom.errors import (
+    ProviderBadAnswer,
+    ProviderDeclined,
+    ProviderEmpty,
+    ProviderError,
+    ProviderTooLarge,
+    QuotaExceeded,
+)
 from tom.llm.levels import UNCONFIGURED
 from tom.store.eventstore import RunRow
 
@@ -19,26 +26,44 @@ SUMMARY_LENGTH = 200
 DAY = 86_400
 
 
-async def process_body(cell: Cell, run: RunRow, *, sound: bool = False) -> dict[str, Any]:
-    """Render the run that has ended or waits for its person; ``sound`` adds the text to be spoken."""
+CUT = "The answer was cut off at the length limit"
+
+
+async def process_body(cell: Cell, run: RunRow, *, sound: bool | None = None) -> dict[str, Any]:
+    """Render the run that has ended or waits; ``sound`` adds the text to be spoken, None: where its message wished so."""
     events = await cell.conversations.events_of(run)
     if run.state is RunState.WAITING:
         return _waiting(cell, run, events)
     end = events[-1]
+    done = end.type == EventType.RUN_COMPLETED and not _stood_in(events, end)
     body: dict[str, Any] = {
-        "status": "OK" if end.type == EventType.RUN_COMPLETED else "ERROR",
+        "status": "OK" if done else "ERROR",
         "run_id": run.id,
         "request_id": run.request_id,
         "conversation_id": run.conversation_id,
     }
     selected = _selected(events)
-    if end.type == EventType.RUN_COMPLETED:
+    if done:
+        if sound is None:
+            sound = "text_tts" in end.extra or bool(events[0].extra.get("options", {}).get("sound"))
         return body | _answered(cell, events, end, selected, sound=sound)
-    return body | _unanswered(cell, end, selected)
+    return body | _unanswered(cell, events, end, selected)
 
 
-def _unanswered(cell: Cell, end: Event, selected: list[str]) -> dict[str, Any]:
+def _stood_in(events: tuple[Event, ...], end: Event) -> bool:
+    """Whether the bound of turns was reached and no model wrote the answer."""
+    limited = end.extra.get("finish_reason") == "tool_limit_reached"
+    return limited and not next(event.model for event in reversed(events) if event.type == EventType.MODEL_REPLIED)
+
+
+def _limited(cell: Cell) -> str:
+    return f"Tool execution reached maximum iterations ({cell.settings.chat.max_tool_hops})"
+
+
+def _unanswered(cell: Cell, events: tuple[Event, ...], end: Event, selected: list[str]) -> dict[str, Any]:
     reason: str = end.extra.get("reason", "")
+    if end.type == EventType.RUN_COMPLETED:
+        return {"message": _limited(cell), "selected_modules": selected, "iterations": _iterations(cell, end)}
     if end.type == EventType.RUN_CANCELLED:
         return {"message": "The request was cancelled", "selected_modules": selected}
     code: str = end.extra["code"]
@@ -47,7 +72,8 @@ def _unanswered(cell: Cell, end: Event, selected: list[str]) -> dict[str, Any]:
         return {"message": "Your daily limit is reached", "retry_after": left, "selected_modules": selected}
     if code == ProviderError.code and cell.models.name == UNCONFIGURED:
         return {"message": "No LLM is configured. Ask your administrator.", "selected_modules": selected}
-    if code in PROVIDER_CODES:
+    failed = [event.extra["code"] for event in events if event.type == EventType.MODEL_FAILED]
+    if code in PROVIDER_CODES and failed[-1:] != [ProviderDeclined.code]:
         reason = f"The language model is unavailable: {reason}"
     return {"message": reason, "selected_modules": selected}
 
@@ -94,7 +120,7 @@ def _answered(cell: Cell, events: tuple[Event, ...], end: Event, selected: list[
     body: dict[str, Any] = {
         "response": text,
         "selected_modules": selected,
-        "iterations": end.extra["hops"],
+        "iterations": _iterations(cell, end),
         "level": chosen["level"],
         "model": replies[-1].model,
         "usage": _usage(end),
@@ -103,12 +129,27 @@ def _answered(cell: Cell, events: tuple[Event, ...], end: Event, selected: list[
         body |= {"text_display": text, "text_tts": end.extra.get("text_tts") or plain(text)}
     if "new_conversation_id" in end.extra:
         body |= {"conversation_reset": True, "conversation_id": end.extra["new_conversation_id"]}
-    if end.extra["finish_reason"] == "tool_limit_reached":
-        body["warning"] = f"Tool execution reached maximum iterations ({cell.settings.chat.max_tool_hops})"
+    if "dropped_options" in end.extra:
+        body["dropped_options"] = end.extra["dropped_options"]
     unresolved = [event for event in events if event.type == EventType.TOOL_UNRESOLVED]
     if unresolved:
         body["unknown_outcomes"] = [_unknown(event, events) for event in unresolved]
-    return body | _warnings(end, selected)
+    return body | _warnings(end, selected) | _shortcoming(cell, end)
+
+
+def _iterations(cell: Cell, end: Event) -> int:
+    """The turns taken; the last one without tools, which words the answer at their bound, is not counted."""
+    return min(end.extra["hops"], cell.settings.chat.max_tool_hops)
+
+
+def _shortcoming(cell: Cell, end: Event) -> dict[str, str]:
+    match end.extra["finish_reason"]:
+        case "tool_limit_reached":
+            return {"warning": _limited(cell)}
+        case "length":
+            return {"warning": CUT}
+        case _:
+            return {}
 
 
 def _selected(events: tuple[Event, ...]) -> list[str]:

@@ -15,12 +15,15 @@ from tom.agent.approvals import Answering
 from tom.agent.asks import ask_object
 from tom.agent.conversations import Accepted, Conversations
 from tom.agent.feed import ALL, Delta, Item, Progressed, Restarted, Stored, ToolsAnnounced
+from tom.agent.learning import is_upkeep
 from tom.agent.options import Choices
 from tom.agent.outbox import Outbox
 from tom.agent.prompt import Circumstances
 from tom.agent.waiting import ANSWERED, ASKED, Pace, ask_id, open_asks, still_open
 from tom.clock import Clock, timestamp
+from tom.config.agent import ToolNotices
 from tom.conversation.event import Event, EventType
+from tom.conversation.part import ToolCall
 from tom.errors import AfterOutOfRange, InvalidJson, RateLimited, TomError
 from tom.telemetry import logs
 
@@ -57,7 +60,7 @@ class Socket:
         choices: Choices,
         streaming: bool,
         show_thinking: bool,
-        tool_notices: bool,
+        tool_notices: ToolNotices,
     ) -> None:
         """Speak for one client of ``user`` on ``device``; ``streaming`` is the default for its messages."""
         self._conversations = conversations
@@ -75,6 +78,7 @@ class Socket:
         self._seen: dict[str, int] = {}
         self._held: dict[str, list[Item]] = {}
         self._pace = Pace()
+        self._calls: dict[str, tuple[ToolCall, ...]] = {}
         self._default: str | None = None
         self._bad_json = 0
         self._listener = self._hear
@@ -132,7 +136,9 @@ class Socket:
             case actions.Approve() | actions.Answer():
                 self._send(frames.done(request_id, "recorded", **await self._record(wanted)))
             case actions.Retry(conversation_id, run_id):
-                accepted = await self._conversations.retry(conversation_id, run_id, request_id, Circumstances())
+                accepted = await self._conversations.retry(
+                    conversation_id, run_id, request_id, Circumstances(plain=self._outbox.plain)
+                )
                 await self._answer(accepted, request_id, streaming=self._streaming)
             case actions.New(metadata):
                 old, self._default = self._default, await self._conversations.open("ws", dict(metadata))
@@ -165,6 +171,7 @@ class Socket:
         message = wanted.message
         if message.conversation_id is None and self._default is not None:
             message = replace(message, conversation_id=self._default)
+        message = replace(message, around=replace(message.around, plain=self._outbox.plain))
         accepted = await self._conversations.accept(message)
         if wanted.message.conversation_id is None:
             self._default = accepted.run.conversation_id
@@ -320,7 +327,8 @@ class Socket:
         if conversation_id in self._held:
             self._held[conversation_id].append(item)
             return
-        subscribed = conversation_id in self._subscribed or ALL in self._subscribed
+        own = conversation_id in self._subscribed
+        subscribed = own or (ALL in self._subscribed and not is_upkeep(conversation_id))
         if isinstance(item, Stored) and subscribed and item.event.seq > self._seen.get(conversation_id, 0):
             self._seen[conversation_id] = item.event.seq
             self._send(frames.event(item.event, item.request_id))
@@ -329,16 +337,23 @@ class Socket:
             return
         attached = self._attached.get(run_id)
         if isinstance(item, Stored):
-            if item.event.type in _ENDS:
-                self._pace.forget(run_id)
+            self._note(item.event)
             if attached is not None:
                 self._follow(item.event, attached[0], streaming=attached[1])
-            elif subscribed and item.event.type in ASKED:
+            elif (own or ALL in self._subscribed) and item.event.type in ASKED:
                 self._send(frames.waiting(item.request_id, ask_object(item.event)))
         elif attached is not None:
             self._speak(item, attached[0], streaming=attached[1])
-        elif subscribed:
+        elif own:
             self._speak(item, item.request_id, streaming=True)
+
+    def _note(self, event: Event) -> None:
+        """What is needed of a run later on, until it has ended."""
+        if event.type in _ENDS:
+            self._pace.forget(event.run_id)
+            self._calls.pop(event.run_id, None)
+        elif event.type == EventType.MODEL_REPLIED and self._tool_notices.show_args:
+            self._calls[event.run_id] = event.tool_calls
 
     def _follow(self, event: Event, request_id: str, *, streaming: bool) -> None:
         """A stored event of a run that answers this socket."""
@@ -363,14 +378,16 @@ class Socket:
         elif isinstance(item, Restarted):
             if streaming:
                 self._send(frames.restarted(item))
-        elif self._tool_notices:
+        elif self._tool_notices.enabled:
             if isinstance(item, ToolsAnnounced):
-                self._send(frames.tools_announced(item))
+                self._send(frames.tools_announced(item, self._tool_notices, self._calls.get(item.run_id, ())))
             elif self._pace.is_due(item, self._clock.monotonic()):
                 self._send(frames.progressed(replace(item, request_id=request_id)))
 
     def _send(self, frame: Mapping[str, Any]) -> None:
-        self._outbox.put(frames.render(frame))
+        shown = frames.plain(frame) if self._outbox.plain else frame
+        if shown is not None:
+            self._outbox.put(frames.render(shown))
 
 
 def _addressed(delta: Delta, request_id: str | None) -> Delta:

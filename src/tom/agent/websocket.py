@@ -56,8 +56,10 @@ class ActionRate:
         return round(self._recent[0] + 1.0 - now, 1) or 0.1
 
 
-async def serve_websocket(cell: "Cell", receive: Receive, send: Send, *, device: str = "") -> None:
-    """Serve one accepted caller, on ``device``, until the connection ends."""
+async def serve_websocket(
+    cell: "Cell", receive: Receive, send: Send, *, device: str = "", plain: bool = False
+) -> None:
+    """Serve one accepted caller, on ``device``, until the connection ends; ``plain``: documented frames only."""
     chat = cell.settings.chat
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
@@ -68,7 +70,7 @@ async def serve_websocket(cell: "Cell", receive: Receive, send: Send, *, device:
         await send({"type": "websocket.close", "code": 1013, "reason": reason})
         return
     cell.sockets.open += 1
-    outbox = Outbox(chat.send_buffer)
+    outbox = Outbox(chat.send_buffer, plain=plain)
     socket = Socket(
         cell.conversations,
         outbox,

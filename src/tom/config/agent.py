@@ -53,6 +53,15 @@ class LlmEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reconnect:
+    """When a service that failed is tried again: so many times in a row, after so many seconds, doubled each time."""
+
+    attempts: int = 5
+    first_delay: float = 1.0
+    longest_delay: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceEntry:
     """One MCP service: ``url`` (streamable HTTP), ``command`` (stdio) or ``builtin`` (one that comes with Tom).
 
@@ -77,9 +86,20 @@ class ServiceEntry:
     complexity: int = 1
     timeout: float = 60.0
     connect_timeout: float = 30.0
+    reconnect: Reconnect | None = None
     classes: Mapping[str, str] = field(default_factory=dict[str, str])
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolNotices:
+    """``chat.service.tool_notifications``: ``format`` with ``{icon}`` and ``{tool_name}`` is one line per tool."""
+
+    enabled: bool = True
+    show_args: bool = False
+    icon: str = "🔧"
+    format: str = "{icon} Executing tool: {tool_name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +112,7 @@ class ChatSettings:
     run_deadline_seconds: float = 900.0
     streaming: bool = True
     show_thinking: bool = False
-    tool_notifications: bool = True
+    tool_notifications: ToolNotices = field(default_factory=ToolNotices)
     titles: bool = True
     context_max_tokens: int = 4000
     context_reserve_tokens: int = 500

@@ -8,13 +8,21 @@ from typing import Any, cast
 
 from tom.clock import SystemClock, timestamp
 from tom.config import schema
-from tom.config.agent import AgentSettings, ChatSettings, LogSettings, PersistenceSettings, TriageSettings
+from tom.config.agent import (
+    AgentSettings,
+    ChatSettings,
+    LogSettings,
+    PersistenceSettings,
+    ToolNotices,
+    TriageSettings,
+)
 from tom.config.environment import Environment
 from tom.config.expand import Lookup
 from tom.config.faults import Faults
 from tom.config.invalid import ConfigInvalid, problem
 from tom.config.llms import Llms, resolve_llms
 from tom.config.mcp import resolve_services
+from tom.config.mcpfiles import read_server_files
 from tom.config.people import resolve_users
 from tom.config.resolving import cap_replies, resolve_limits, resolve_persistence
 from tom.config.rules import resolve_policy
@@ -88,7 +96,9 @@ class Loading:
         lookup = Lookup(self._env.values, self._path.parent)
         root = self._with_active(root)
         llms = resolve_llms(root, lookup, self._env.values)
-        services = resolve_services(root, lookup, self._env.values, llms.usable)
+        files = read_server_files(root, self._env, self._path.parent)
+        services = resolve_services(root, lookup, self._env.values, llms.usable, files.places)
+        self._faults.errors += [*files.errors, *services.elsewhere]
         for error in llms.errors:
             source = "environment" if error.startswith(("DEFAULT_", "Unsupported")) else self._path.name
             self._faults.errors.append(problem(source, error))
@@ -116,7 +126,7 @@ class Loading:
             llm=llms.default,
             llms=cap_replies(llms.entries, root.chat.service.context.response_tokens.max),
             chat=_chat(root),
-            warnings=(*self._faults.warnings, *llms.warnings, *services.warnings),
+            warnings=(*self._faults.warnings, *llms.warnings, *files.warnings, *services.warnings),
             notes=tuple(llms.notes),
             services={name: services.of(name) for name in users},
             limits=limits,
@@ -209,6 +219,7 @@ class Loading:
             client_models=root.llm.client_models,
             listed_models=tuple(root.llm.listed_models),
             default_level=root.global_.default_level,
+            memory_min_score=root.memory.min_score,
             triage=TriageSettings(skip_below=root.triage.skip_below, timeout=root.triage.timeout),
             chat=_chat(root),
             persistence=self._persistence(root),
@@ -255,7 +266,7 @@ def _chat(root: Root) -> ChatSettings:
         streaming=service.streaming.enabled,
         show_thinking=service.show_thinking,
         titles=service.titles,
-        tool_notifications=service.tool_notifications.enabled,
+        tool_notifications=ToolNotices(**service.tool_notifications.model_dump()),
         context_max_tokens=service.context.max_tokens,
         context_reserve_tokens=service.context.reserve_tokens,
         preserve_recent=service.context.preserve_recent,

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from tom.config.entries import McpServerSection, Section, SharedServiceSection, UserSection
 from tom.config.limits import LimitsSection
 from tom.config.llmsections import LlmSection, LlmTableSection
+from tom.config.mcpsections import McpSection, McpSettingsSection
 from tom.config.policy import PolicySection
 from tom.config.retention import RepositorySection
 from tom.config.values import Host, Language, Level, Loopback, Network, Number, Prose, ServiceName, Url, Whole, Zone
@@ -113,6 +114,12 @@ class TriageSection(Section):
     timeout: Number = Field(default=10, ge=1, le=120, description="seconds that the choice of services may take")
 
 
+class MemorySection(Section):
+    """`memory`."""
+
+    min_score: Number = Field(default=0.30, ge=0, le=1, description="memories that fit worse are not told to a model")
+
+
 # --- chat --------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +159,23 @@ class SwitchSection(Section):
     """Something that can be switched off."""
 
     enabled: bool = Field(default=True, description="")
+
+
+class ToolNotificationsSection(SwitchSection):
+    """`chat.service.tool_notifications`."""
+
+    show_args: bool = Field(default=False, description="with the arguments, keys and passwords hidden")
+    icon: str = Field(default="🔧", max_length=16, description="stands for `{icon}` in the format")
+    format: str = Field(
+        default="{icon} Executing tool: {tool_name}", min_length=1, max_length=200, description="one line for each tool"
+    )
+
+    @field_validator("format")
+    @classmethod
+    def _fields(cls, text: str) -> str:
+        if re.search(r"[{}]", text.replace("{icon}", "").replace("{tool_name}", "")):
+            raise ValueError("may contain {icon} and {tool_name}, and no other braces")
+        return text
 
 
 class _LengthsSection(Section):
@@ -200,8 +224,8 @@ class ChatServiceSection(Section):
     """`chat.service`."""
 
     streaming: SwitchSection = Field(default_factory=SwitchSection, description="text is sent as it comes")
-    tool_notifications: SwitchSection = Field(
-        default_factory=SwitchSection, description="clients are told of tool calls"
+    tool_notifications: ToolNotificationsSection = Field(
+        default_factory=ToolNotificationsSection, description="clients are told of tool calls"
     )
     show_thinking: bool = Field(default=False, description="clients are sent what a model thinks")
     titles: bool = Field(default=True, description="a model of level 0 names each conversation after its first answer")
@@ -244,7 +268,10 @@ class Root(Section):
     users: list[UserSection] = Field(default_factory=list[UserSection], description="")
     services: dict[ServiceName, SharedServiceSection] = Field(default_factory=dict, description="")
     mcp_servers: dict[ServiceName, McpServerSection] = Field(default_factory=dict, alias="mcpServers", description="")
+    mcp: McpSection = Field(default_factory=McpSection, description="")
+    settings: McpSettingsSection = Field(default_factory=McpSettingsSection, description="")
     llm: LlmTableSection = Field(default_factory=LlmTableSection, description="")
+    memory: MemorySection = Field(default_factory=MemorySection, description="")
     chat: ChatSection = Field(default_factory=ChatSection, description="")
     repository: RepositorySection = Field(default_factory=RepositorySection, description="")
     policy: PolicySection = Field(default_factory=PolicySection, description="")
