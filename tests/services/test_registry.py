@@ -224,3 +224,12 @@ async def test_it_starts_when_first_asked_and_not_again_when_closed(children):
     assert (await registry.call(offered.tools[0], {})).is_error
     await registry.tools()
     assert children() == before
+
+
+async def test_it_is_said_once_that_no_service_is_there(quick, capsys):
+    async with quick() as registry:
+        await registry.tools()
+        await registry.tools()
+    async with quick(hostile("sample")) as registry:
+        await registry.tools()
+    assert capsys.readouterr().err.count("No MCP clients connected - running with") == 1

@@ -127,16 +127,29 @@ class SharedServiceSection(ServiceSection):
     users: list[Username] = Field(default_factory=list, description="only for these users; empty: for all")
 
 
+Transport = Literal["stdio", "http", "streamable-http", "streamable_http", "sse"]
+_READ_PAST = "read past: `policy` decides"
+
+
 class McpServerSection(Section):
     """One entry of `mcpServers`."""
 
-    enabled: bool = Field(default=True, description="whether it is used")
+    enabled: bool | None = Field(default=None, description="whether it is used; default true")
+    disabled: bool | None = Field(default=None, description="the opposite of `enabled`")
+    type: Transport | None = Field(default=None, description="need not be said")
+    transport: Transport | None = Field(default=None, description="the same")
+    timeout: Number | None = Field(default=None, ge=1, le=3600, description="seconds for one call; 60")
+    description: str | None = Field(default=None, description="instead of the service's own text")
     command: str | None = Field(default=None, min_length=1, description="program of a stdio service")
     args: list[str] = Field(default_factory=list, description="its arguments")
     env: dict[str, SecretText] = Field(default_factory=dict, description="its environment")
     cwd: str | None = Field(default=None, description="its working directory")
     url: str | None = Field(default=None, description="http or https URL of a streamable HTTP service")
     headers: dict[str, SecretText] = Field(default_factory=dict, description="sent to that origin only")
+    auto_approve: Any = Field(default=None, alias="autoApprove", title="anything", description=_READ_PAST)
+    always_allow: Any = Field(default=None, alias="alwaysAllow", title="anything", description=_READ_PAST)
+    disabled_tools: Any = Field(default=None, alias="disabledTools", title="anything", description=_READ_PAST)
+    icon: Any = Field(default=None, title="anything", description=_READ_PAST)
 
     @field_validator("headers")
     @classmethod
@@ -147,7 +160,19 @@ class McpServerSection(Section):
     def _one_way(self) -> Self:
         if bool(self.url) == bool(self.command):
             raise ValueError("needs either 'command' or 'url'" + (", not both" if self.url else ""))
+        if self.type and self.transport and _one_spelling(self.type) != _one_spelling(self.transport):
+            raise ValueError("'type' and 'transport' have different values")
+        spoken = self.type or self.transport
+        if spoken and (spoken == "stdio") != bool(self.command):
+            raise ValueError(f"has '{'command' if self.command else 'url'}', which {spoken!r} does not go with")
+        if self.enabled is not None and self.enabled == self.disabled:
+            raise ValueError("'enabled' and 'disabled' contradict each other")
         return self
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it is; so it is when nobody says."""
+        return self.enabled if self.enabled is not None else not self.disabled
 
 
 # --- people ------------------------------------------------------------------------------------------------------
@@ -188,6 +213,10 @@ class UserSection(Section):
         if len(text.encode(errors="replace")) > 8192:
             raise ValueError("must be at most 8 KiB")
         return text
+
+
+def _one_spelling(transport: str) -> str:
+    return "http" if transport.startswith("streamable") else transport
 
 
 def check_headers(headers: dict[str, Any]) -> dict[str, Any]:

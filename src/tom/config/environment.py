@@ -82,6 +82,8 @@ VARIABLES = (
     Variable(
         "PROVIDER_TIMEOUT_SECONDS", "provider_timeout_seconds", "seconds without a byte from a model; 30", _seconds
     ),
+    Variable("MCP_AGENT_CONFIG", "", "a YAML file with `mcp.servers`, besides those of config.yml"),
+    Variable("MCP_AGENT_SERVERS", "", "which of these, comma-separated or as JSON list; blank: none"),
     Variable("MCP_SERVER_URL", "mcp_server_url", "one HTTP service `legacy`; deprecated, use `services`", _url),
     Variable("MCP_API_KEY", "", "Bearer key of `MCP_SERVER_URL`"),
     Variable("TZ", "", "time zone when `global.timezone` is not set"),
@@ -99,12 +101,16 @@ class Environment:
     def __init__(self, env: Mapping[str, str], *dotenv_directories: Path) -> None:
         """Blank values are as if they were not there."""
         self.values: dict[str, str] = {}
+        self.blank: set[str] = set()
+        """Names that are there without a value."""
         self._sources: dict[str, str] = {}
         layers: list[tuple[str, Mapping[str, str | None]]] = [("environment", env)]
         layers += [(".env", _dotenv(directory / ".env")) for directory in dotenv_directories]
         for source, layer in layers:
             for name, value in layer.items():
-                if value and value.strip() and name not in self.values:
+                if not value or not value.strip():
+                    self.blank.add(name)
+                elif name not in self.values:
                     self.values[name] = value
                     self._sources[name] = source
 

@@ -1,4 +1,4 @@
-"""``${VAR}`` and ``file:/path`` in settings: where a secret is looked up instead of written down."""
+"""``${VAR}``, ``${VAR:-default}`` and ``file:/path`` in settings: where a secret is looked up instead of written down."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tom.config.secret import Secret
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _LIMIT = 65_536
 
 
@@ -39,8 +39,8 @@ class Lookup:
             raise ValueError(f"file {path} cannot be read: {error.strerror}") from None
 
     def _value(self, match: re.Match[str]) -> str:
-        value = self._variables.get(match[1], "")
-        if not value:
+        value = self._variables.get(match[1], "") or (match[2] or "")
+        if not value and match[2] is None:
             raise ValueError(f"variable {match[1]} is not set")
         return value
 

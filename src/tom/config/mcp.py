@@ -1,17 +1,31 @@
 """The services of the file as resolved entries: those for all, those of one user, and the JSON form `mcpServers`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tom.config.agent import ServiceEntry
+from tom.config.agent import Reconnect, ServiceEntry
 from tom.config.entries import McpServerSection, ServiceSection
 from tom.config.expand import Lookup
-from tom.config.schema import Path, told
+from tom.config.invalid import problem
+from tom.config.mcpfiles import Servers, of_config
+from tom.config.mcpsections import McpConnectionSection
+from tom.config.schema import Path, dotted, told
 from tom.config.secret import Secret
 from tom.config.sections import Root
 from tom.config.values import web_url
 
+_READ_PAST = {
+    "auto_approve": "autoApprove",
+    "always_allow": "alwaysAllow",
+    "disabled_tools": "disabledTools",
+    "icon": "icon",
+}
+_PACE = {
+    "attempts": "max_reconnect_attempts",
+    "first_delay": "initial_reconnect_delay",
+    "longest_delay": "max_reconnect_delay",
+}
 _OF_THE_TRANSPORT = frozenset(("content-type", "accept"))
 
 
@@ -23,6 +37,8 @@ class Services:
     own: dict[str, list[ServiceEntry]] = field(default_factory=dict[str, list[ServiceEntry]])
     warnings: list[str] = field(default_factory=list[str])
     errors: list[tuple[Path, str]] = field(default_factory=list[tuple[Path, str]])
+    elsewhere: list[str] = field(default_factory=list[str])
+    """What is wrong in other files than config.yml, as whole lines."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -39,15 +55,30 @@ class Services:
 
 
 def resolve_services(
-    root: Root, lookup: Lookup, variables: Mapping[str, str], usable: Callable[[str], bool]
+    root: Root,
+    lookup: Lookup,
+    variables: Mapping[str, str],
+    usable: Callable[[str], bool],
+    others: Sequence[Servers] = (),
 ) -> Services:
-    """Resolve all services; ``usable`` tells whether an LLM of that name is there."""
-    return _Resolution(root, lookup, variables, usable).run()
+    """Resolve all services; ``usable`` tells whether an LLM of that name is there, ``others`` stand in other files."""
+    return _Resolution(root, lookup, variables, usable, others).run()
 
 
 class _Resolution:
-    def __init__(self, root: Root, lookup: Lookup, variables: Mapping[str, str], usable: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        root: Root,
+        lookup: Lookup,
+        variables: Mapping[str, str],
+        usable: Callable[[str], bool],
+        others: Sequence[Servers],
+    ) -> None:
         self._root = root
+        self._places = (*of_config(root), *others)
+        self._file = ""
+        self._named: dict[str, str] = {}
+        self._connection = root.mcp.connection
         self._lookup = lookup
         self._variables = variables
         self._usable = usable
@@ -59,15 +90,14 @@ class _Resolution:
         people = {user.username for user in root.users}
         for name, section in root.services.items():
             path: Path = ("services", name)
+            self._name(path, name)
             found.shared.append((self._service(path, name, section), frozenset(section.users)))
             found.warnings += [
                 f"⚠️ services.{name}.users: there is no user {user!r}" for user in section.users if user not in people
             ]
-        for name, section in root.mcp_servers.items():
-            path = ("mcpServers", name)
-            if name in root.services:
-                found.errors.append((path, f"services.{name} has the same name"))
-            found.shared.append((self._server(path, name, section), frozenset()))
+        for place in self._places:
+            self._add(place)
+        self._file, self._connection = "", root.mcp.connection
         for place, user in enumerate(root.users):
             found.own[user.username] = [
                 self._service(("users", place, "services", name), name, section)
@@ -75,6 +105,36 @@ class _Resolution:
             ]
         self._add_legacy()
         return found
+
+    def _add(self, place: Servers) -> None:
+        """The servers of one place."""
+        self._file, self._connection = place.file, place.connection
+        if place.servers:
+            self._warn_of_what_does_nothing(place)
+        for name, section in place.servers.items():
+            path: Path = (*place.path, name)
+            self._name(path, name)
+            if place.must_say_enabled and section.enabled is None and section.disabled is None:
+                self._refuse((*path, "enabled"), "is required by mcp.server_execution.require_enabled_flag")
+            self._found.shared.append((self._server(path, name, section, place), frozenset()))
+
+    def _name(self, path: Path, name: str) -> None:
+        """Refuse a name that another place has."""
+        if name in self._named:
+            self._refuse(path, f"{self._named[name]} has the same name")
+        self._named.setdefault(name, f"{self._file}: {dotted(path)}" if self._file else dotted(path))
+
+    def _refuse(self, path: Path, sentence: str) -> None:
+        if self._file:
+            self._found.elsewhere.append(problem(self._file, told(path, sentence)))
+        else:
+            self._found.errors.append((path, sentence))
+
+    def _warn_of_what_does_nothing(self, place: Servers) -> None:
+        if place.settings.log_level is not None:
+            self._found.warnings.append("⚠️ settings.logLevel is read past: see logging.level")
+        if place.connection.ping_timeout is not None:
+            self._found.warnings.append("⚠️ mcp.connection.ping_timeout is read past: MCP servers are not pinged")
 
     def _service(self, path: Path, name: str, section: ServiceSection) -> ServiceEntry:
         enabled = next((flag for flag in (section.enable, section.enabled) if flag is not None), True)
@@ -85,6 +145,7 @@ class _Resolution:
         return ServiceEntry(
             name=name,
             **self._way(path, section, enabled=enabled),
+            **_pace(self._connection),
             enabled=enabled,
             description=self._either(path, section, "description") or "",
             llm=self._llm(path, name, section),
@@ -97,8 +158,36 @@ class _Resolution:
             deny=tuple(section.tools.deny),
         )
 
-    def _server(self, path: Path, name: str, section: McpServerSection) -> ServiceEntry:
-        return ServiceEntry(name=name, **self._way(path, section, enabled=section.enabled), enabled=section.enabled)
+    def _server(self, path: Path, name: str, section: McpServerSection, place: Servers) -> ServiceEntry:
+        self._warn_of_server(path, section)
+        settings, enabled = place.settings, section.is_used
+        connection = place.connection.model_copy(
+            update={
+                key: value
+                for key, value in (
+                    ("max_reconnect_attempts", settings.max_retries if settings.auto_reconnect else 0),
+                    ("initial_reconnect_delay", settings.retry_delay),
+                )
+                if value is not None
+            }
+        )
+        return ServiceEntry(
+            name=name,
+            **self._way(path, section, enabled=enabled),
+            **_pace(connection),
+            enabled=enabled,
+            description=section.description or "",
+            timeout=section.timeout or settings.default_timeout or 60.0,
+        )
+
+    def _warn_of_server(self, path: Path, section: McpServerSection) -> None:
+        given = section.model_fields_set
+        past = [key for field, key in _READ_PAST.items() if field in given]
+        where = f"{self._file}: {dotted(path)}" if self._file else dotted(path)
+        if past:
+            self._found.warnings.append(f"⚠️ {where}: {', '.join(past)} read past: policy decides what may be called")
+        if "sse" in {section.type, section.transport}:
+            self._found.warnings.append(f"⚠️ {where}: sse is no longer a transport: streamable HTTP is spoken")
 
     def _way(self, path: Path, section: ServiceSection | McpServerSection, *, enabled: bool) -> dict[str, Any]:
         """How the service is reached. Nothing is looked up for one that is not used."""
@@ -117,7 +206,7 @@ class _Resolution:
         try:
             web_url(url)
         except ValueError as error:
-            self._found.errors.append(((*path, "url"), str(error)))
+            self._refuse((*path, "url"), str(error))
         headers = {
             name: self._secret((*path, "headers", name), value)
             for name, value in section.headers.items()
@@ -152,7 +241,7 @@ class _Resolution:
         if not root.mcp_server_url:
             return
         found.warnings.append("⚠️ MCP_SERVER_URL is deprecated: write services.legacy.url into config.yml")
-        if "legacy" in {**root.services, **root.mcp_servers}:
+        if "legacy" in self._named:
             found.errors.append((("services", "legacy"), "MCP_SERVER_URL makes a service of the same name"))
         key = self._variables.get("MCP_API_KEY", "")
         headers = {"Authorization": Secret(f"Bearer {key}")} if key else {}
@@ -162,15 +251,23 @@ class _Resolution:
         try:
             return self._lookup.text(text)
         except ValueError as error:
-            self._found.errors.append((path, str(error)))
+            self._refuse(path, str(error))
             return text
 
     def _secret(self, path: Path, given: Secret) -> Secret:
         try:
             value = self._lookup.secret(given)
         except ValueError as error:
-            self._found.errors.append((path, str(error)))
+            self._refuse(path, str(error))
             return given
         if any(char in value.reveal() for char in "\r\n\0") and path[-2] == "headers":
-            self._found.errors.append((path, "must not contain a line break"))
+            self._refuse(path, "must not contain a line break")
         return value
+
+
+def _pace(connection: McpConnectionSection) -> dict[str, Any]:
+    """What the section says of reaching services; nothing where it says nothing."""
+    said = connection.model_dump(exclude_none=True)
+    given = {name: said[key] for name, key in _PACE.items() if key in said}
+    reached = connection.connection_timeout
+    return ({"reconnect": Reconnect(**given)} if given else {}) | ({"connect_timeout": reached} if reached else {})

@@ -77,6 +77,7 @@ class ServiceRegistry:
         self._recalled = asyncio.Event()
         self._fault = ""
         self._closed = False
+        self._told_of_none = False
         self._offered: dict[str, tuple[ToolDefinition, ...]] | None = None
 
     async def start(self) -> None:
@@ -142,8 +143,16 @@ class ServiceRegistry:
         offered = self._named()
         unavailable = {name: self._why_not(name) for name in wanted if name not in self._services}
         unavailable |= {service.entry.name: service.error for service in known if service.error is not None}
+        self._tell_of_none()
         tools = tuple(tool for service in known if service.error is None for tool in offered[service.entry.name])
         return ToolList(tools, unavailable, self._held(known))
+
+    def _tell_of_none(self) -> None:
+        """Log once that there is no service to be reached; again when there was one meanwhile."""
+        none = all(service.status != "connected" for service in self._services.values())
+        if none and not self._told_of_none:
+            log.info("No MCP clients connected - running with basic functionality", event="no_services")
+        self._told_of_none = none
 
     def _freshen(self, services: Iterable[Service | BuiltinService]) -> None:
         """Lists that were kept are compared in the background, one service after another: nobody waits for it."""

@@ -8,12 +8,12 @@ import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tom.clock import Clock
-from tom.config.agent import ServiceEntry
+from tom.config.agent import Reconnect, ServiceEntry
 from tom.conversation.elicitation import Continuation
 from tom.conversation.tool import ToolDefinition, ToolOutcome
 from tom.errors import ResourceNotFound, ServiceUnavailable
@@ -60,6 +60,12 @@ class Pace:
         return min(self.first_delay * 2 ** max(0, failures - 1), self.longest_delay)
 
 
+def paced(pace: Pace, told: Reconnect) -> Pace:
+    """``pace`` with what the settings tell."""
+    longest = max(told.first_delay, told.longest_delay)
+    return replace(pace, first_delay=told.first_delay, longest_delay=longest, attempts=told.attempts)
+
+
 class Service:
     """A configured, enabled service."""
 
@@ -79,7 +85,7 @@ class Service:
         self.error: str | None = None
         self._clock = clock
         self._own = own
-        self._pace = pace
+        self._pace = pace if entry.reconnect is None else paced(pace, entry.reconnect)
         self._connection: Connection | None = None
         self.shelf = Shelf(
             entry.name, self.ask, clock, entry.timeout, is_open=lambda: self._connection is not None, note=pinning.note
