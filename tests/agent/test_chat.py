@@ -213,7 +213,8 @@ async def test_tools_that_only_read_run_beside_each_other_and_others_in_order(op
 
     for function in (get_one, get_two, write_first, write_second):
         reads = function.__name__.startswith("get")
-        toolbox.add(function, tool_class=ToolClass.READ_PRIVATE if reads else ToolClass.WRITE_OWN)
+        kind = ToolClass.READ_PRIVATE if reads else ToolClass.WRITE_OWN
+        toolbox.add(function, service="notes", tool_class=kind)
     llm.reply(
         Script.tool_calls(("get_one", {}), ("get_two", {})),
         Script.tool_calls(("write_first", {}), ("write_second", {})),

@@ -174,9 +174,13 @@ async def test_a_proposal_from_a_tainted_conversation_waits_for_the_persons_yes(
         async def asked():
             return await pipeline.cell.approvals.pending()
 
-        await until(asked)
-        (shown,) = await pipeline.cell.approvals.pending()
-        assert updates == []
+        async def both_asked():
+            return len(await asked()) == 2
+
+        await until(both_asked)
+        shown, memory = sorted(await asked(), key=lambda ask: ask["service"])
+        assert updates == extracted == []
+    assert (memory["tool"], memory["tainted"]) == ("analyze_and_store_conversation", True)
     assert (shown["service"], shown["tool"], shown["tainted"]) == (
         "behavior",
         "update_behavior_prompt_for_module",
