@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tom.config.providers import KNOWN
 from tom.config.secret import Secret
 from tom.conversation.message import user
 from tom.errors import ProviderError, ProviderTimeout
@@ -56,12 +57,24 @@ def no_secret_in(error: ProviderError) -> None:
 
 both = pytest.mark.parametrize("dialect", ["openai", "anthropic"])
 
+ROWS = {name: "anthropic" if name == "anthropic" else "openai" for name in (*KNOWN, "compatible")}
+EACH_DIALECT = {"compatible", "anthropic"}
+"""Of these rows every fault is tried each time; those of the others that take long are not part of the quick tests."""
 
-@both
+LONG = {Fault.SILENCE, Fault.STALL, Fault.HUGE}
+
+
+def every_row():
+    for row in ROWS:
+        for fault in EXPECTED:
+            marks = [pytest.mark.slow] if fault in LONG and row not in EACH_DIALECT else []
+            yield pytest.param(row, fault, marks=marks, id=f"{row}-{fault}")
+
+
 @pytest.mark.parametrize("plain", [False, True], ids=["streamed", "whole"])
-@pytest.mark.parametrize("fault", EXPECTED, ids=str)
-async def test_a_fault_is_one_clear_error_in_time_and_heals(endpoint, connect, fault, plain):
-    provider = connect(timeout=SHORT)
+@pytest.mark.parametrize(("row", "fault"), list(every_row()))
+async def test_a_fault_is_one_clear_error_in_time_and_heals(endpoint, connect, row, fault, plain):
+    provider = connect(timeout=SHORT, provider=row, dialect=ROWS[row])
     endpoint.otherwise(Script.fault(fault, plain=plain, seconds=0, times=1))
     start = time.monotonic()
     with pytest.raises(ProviderError) as caught:
@@ -69,6 +82,7 @@ async def test_a_fault_is_one_clear_error_in_time_and_heals(endpoint, connect, f
     assert time.monotonic() - start < SHORT + 2
     assert (caught.value.code, caught.value.may_retry) == EXPECTED[fault]
     no_secret_in(caught.value)
+    assert row not in f"{caught.value.message} {caught.value.details}".lower()
     endpoint.clear()
     items = [item async for item in provider.stream(REQUEST)]
     assert isinstance(items[-1], Reply)
