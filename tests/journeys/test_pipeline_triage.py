@@ -7,7 +7,7 @@ import pytest
 
 from tom.agent.submission import Submission
 from tom.clock import SystemClock
-from tom.config.agent import ServiceEntry, TriageSettings
+from tom.config.agent import LimitSettings, Price, ServiceEntry, TriageSettings
 from tom.conversation import upkeep
 from tom.conversation.event import EventType
 from tom.conversation.tool import ToolClass
@@ -207,6 +207,21 @@ async def test_the_level_is_the_highest_wanted_and_capped_for_the_user(open_pipe
         assert (await pipeline.process("hi"))["level"] == 1
         assert (await pipeline.process("hi", level=2))["level"] == 1
         assert pipeline.models.sent()[-1].json["model"] == "medium"
+
+
+@pytest.mark.parametrize(
+    ("cost_per_day", "asked", "level", "model"),
+    [(100.0, None, 1, "medium"), (10.0, 2, 1, "medium"), (1.0, None, 0, "small"), (1.0, 2, 0, "small")],
+)
+async def test_the_level_is_capped_by_what_is_left_of_the_day(open_pipeline, cost_per_day, asked, level, model):
+    prices = tuple(Price(input=price, output=price) for price in (1.0, 100.0, 1000.0))
+    limits = LimitSettings(cost_per_day=cost_per_day, cost_per_run=100.0)
+    async with open_pipeline(MemoryToolbox(), llms={"simulated": {"price": prices}}, limits=limits) as pipeline:
+        answer = await pipeline.process("hi", **({} if asked is None else {"level": asked}))
+        decision = await decided(pipeline, answer)
+    assert (answer["status"], answer["level"], answer["model"]) == ("OK", level, model)
+    capped = (asked or 1) != level
+    assert (decision.extra["reason"] == "level of what is left of the day") == capped
 
 
 async def test_the_llm_is_the_common_one_of_the_selected_services_else_the_default(four):

@@ -23,6 +23,10 @@ class Budget(Protocol):
         """The call has ended and has used ``usage``; None: nobody knows, so all that was set aside. Returns it."""
         ...
 
+    async def affordable(self, level: int, llm: str, prompt: int) -> int:
+        """The highest level up to ``level`` whose model the rest of the day pays for; see `limits.py`."""
+        ...
+
     def check_reply(self, size: int) -> None:
         """Whether a reply of so many bytes may go on. Raises `ProviderTooLarge`."""
         ...

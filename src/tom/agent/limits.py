@@ -16,7 +16,7 @@ from tom.conversation.usage import MICRO, NOTHING, Usage
 from tom.errors import ProviderTooLarge, QuotaExceeded, TokenLimit, ToolLimit
 from tom.llm.counting import messages_tokens
 from tom.llm.levels import Candidate
-from tom.llm.prices import cost_of, dearest
+from tom.llm.prices import cost_of, dearest, price_at
 from tom.llm.provider import ModelRequest
 from tom.store.eventstore import Ledger
 
@@ -133,6 +133,20 @@ class RunLimits:
         if not usage.estimated and usage.prompt_tokens:
             self._factors.learn(reservation.model, reservation.usage.prompt_tokens, usage.prompt_tokens)
         return usage
+
+    async def affordable(self, level: int, llm: str, prompt: int) -> int:
+        """The highest level up to ``level`` at which ``llm`` may be asked once more today with ``prompt`` tokens.
+
+        0 where no level fits: a prompt may turn out shorter than it may be, and the call is refused if it does not.
+        """
+        entry = self._llms.get(llm)
+        if entry is None or not entry.price:
+            return level
+        await self._day.today()
+        left = self._limits.cost_per_day * MICRO - self._day.taken.cost
+        usage = Usage(prompt, entry.max_tokens or PRESUMED_REPLY, estimated=True)
+        fitting = (lower for lower in range(level, -1, -1) if cost_of(price_at(entry, lower), usage) <= left)
+        return next(fitting, 0)
 
     def check_calls(self, made: int) -> None:
         """Whether one more tool may be called after ``made``. Raises `ToolLimit`."""

@@ -96,8 +96,9 @@ class Preparing:
         clock: Clock,
         limits: Limits = unbounded,
     ) -> None:
-        """Prepare with these parts; ``limits`` bounds what triage asks."""
+        """Prepare with these parts; ``limits`` bounds what triage asks, and the level by what is left of the day."""
         self._settings = settings
+        self._limits = limits
         self._store = store
         self._clock = clock
         self.memories = Memories(settings, toolbox)
@@ -123,9 +124,9 @@ class Preparing:
             return
         known = self.triage.without_asking(self._asked(wishes), tuple(self.entries))
         services = tuple(self.entries) if known is None else known.services
-        level = self._level(services if known is not None else (), wishes)
+        level = await self._affordable(self._level(services if known is not None else (), wishes), services)
         started = happened.run_started(run.conversation_id, run_id=run.run_id, level=level, services=services)
-        await run.record(started, *([] if known is None else [self._decided(run, known, wishes)]))
+        await run.record(started, *([] if known is None else [await self._decided(run, known, wishes)]))
 
     async def prepare(
         self, run: Journal, request: Event, past: Past, around: Circumstances, wishes: Wishes, consigns: Consigns
@@ -134,7 +135,7 @@ class Preparing:
         remembered = await self.memories.about(request.content or "")
         if run.progress.triage is None:
             question = await self._question(run, request, past, around, remembered)
-            await run.record(self._decided(run, await self.triage.decide(question), wishes))
+            await run.record(await self._decided(run, await self.triage.decide(question), wishes))
         decided = run.progress.triage
         assert decided is not None  # noqa: S101 - recorded just now at the latest
         chosen: Mapping[str, Any] = decided.extra
@@ -163,16 +164,30 @@ class Preparing:
         selected = [self.entries[name] for name in services if name in self.entries]
         return choose_level(self._settings, selected, asked=wishes.level, proposed=proposed)
 
+    async def _affordable(self, level: int, services: Sequence[str]) -> int:
+        """The level that what is left of the day pays for, were the prompt as long as it may be."""
+        budget = self._limits()
+        if budget is None:
+            return level
+        llm = choose_llm(self._settings, [self.entries[name] for name in services if name in self.entries])
+        return await budget.affordable(level, llm, self._settings.chat.context_max_tokens)
+
     def level_of(self, decision: Decision) -> int:
         """The level at which a message would be answered after this decision."""
         return self._level(decision.services, Wishes(), decision.level)
 
-    def _decided(self, run: Journal, decision: Decision, wishes: Wishes) -> Event:
+    async def _decided(self, run: Journal, decision: Decision, wishes: Wishes) -> Event:
         services = decision.services
         owner = wishes.tool.partition(".")[0]
         if owner in self.entries and owner not in services:
             services = (*services, owner)
-        level = self._level(services, wishes, decision.level)
+        wanted = self._level(services, wishes, decision.level)
+        level = await self._affordable(wanted, services)
+        why = (
+            self._why(services, level, wishes, decision.level)
+            if level == wanted
+            else "level of what is left of the day"
+        )
         return upkeep.triage_decided(
             run.conversation_id,
             run_id=run.run_id,
@@ -180,7 +195,7 @@ class Preparing:
             level=level,
             ms=decision.ms,
             how=decision.how,
-            reason=decision.reason or self._why(services, level, wishes, decision.level),
+            reason=decision.reason or why,
             fresh_start=decision.fresh_start,
             usage=decision.usage,
         )
