@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from tom.errors import ServiceUnavailable, ToolNotFound
 from tom.services.definition import canonical, pretty
 from tom.services.kept import MemoryKept
 from tom.services.listing import MOST_PINS, MOST_TOOLS, RawTool, listing_of
-from tom.services.pins import identity_of
+from tom.services.pins import first_sight, identity_of, in_force
 from tom.services.reviewing import ChangedAgain, ClassInFile, Review, ServiceNotFound
 from tom.testing.hostile_services import hostile, played
 from tom.testing.manual_clock import ManualClock
@@ -421,3 +422,19 @@ def test_a_difference_that_cannot_be_seen_is_shown():
     assert "\\u200b" in pretty(canonical({"description": "a\u200bb"}))
     assert "\\udb40\\udc41" in pretty(canonical({"description": "a\U000e0041b"}))
     assert "é" in pretty(canonical({"description": "é"}))
+
+
+@pytest.mark.promise("P14")
+@pytest.mark.parametrize(
+    ("more", "outward"),
+    [({}, True), ({"trust": "trusted"}, False), ({"classes": {"get_weather": "read_public"}}, False)],
+)
+def test_names_of_arguments_count_only_where_somebody_trusted_chose_them_or_looked(more, outward):
+    definition = {"name": "get_weather", "inputSchema": {"properties": {"city": {"type": "string"}}}}
+    entry = ServiceEntry(name="weather", **more)
+    seen = first_sight(entry, "get_weather", definition, identity="", hash_="", now="")
+    assert seen.outward is outward
+    known = first_sight(ServiceEntry(name="weather"), "get_weather", definition, identity="", hash_="", now="")
+    assert in_force(known, entry, definition).outward is outward
+    reviewed = replace(known, proposed=False, outward=False)
+    assert not in_force(reviewed, entry, definition).outward
