@@ -58,3 +58,26 @@ async def test_a_reply_that_is_too_long_ends_the_run_and_what_was_shown_is_not_t
         types = [event.type for event in await cell.store.read("c1")]
     assert end["error"]["code"] == "provider_too_large"
     assert "model.replied" not in types
+
+
+async def test_arguments_that_break_the_schema_are_told_as_a_sentence_and_as_data(open_cell, connect, llm):
+    toolbox = MemoryToolbox()
+
+    async def get_text(name):
+        return name
+
+    toolbox.add(
+        get_text, parameters={"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    )
+    llm.reply(
+        Script.tool_calls(("get_text", {"name": 7})), Script.tool_calls(("get_text", {"name": "x"})), Script.text("x")
+    )
+    async with open_cell(toolbox) as cell:
+        client = connect(cell)
+        await client.do("chat", "q1", text="read it", conversation_id="c1")
+        await client.end_of("q1")
+        wrong, right = [event for event in await cell.store.read("c1") if event.type == "tool.returned"]
+    assert wrong.content.startswith("Invalid tool arguments: Parameter validation failed for tool 'get_text': name - ")
+    assert wrong.extra["data"]["tool_name"] == "get_text"
+    assert [(error["field"], error["input"]) for error in wrong.extra["data"]["validation_errors"]] == [("name", 7)]
+    assert right.content == "x"

@@ -24,6 +24,7 @@ class Call:
     """A wish of the model. ``problem``: why it cannot be made at all.
 
     ``bad``: its arguments are not even JSON; ``held``: the tool is off because it changed since it was reviewed.
+    ``errors``: how the arguments break the tool's schema, as data.
     """
 
     turn: int
@@ -33,6 +34,7 @@ class Call:
     problem: str = ""
     bad: bool = False
     held: bool = False
+    errors: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         """Whose tool it is may depend on the arguments."""
@@ -124,6 +126,7 @@ def refused(run: Journal, call: Call, reason: str, *, denied: str = "") -> Event
         duration_ms=0,
         bad_call=call.bad,
         denied=denied,
+        data=call.errors,
     )
 
 

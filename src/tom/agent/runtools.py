@@ -86,11 +86,13 @@ class RunTools:
             await self._list()
         return (self._by_name or {}).get(name)
 
-    def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
-        """What is wrong with the arguments, in the service's own terms."""
+    def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+        """What is wrong with the arguments, in the service's own terms: as a sentence, and as data to be stored."""
         if tool.service == OWN:
-            return reading_problem(arguments) if tool.tool == READ_RESOURCE.tool else None
-        return self._toolbox.validate(self._real.get(tool.name, tool), self._filled(tool, arguments))
+            problem = reading_problem(arguments) if tool.tool == READ_RESOURCE.tool else None
+            return (problem, {}) if problem else None
+        misfit = self._toolbox.check(self._real.get(tool.name, tool), self._filled(tool, arguments))
+        return (misfit.text, misfit.data) if misfit else None
 
     async def call(
         self,

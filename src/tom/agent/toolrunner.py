@@ -106,8 +106,11 @@ class ToolRunner:
             arguments = parse_arguments(wanted.arguments) if edited is None else edited
         except ValueError as error:
             return Call(turn, wanted, tool, problem=f"Invalid tool arguments: {error}", bad=True)
-        problem = self._tools.validate(tool, arguments)
-        return Call(turn, wanted, tool, arguments, f"Invalid tool arguments: {problem}" if problem else "")
+        misfit = self._tools.validate(tool, arguments)
+        if misfit is None:
+            return Call(turn, wanted, tool, arguments)
+        text, errors = misfit
+        return Call(turn, wanted, tool, arguments, f"Invalid tool arguments: {text}", errors=errors)
 
     # --- asking ------------------------------------------------------------------------------------------------
 

@@ -303,13 +303,14 @@ def tool_returned(
     truncated: bool = False,
     bad_call: bool = False,
     denied: str = "",
+    data: Mapping[str, Any] | None = None,
     label: Label = CLEAN,
     attachments: Sequence[Mapping[str, Any]] = (),
 ) -> Event:
     """A call's result came back, or the call was answered without being made (unknown tool, refused, bad input).
 
     ``bad_call`` marks arguments that were not JSON at all: a model that cannot write a call ends its run. ``denied`` is
-    the ground on which the policy or the person refused it. ``label`` says where ``content`` came from; ``attachments``
+    the ground on which the policy or the person refused it; ``data`` tells what was wrong with its arguments. ``label`` says where ``content`` came from; ``attachments``
     describe pictures among it, kept as files of the conversation.
     """
     extra: dict[str, Any] = {"run_id": run_id, "turn": turn, "is_error": is_error, "duration_ms": duration_ms}
@@ -319,6 +320,8 @@ def tool_returned(
         extra["label"] = label.as_json()
     if denied:
         extra["denied"] = denied
+    if data:
+        extra["data"] = dict(data)
     if attachments:
         extra["attachments"] = [dict(attachment) for attachment in attachments]
     if truncated:
