@@ -6,8 +6,9 @@ import pytest
 
 from tom.agent.budget import paid
 from tom.agent.limits import Day, RunLimits
+from tom.agent.outcome import process_body
 from tom.agent.submission import Submission
-from tom.config.agent import AgentSettings, LlmEntry, Price
+from tom.config.agent import AgentSettings, LimitSettings, LlmEntry, Price
 from tom.config.secret import Secret
 from tom.conversation import message as make
 from tom.conversation.run import RunState
@@ -166,3 +167,35 @@ def test_a_model_without_a_price_costs_as_the_dearest(tmp_path):
     assert candidate.price == PRICE
     (chosen,) = models.candidates(1, "a", "another")
     assert chosen.price == PRICE
+
+
+@pytest.mark.promise("P19")
+async def test_a_title_that_was_not_given_is_in_the_ledger_all_the_same(open_cell, connect, llm, until):
+    llm.reply(Script.text("ok", usage=(10, 1)))
+    llm.otherwise(Script.fault(Fault.CUT, text="A long title that is cut", after=3))
+    async with open_cell(titles=True) as cell:
+        client = connect(cell)
+        await client.do("chat", "q1", text="hello", conversation_id="c1")
+        await client.end_of("q1")
+
+        async def counted():
+            ledger, memory = await used(cell)
+            return ledger.completion_tokens > 1 and tokens(ledger) == tokens(memory)
+
+        await until(counted)
+        events = await cell.store.read("c1")
+    assert events[-1].type == "conversation.changed"
+    assert events[-1].usage.estimated
+
+
+@pytest.mark.parametrize(("limit", "daily"), [({"cost_per_run": 0.0}, False), ({"tokens_per_day": 1}, True)])
+async def test_only_a_limit_of_the_day_is_said_to_be_one(open_cell, connect, limit, daily, monkeypatch):
+    async with open_cell(more={"limits": LimitSettings(**limit)}) as cell:
+        monkeypatch.setattr(cell.models, "_dearest", PRICE)
+        client = connect(cell)
+        await client.do("chat", "q1", text="hello", conversation_id="c1")
+        end = await client.end_of("q1")
+        (row,) = await cell.store.runs(RunFilter())
+        body = await process_body(cell, row)
+    assert end["error"]["code"] == "quota_exceeded"
+    assert ("retry_after" in body, body["message"] == "Your daily limit is reached") == (daily, daily)

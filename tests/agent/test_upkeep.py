@@ -199,6 +199,15 @@ async def test_what_has_outgrown_the_window_is_summed_up_now_and_then(store, pro
     assert {event.type for event in keeper.told} == {"history.compacted"}
 
 
+async def test_messages_that_always_stay_do_not_cost_a_summary_each(store, provider, upkeep):
+    await store.append([opened()])
+    keeper = upkeep(titles=False, preserve_recent=5)
+    for number in range(24):
+        await tell(store, f"r{number}", text="word " * 300)
+        await keeper.after("c")
+    assert 3 <= len(provider.asked) <= 12
+
+
 async def test_a_summary_that_fails_is_tried_again_later_and_disturbs_nothing(store, provider, upkeep):
     provider.answers = [ProviderUnreachable(), "Second try."]
     keeper = upkeep(titles=False, persistence=PersistenceSettings(retention="message_count", retention_messages=100))

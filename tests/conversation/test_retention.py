@@ -1,11 +1,14 @@
 """Where a conversation may be cut, and where a policy wants it to be."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tom.conversation import retention
 from tom.conversation.event import Event
+from tom.conversation.part import ToolCall
 
 
 def told(*kinds):
@@ -68,6 +71,14 @@ def test_the_newest_tokens_are_counted_from_the_end():
 def test_the_newest_messages_are_counted_from_the_end():
     events = told("a?", "a", "a.", "b?", "b.")
     assert [retention.within_messages(events, limit) for limit in (1, 2, 4, 5)] == [5, 4, 1, None]
+
+
+def test_a_reply_that_only_calls_is_not_a_message_of_its_own():
+    call = ToolCall("1", "look", "{}")
+    asked, done = told("a?", "a.")
+    called = replace(done, type="model.replied", content="", tool_calls=(call,))
+    spoken = replace(called, content="I look.", seq=3)
+    assert retention.within_messages((asked, called, spoken), 2) == 1
 
 
 def test_age_is_that_of_the_first_event_that_is_young_enough():

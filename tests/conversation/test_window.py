@@ -104,5 +104,11 @@ def test_the_message_limit_counts_what_people_and_models_said_but_not_tool_traff
     assert [m.text for m in window.messages if m.role is Role.USER] == ["c", "now"]
 
 
+def test_a_reply_that_only_calls_rides_with_what_it_calls_for(chosen):
+    told = [("a", [("", "r")] * 3, "b"), ("now", [], "")]
+    window, _, _ = chosen(told, budget=10_000, message_limit=3)
+    assert [m.text for m in window.messages if m.role is Role.USER] == ["a", "now"]
+
+
 def test_a_run_without_a_message_fits_anywhere():
     assert choose_window(RunHistory("r"), (), budget=0).messages == ()

@@ -332,21 +332,20 @@ async def test_a_history_of_the_first_version_is_taken_along(history, open_sqlit
 
 def plan_of(statement):
     connection = apsw.Connection(":memory:")
-    for script in ("0001_history.sql", "0002_asks.sql"):
+    for script in ("0001_history.sql", "0002_asks.sql", "0003_instructions.sql"):
         connection.execute((resources.files("tom.store") / "migrations" / script).read_text())
     names = set(re.findall(r":(\w+)", statement))
-    values = (
-        dict.fromkeys(names)
-        if names
-        else [None]
-        * (6 if "?6" in statement else 2 if "?2" in statement else 1 if "?1" in statement else statement.count("?"))
-    )
+    numbered = max(map(int, re.findall(r"\?(\d)", statement)), default=0)
+    values = dict.fromkeys(names) if names else [None] * (numbered or statement.count("?"))
     lines = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + statement, values)]
     connection.close()
     return [line for line in lines if "json_each" not in line and line != "SCAN CONSTANT ROW"]
 
 
-SCANS = {"runs", "runs_asking", "runs_unfinished", "states_of_unfinished", "count_everything", "summed"}
+SCANS = {
+    "runs", "runs_asking", "runs_unfinished", "states_of_unfinished", "needed_from", "count_everything",
+    "summed", "instructed",
+}  # fmt: skip
 """Queries that look at a whole list: of runs that nothing narrows, of the few unfinished runs, of everything."""
 
 SORTS = {"conversations_by_id", "runs_by_request", "runs_of_conversation"}

@@ -7,7 +7,7 @@ the surface `UPKEEP`, which no list shows and which are erased like temporary on
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from tom.clock import Clock, timestamp
 from tom.conversation.history import fold
 from tom.conversation.label import Label, union
 from tom.conversation.message import Message, Role
-from tom.errors import TomError
+from tom.errors import ConversationNotFound, TomError
 from tom.store.eventstore import ConversationRow, EventStore
 from tom.telemetry import logs
 
@@ -110,14 +110,23 @@ class Afresh:
     async def erase_outlived(self) -> int:
         """Erase temporary conversations a day after their last message; returns how many. Raises storage errors."""
         latest = timestamp(self._clock.now() - KEPT)
+
+        def outlived(row: ConversationRow) -> bool:
+            return is_temporary(row) and row.updated_at < latest and row.state == "idle"
+
         erased, before = 0, None
         while rows := await self._store.conversations(limit=PAGE, before=before):
             before = f"{rows[-1].updated_at}/{rows[-1].id}"
             for row in rows:
-                if is_temporary(row) and row.updated_at < latest and row.state == "idle":
-                    await self._conversations.erase(row.id)
-                    erased += 1
+                if outlived(row):
+                    erased += await self._erase(row.id, outlived)
         return erased
+
+    async def _erase(self, conversation_id: str, outlived: Callable[[ConversationRow], bool]) -> bool:
+        try:
+            return await self._conversations.erase(conversation_id, only_if=outlived)
+        except ConversationNotFound:  # its person was faster
+            return False
 
     async def _learn_on(self) -> None:
         while True:

@@ -6,6 +6,7 @@ itself to the run before its first word.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from weakref import WeakValueDictionary
@@ -221,15 +222,21 @@ class Conversations:
         await self.get(conversation_id)
         return await self.scheduler.stop(conversation_id, run_id, queued=queued)
 
-    async def erase(self, conversation_id: str) -> None:
-        """Remove a conversation for good, its runs cancelled first. Raises `ConversationNotFound`."""
+    async def erase(self, conversation_id: str, *, only_if: Callable[[ConversationRow], bool] | None = None) -> bool:
+        """Remove a conversation for good, its runs cancelled first. Raises `ConversationNotFound`.
+
+        With ``only_if`` only when that still holds once nothing can be accepted in between; False when it does not.
+        """
         async with self._turnstile("conversation", conversation_id):  # nothing is accepted in between
+            if only_if is not None and not only_if(await self.get(conversation_id)):
+                return False
             await self.stop(conversation_id, queued=True)
             # The files first: while the conversation is there, erasing it can be asked for again.
             await self._files.erase(conversation_id)
             await self.store.erase(conversation_id)
             self.scheduler.forget(conversation_id)
             self._known.pop(conversation_id, None)
+        return True
 
     async def drop_files(self, conversation_id: str) -> None:
         """Remove the files that no event names any more, now that the oldest were erased.

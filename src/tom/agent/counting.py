@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from tom.conversation.event import MESSAGE_OVERHEAD, Event, EventType
 from tom.llm.counting import TokenCounter, load_table, table_of
-from tom.store.eventstore import ConversationRow, DayUsage, RunFilter, RunRow
+from tom.store.eventstore import ConversationRow, DayUsage, Publish, RunFilter, RunRow
 from tom.store.opening import History
 from tom.telemetry import logs
 
@@ -118,9 +118,9 @@ class CountingStore:
         """As the store's."""
         return await self._store.runs(which, limit=limit)
 
-    async def erase(self, conversation_id: str, *, before: int | None = None) -> bool:
+    async def erase(self, conversation_id: str, *, before: int | None = None, publish: Publish | None = None) -> bool:
         """As the store's."""
-        return await self._store.erase(conversation_id, before=before)
+        return await self._store.erase(conversation_id, before=before, publish=publish)
 
     async def spent(self, *, since: str, until: str | None = None) -> tuple[DayUsage, ...]:
         """As the store's."""

@@ -24,6 +24,8 @@ from tom.store.eventstore import RunRow
 PROVIDER_CODES = frozenset(error.code for error in (ProviderError, ProviderBadAnswer, ProviderEmpty, ProviderTooLarge))
 SUMMARY_LENGTH = 200
 DAY = 86_400
+DAILY = "user."
+"""The names of a person's limits, which begin anew every day; those of a run are others."""
 
 
 CUT = "The answer was cut off at the length limit"
@@ -67,7 +69,7 @@ def _unanswered(cell: Cell, events: tuple[Event, ...], end: Event, selected: lis
     if end.type == EventType.RUN_CANCELLED:
         return {"message": "The request was cancelled", "selected_modules": selected}
     code: str = end.extra["code"]
-    if code == QuotaExceeded.code:
+    if code == QuotaExceeded.code and str(end.extra.get("limit", DAILY)).startswith(DAILY):
         left = DAY - int(cell.clock.now().timestamp()) % DAY
         return {"message": "Your daily limit is reached", "retry_after": left, "selected_modules": selected}
     if code == ProviderError.code and cell.models.name == UNCONFIGURED:

@@ -10,7 +10,7 @@ from tom.config.agent import PersistenceSettings
 from tom.conversation import retention
 from tom.conversation.event import Event
 from tom.errors import StorageUnavailable
-from tom.store.eventstore import ConversationRow, EventStore, RunFilter, RunRow
+from tom.store.eventstore import ConversationRow, EventStore, Publish, RunFilter, RunRow
 from tom.store.projection import UNFINISHED
 from tom.telemetry import logs
 
@@ -39,8 +39,13 @@ class Retention:
         steadiness: Steadiness,
         *,
         drop_files: Callable[[str], Awaitable[None]] | None = None,
+        publish: Publish | None = None,
     ) -> None:
-        """``steadiness`` says when the clock may be believed; ``drop_files`` removes what no event names any more."""
+        """``steadiness`` says when the clock may be believed; ``drop_files`` removes what no event names any more.
+
+        ``publish`` is told of each cut.
+        """
+        self._publish = publish
         self._store = store
         self._settings = settings
         self._steadiness = steadiness
@@ -86,7 +91,8 @@ class Retention:
         if cut is None:
             return
         try:
-            await self._store.erase(row.id, before=cut.first_seq)
+            if not await self._store.erase(row.id, before=cut.first_seq, publish=self._publish):
+                return  # a message was asked again meanwhile: the next time
         except StorageUnavailable:
             log.warning("⚠️ Erased, but the log could not be emptied yet", event="retention_log", events=cut.events)
         log.info("🧹 Erased what is not to be kept", event="history_retired", conversation=row.id, events=cut.events)
@@ -117,8 +123,8 @@ class Retention:
             run: RunRow | None = unfinished
             while run is not None:
                 needed.append(run.first_seq)
-                (beginning,) = await self._store.read(row.id, after=run.first_seq - 1, limit=1)
-                origin: str = beginning.extra.get("retry_of", "")
+                beginning = await self._store.read(row.id, after=run.first_seq - 1, limit=1)
+                origin: str = beginning[0].extra.get("retry_of", "") if beginning else ""
                 run = next(iter(await self._store.runs(RunFilter(run_id=origin))), None) if origin else None
         return min(needed, default=None)
 
@@ -165,6 +171,8 @@ class Retention:
 
 
 def _stretch(events: tuple[Event, ...]) -> tuple[Event, ...]:
-    """Without the summary that may stand in front of the newest events, apart from them."""
-    apart = len(events) > 1 and events[1].seq != events[0].seq + 1
-    return events[1:] if apart else events
+    """Without the instructions and the summary that may stand in front of the newest events, apart from them."""
+    place = len(events) - 1
+    while place > 0 and events[place - 1].seq == events[place].seq - 1:
+        place -= 1
+    return events[max(place, 0) :]

@@ -268,7 +268,7 @@ class Socket:
             self._subscribed[topic] = self._conversations.feed.listen(topic, self._listener)
         self._held[topic] = []
         try:
-            last = await self._replay(topic, after, row.first_seq)
+            last = await self._replay(topic, after)
             waiting = await open_asks(self._approvals, self._conversations, topic)
         finally:
             held = self._held.pop(topic, [])
@@ -286,14 +286,14 @@ class Socket:
         for frame in waiting:
             self._send(frame)
 
-    async def _replay(self, topic: str, after: int, first_seq: int) -> int:
-        if after + 1 < first_seq:
-            self._send(frames.retired(topic, first_seq))
+    async def _replay(self, topic: str, after: int) -> int:
         last = after
         while events := await self._conversations.store.read(topic, after=last, limit=PAGE):
             for event in events:
+                if event.seq != last + 1:  # what came before is not kept, or no longer
+                    self._send(frames.retired(topic, event.seq))
                 self._send(frames.event(event, event.request_id))
-            last = events[-1].seq
+                last = event.seq
             await self._outbox.room()
         self._seen[topic] = last
         return last

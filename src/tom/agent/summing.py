@@ -14,6 +14,7 @@ from tom.conversation.history import History, RunHistory
 from tom.conversation.label import Label, union
 from tom.conversation.message import Message, Role
 from tom.conversation.usage import estimate_tokens
+from tom.conversation.window import counts
 
 LONGEST_TEXT = 2000
 """Characters kept of one message in what is summed up; results of tools keep a fifth."""
@@ -66,22 +67,32 @@ def unsummed(history: History) -> tuple[RunHistory, ...]:
 def part_to_sum(history: History, *, budget: int, preserve: int) -> Part | None:
     """What is to be summed up so that at most half of ``budget`` tokens remains; None while everything fits.
 
-    The newest ``preserve`` messages, the newest run, and runs that have not ended stay.
+    The newest ``preserve`` messages, the newest run, and runs that have not ended stay. What is less than a quarter of
+    the window is not worth a question to a model.
     """
     runs = unsummed(history)
     if sum(map(run_tokens, runs)) <= budget:
         return None
-    room, kept, messages = budget // 2, 0, 0
+    kept, tokens, messages = 0, 0, 0
     for run in reversed(runs):
-        said = [message for message in run.messages() if message.role in {Role.USER, Role.ASSISTANT}]
-        room -= run_tokens(run)
-        if kept and room < 0 and messages >= preserve:
+        said = [message for message in run.messages() if counts(message)]
+        if kept and tokens + run_tokens(run) > budget // 2 and messages >= preserve:
             break
         kept += 1
+        tokens += run_tokens(run)
         messages += len(said)
     older = runs[: len(runs) - kept]
     ended = next((place for place, run in enumerate(older) if not run.state.ended), len(older))
-    return Part(older[:ended], history.summary) if ended else None
+    enough = sum(map(run_tokens, older[:ended])) >= budget // 4
+    return Part(older[:ended], history.summary) if ended and enough else None
+
+
+def rest_after(left: int, budget: int) -> int:
+    """What counts as left after a summary: at most half of ``budget``, so that the next one is half a window away.
+
+    Where the messages that always stay are more than a window, it is a whole one: else each message would cost a summary.
+    """
+    return 0 if left > budget else min(left, budget // 2)
 
 
 def run_tokens(run: RunHistory) -> int:

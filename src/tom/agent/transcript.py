@@ -13,10 +13,13 @@ from tom.conversation.message import Message, Role
 from tom.conversation.run import RunState
 from tom.conversation.tool import ToolDefinition
 from tom.conversation.usage import estimate_tokens
+from tom.errors import RunNotFound
 from tom.store.eventstore import EventStore, RunFilter, RunRow
 
 DOCUMENT_SHARE = 2
 """Characters of an attached text for each token of the context: one text never fills it all."""
+
+GONE = "The message is not kept any more; send it again."
 
 OLD_DOCUMENT = 2000
 """Characters kept of a text that came with an earlier message."""
@@ -159,9 +162,14 @@ async def read_past(settings: AgentSettings, store: EventStore, row: RunRow) -> 
 
 
 async def request_of(store: EventStore, row: RunRow) -> Event:
-    """The message that a run answers, through any chain of retries."""
+    """The message that a run answers, through any chain of retries. Raises `RunNotFound` when it is not kept any more."""
     while True:
-        (beginning,) = await store.read(row.conversation_id, after=row.first_seq - 1, limit=1)
-        if "retry_of" not in beginning.extra:
-            return beginning
-        (row,) = await store.runs(RunFilter(run_id=beginning.extra["retry_of"]))
+        beginning = await store.read(row.conversation_id, after=row.first_seq - 1, limit=1)
+        if not beginning or beginning[0].run_id != row.id:
+            raise RunNotFound(GONE)
+        if "retry_of" not in beginning[0].extra:
+            return beginning[0]
+        rows = await store.runs(RunFilter(run_id=beginning[0].extra["retry_of"], conversation_id=row.conversation_id))
+        if not rows:
+            raise RunNotFound(GONE)
+        (row,) = rows

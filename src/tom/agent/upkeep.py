@@ -19,6 +19,7 @@ from tom.agent.steadiness import Steadiness
 from tom.agent.summing import (
     LONGEST_SUMMARY,
     part_to_sum,
+    rest_after,
     run_tokens,
     summary_prompt,
     title_from,
@@ -75,7 +76,7 @@ class Upkeep:
         self._limits = limits
         self._publish = publish
         steadiness = Steadiness(clock, readings)
-        self.retention = Retention(store, settings.persistence, steadiness, drop_files=drop_files)
+        self.retention = Retention(store, settings.persistence, steadiness, drop_files=drop_files, publish=publish)
         self._looked: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._due: dict[str, None] = {}
         self._woken = asyncio.Event()
@@ -180,9 +181,10 @@ class Upkeep:
                 usage=reply.usage,
             )
             await self._record(stored)
-            left -= sum(map(run_tokens, part.runs))
+            left = rest_after(left - sum(map(run_tokens, part.runs)), budget)
             log.info("📚 Summed up older messages", event="history_compacted", conversation=row.id, runs=len(part.runs))
-        self._remember(row, left)
+        # What cannot be summed up yet is looked at again when a quarter of a window more has come.
+        self._remember(row, left if left <= budget else budget - budget // 4)
 
     def _fits_still(self, row: ConversationRow, budget: int) -> bool:
         """Whether what was known at the last look, and what was said since, still fits: then nothing is read."""

@@ -50,10 +50,13 @@ def within_tokens(events: Sequence[Event], limit: int) -> int:
 
 
 def within_messages(events: Sequence[Event], limit: int) -> int | None:
-    """The seq of the ``limit``-th newest user or assistant message; None when there are fewer."""
+    """The seq of the ``limit``-th newest user or assistant message; None when there are fewer.
+
+    A reply that only calls does not count.
+    """
     left = limit
     for event in reversed(events):
-        if event.role in {"user", "assistant"}:
+        if event.role == "user" or (event.role == "assistant" and (event.content or not event.tool_calls)):
             left -= 1
             if not left:
                 return event.seq

@@ -36,7 +36,7 @@ def choose_window(
 ) -> Window:
     """Choose what fits into ``budget`` tokens, newest first, for the next turn of ``current``.
 
-    ``message_limit`` counts user and assistant messages. Raises `ContextTooSmall`, naming both numbers, when the
+    ``message_limit`` counts user and assistant messages, but not replies that only call. Raises `ContextTooSmall`, naming both numbers, when the
     person's message alone does not fit.
     """
     asked = sum(message.tokens for message in current.asked())
@@ -90,4 +90,9 @@ def _tokens(messages: Sequence[Message]) -> int:
 
 
 def _counted(messages: Sequence[Message]) -> int:
-    return sum(1 for message in messages if message.role in {Role.USER, Role.ASSISTANT})
+    return sum(map(counts, messages))
+
+
+def counts(message: Message) -> bool:
+    """Whether a message counts where messages are counted: calls without a word ride with their reply."""
+    return message.role is Role.USER or (message.role is Role.ASSISTANT and bool(message.text or not message.calls))

@@ -7,7 +7,7 @@ Events are the truth. The rows of conversations and runs are projections that an
 transaction as the events they follow from (`projection.py`), so they can never disagree with them.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -103,6 +103,10 @@ class Ledger(Protocol):
         ...
 
 
+type Publish = Callable[[Event], None]
+"""Tells of an event that was stored. Must not wait."""
+
+
 class EventStore(Protocol):
     """One person's conversations. Every verb may raise `StorageUnavailable`; appending also `StorageFull`."""
 
@@ -135,7 +139,7 @@ class EventStore(Protocol):
     async def tail(self, conversation_id: str, *, tokens: int, limit: int = 2000) -> tuple[Event, ...]:
         """The newest events, oldest first: backwards until their token counts exceed ``tokens`` or ``limit``.
 
-        In front of them stands the newest `history.compacted`, when it is older than they are.
+        In front of them stand all `prompt.set` and the newest `history.compacted` that are older than they are.
         """
         ...
 
@@ -154,12 +158,15 @@ class EventStore(Protocol):
         """Runs that match, oldest first."""
         ...
 
-    async def erase(self, conversation_id: str, *, before: int | None = None) -> bool:
+    async def erase(self, conversation_id: str, *, before: int | None = None, publish: Publish | None = None) -> bool:
         """Remove a conversation for good (events, runs, effects, asks, free pages). False when there was none.
 
         With ``before`` only its events of a smaller seq, with the runs that began among them, and a `history.retired`
         is appended in the same transaction; a title that was a message's first line is then the first remaining one's.
-        The caller sees to it that the cut is at the border of a run. False when there was nothing to remove.
+        The conversation's instructions (`prompt.set`) stay, apart from what is read; `tail` gives them. The caller sees
+        to it that the cut is at the border of a run. ``publish`` is told of the `history.retired` before anything that
+        is appended later can return. False when there was nothing to remove, or when an unfinished run, or one that it
+        repeats, began before the cut.
         """
         ...
 

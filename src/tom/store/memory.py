@@ -26,7 +26,7 @@ from tom.store.asked import (
     AsksCancelled,
     ask_changed,
 )
-from tom.store.eventstore import ConversationRow, DayUsage, DuplicateRequest, RunFilter, RunRow
+from tom.store.eventstore import ConversationRow, DayUsage, DuplicateRequest, Publish, RunFilter, RunRow
 from tom.store.projection import (
     UPKEEP,
     ConversationChanged,
@@ -48,6 +48,8 @@ type _Asks = MutableMapping[str, tuple[AskMade, str]]
 class _Conversation:
     row: ConversationRow
     events: list[Event] = field(default_factory=list[Event])
+    instructions: list[Event] = field(default_factory=list[Event])
+    """Those from before the first event."""
 
 
 class MemoryEventStore:
@@ -133,7 +135,7 @@ class MemoryEventStore:
                 break
             newest.append(event)
             tokens -= event.token_count
-        return (*self._summary_before(newest), *reversed(newest))
+        return (*self._in_front(newest), *reversed(newest))
 
     async def conversations(
         self,
@@ -170,7 +172,7 @@ class MemoryEventStore:
         self._check_open()
         return tuple(self._days[day] for day in sorted(self._days) if since <= day <= (until or "~"))
 
-    async def erase(self, conversation_id: str, *, before: int | None = None) -> bool:
+    async def erase(self, conversation_id: str, *, before: int | None = None, publish: Publish | None = None) -> bool:
         """Remove a conversation, or its oldest part; see the seam."""
         self._check_open()
         if before is None:
@@ -180,18 +182,23 @@ class MemoryEventStore:
         if conversation is None:
             return False
         cut = min(before, conversation.row.last_seq + 1)
-        gone = [event for event in conversation.events if event.seq < cut]
-        if not gone:
+        before_cut = [event for event in conversation.events if event.seq < cut]
+        kept = [event for event in before_cut if event.type == EventType.PROMPT_SET]
+        if len(kept) == len(before_cut) or self._needed_from(conversation) < before:
             return False
         self._erase_runs(conversation_id, cut)
-        del conversation.events[: len(gone)]
-        tokens = conversation.row.tokens - sum(event.token_count for event in gone)
+        del conversation.events[: len(before_cut)]
+        conversation.instructions += kept
+        tokens = conversation.row.tokens - sum(event.token_count for event in before_cut)
         row = conversation.row
         left = (event for event in conversation.events if event.type == EventType.MESSAGE_RECEIVED)
         first = next((event.content for event in left if event.role == "user"), None)
         title = title_of(first or "") if row.title_by == "message" else row.title
         conversation.row = replace(row, first_seq=cut, tokens=tokens, title=title)
-        await self.append([history_retired(conversation_id, first_seq=cut, events=len(gone))])
+        retired = history_retired(conversation_id, first_seq=cut, events=len(before_cut) - len(kept))
+        for event in await self.append([retired]):
+            if publish is not None:
+                publish(event)
         return True
 
     async def close(self) -> None:
@@ -221,13 +228,26 @@ class MemoryEventStore:
             stored.append(event.stored(event_id=ulid(), seq=before + 1, timestamp=now))
         return tuple(stored)
 
-    def _summary_before(self, newest: list[Event]) -> tuple[Event, ...]:
-        """The newest summary of the conversation when it stands before ``newest``, which is newest first."""
+    def _in_front(self, newest: list[Event]) -> tuple[Event, ...]:
+        """The conversation's instructions and its newest summary that stand before ``newest``, which is newest first."""
         if not newest:
             return ()
-        events = self._events(newest[0].conversation_id)
-        summaries = [event for event in events if event.type == EventType.HISTORY_COMPACTED][-1:]
-        return tuple(event for event in summaries if event.seq < newest[-1].seq)
+        conversation = self._conversations[newest[0].conversation_id]
+        summaries = [event for event in conversation.events if event.type == EventType.HISTORY_COMPACTED][-1:]
+        instructions = [event for event in conversation.events if event.type == EventType.PROMPT_SET]
+        found = (event for event in (*instructions, *summaries) if event.seq < newest[-1].seq)
+        return (*conversation.instructions, *sorted(found, key=lambda event: event.seq))
+
+    def _needed_from(self, conversation: _Conversation) -> float:
+        """The seq of the oldest event that an unfinished run needs: its own first, or that of the one it repeats."""
+        mine = (run for run in self._runs.values() if run.conversation_id == conversation.row.id)
+        needed = [run for run in mine if not run.state.ended]
+        for run in needed:  # grows while it is looked at
+            beginning = conversation.events[run.first_seq - conversation.events[0].seq]
+            origin = self._runs.get(beginning.extra.get("retry_of", ""))
+            if origin is not None and origin.conversation_id == run.conversation_id:
+                needed.append(origin)
+        return min((run.first_seq for run in needed), default=float("inf"))
 
     def _erase_runs(self, conversation_id: str, before: int | None) -> None:
         """Forget the runs of a conversation that began before that seq, and what they asked."""

@@ -8,12 +8,22 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: events_after
 SELECT id, conversation_id, seq, timestamp, type, role, content, tool_calls, tool_call_id, model, usage, extra,
        token_count, request_id
-FROM chat_events WHERE conversation_id = ? AND seq > ? ORDER BY seq LIMIT ?;
+FROM chat_events
+WHERE conversation_id = ?1 AND seq > max(?2, coalesce((SELECT first_seq FROM conversations WHERE id = ?1), 1) - 1)
+ORDER BY seq LIMIT ?3;
 
 -- name: events_backwards
 SELECT id, conversation_id, seq, timestamp, type, role, content, tool_calls, tool_call_id, model, usage, extra,
        token_count, request_id
-FROM chat_events WHERE conversation_id = ? ORDER BY seq DESC LIMIT ?;
+FROM chat_events
+WHERE conversation_id = ?1 AND seq >= coalesce((SELECT first_seq FROM conversations WHERE id = ?1), 1)
+ORDER BY seq DESC LIMIT ?2;
+
+-- name: instructions
+SELECT id, conversation_id, seq, timestamp, type, role, content, tool_calls, tool_call_id, model, usage, extra,
+       token_count, request_id
+FROM chat_events INDEXED BY chat_events_instructions
+WHERE conversation_id = ? AND type = 'prompt.set' AND seq < ? ORDER BY seq;
 
 -- name: newest_summary
 SELECT id, conversation_id, seq, timestamp, type, role, content, tool_calls, tool_call_id, model, usage, extra,
@@ -23,6 +33,9 @@ WHERE conversation_id = ? AND type = 'history.compacted' ORDER BY seq DESC LIMIT
 
 -- name: summed
 SELECT DISTINCT conversation_id FROM chat_events INDEXED BY chat_events_summary WHERE type = 'history.compacted';
+
+-- name: instructed
+SELECT DISTINCT conversation_id FROM chat_events INDEXED BY chat_events_instructions WHERE type = 'prompt.set';
 
 -- name: last_seq
 SELECT last_seq FROM conversations WHERE id = ?;
@@ -230,11 +243,24 @@ WHERE conversation_id = ?1
              WHERE conversation_id = ?1 AND seq < coalesce(?2, 9223372036854775807)
                AND type IN ('message.received', 'run.retried'));
 
+-- name: needed_from
+WITH RECURSIVE needed(id, first_seq) AS (
+    SELECT id, first_seq FROM runs INDEXED BY runs_unfinished
+    WHERE (state = 'queued' OR state = 'running' OR state = 'waiting') AND conversation_id = ?1
+    UNION
+    SELECT runs.id, runs.first_seq FROM needed
+    JOIN chat_events ON chat_events.conversation_id = ?1 AND chat_events.seq = needed.first_seq
+    JOIN runs ON runs.id = chat_events.extra ->> 'retry_of' AND runs.conversation_id = ?1
+)
+SELECT min(first_seq) FROM needed;
+
 -- name: tokens_before
-SELECT coalesce(sum(token_count), 0) FROM chat_events WHERE conversation_id = ? AND seq < ?;
+SELECT coalesce(sum(token_count), 0) FROM chat_events
+WHERE conversation_id = ?1 AND seq < ?2 AND seq >= (SELECT first_seq FROM conversations WHERE id = ?1);
 
 -- name: erase_events
-DELETE FROM chat_events WHERE conversation_id = ?1 AND seq < coalesce(?2, 9223372036854775807);
+DELETE FROM chat_events
+WHERE conversation_id = ?1 AND seq < coalesce(?2, 9223372036854775807) AND (?2 IS NULL OR type != 'prompt.set');
 
 -- name: first_message
 SELECT content FROM chat_events

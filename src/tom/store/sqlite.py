@@ -17,7 +17,7 @@ from tom.sqlite import Database
 from tom.sqlite.recovery import end_process
 from tom.store.appending import Appender
 from tom.store.durability import needs_fsync
-from tom.store.eventstore import ConversationRow, DayUsage, RunFilter, RunRow
+from tom.store.eventstore import ConversationRow, DayUsage, Publish, RunFilter, RunRow
 from tom.store.projection import UNFINISHED, title_of
 from tom.store.queries import load_queries
 from tom.store.rows import read_conversation, read_day, read_run
@@ -38,6 +38,7 @@ class SqliteEventStore:
         self._append = self._appender.append_all
         database.after_rollback(self._appender.forget)
         self._summed: set[str] = set()
+        self._instructed: set[str] = set()
 
     @classmethod
     async def open(
@@ -56,7 +57,7 @@ class SqliteEventStore:
             path, migrations=migrations, clock=clock, on_fatal=on_fatal, boot_id=boot_id, vfs=vfs
         )
         store = cls(database, clock)
-        store._summed = await database.read(store._read_summed)
+        store._summed, store._instructed = await database.read(store._read_special)
         return store
 
     @property
@@ -73,8 +74,11 @@ class SqliteEventStore:
         """Store the events in one transaction; see the seam."""
         if not events:
             return ()
-        # Before it is there: who looks for a summary in vain loses nothing.
-        self._summed.update(event.conversation_id for event in events if event.type == EventType.HISTORY_COMPACTED)
+        for event in events:  # before it is there: who looks for it in vain loses nothing
+            if event.type == EventType.HISTORY_COMPACTED:
+                self._summed.add(event.conversation_id)
+            elif event.type == EventType.PROMPT_SET:
+                self._instructed.add(event.conversation_id)
         stored = await self._database.write_together(self._append, events, full=needs_fsync(events), rows=len(events))
         if isinstance(stored, Exception):
             raise stored
@@ -122,12 +126,17 @@ class SqliteEventStore:
         """What was used on each day; see `Ledger`."""
         return await self._database.read(partial(self._list, query="spent", row=(since, until), read=read_day))
 
-    async def erase(self, conversation_id: str, *, before: int | None = None) -> bool:
+    async def erase(self, conversation_id: str, *, before: int | None = None, publish: Publish | None = None) -> bool:
         """Remove a conversation for good, or its oldest part; see the seam."""
-        work = partial(self._erase, conversation_id=conversation_id)
-        if before is not None:
-            work = partial(self._retire, conversation_id=conversation_id, before=before)
-        erased = await self._database.write(work)
+        retired: tuple[Event, ...] = ()
+        if before is None:
+            erased = await self._database.write(partial(self._erase, conversation_id=conversation_id))
+        else:
+            retired = await self._database.write(partial(self._retire, conversation_id=conversation_id, before=before))
+            erased = bool(retired)
+        if publish is not None:
+            for event in retired:
+                publish(event)
         if erased:
             await self._database.truncate()
         return erased
@@ -153,16 +162,24 @@ class SqliteEventStore:
             tokens -= event.token_count
             if tokens < 0:
                 break
-        if newest and row[0] in self._summed:
-            summary = connection.execute(self._sql["newest_summary"], row[:1]).fetchone()
-            if summary is not None and (event := decode_row(summary)).seq < newest[-1].seq:
-                newest.append(event)
         newest.reverse()
-        return tuple(newest)
+        return (*self._in_front(connection, row[0], newest[0].seq), *newest) if newest else ()
 
-    def _read_summed(self, connection: apsw.Connection) -> set[str]:
-        """The conversations that have a summary: the tail of the others needs no second statement."""
-        return {str(conversation_id) for (conversation_id,) in connection.execute(self._sql["summed"])}
+    def _in_front(self, connection: apsw.Connection, conversation_id: str, before: int) -> tuple[Event, ...]:
+        """The instructions and the newest summary from before that seq, in order."""
+        found: list[Event] = []
+        if conversation_id in self._instructed:
+            found += map(decode_row, connection.execute(self._sql["instructions"], (conversation_id, before)))
+        if conversation_id in self._summed:
+            summary = connection.execute(self._sql["newest_summary"], (conversation_id,)).fetchone()
+            found += [event for event in ([decode_row(summary)] if summary else []) if event.seq < before]
+        return tuple(sorted(found, key=lambda event: event.seq))
+
+    def _read_special(self, connection: apsw.Connection) -> tuple[set[str], set[str]]:
+        """The conversations that have a summary, and instructions: the tail of others needs no second statement."""
+        summed = {str(conversation_id) for (conversation_id,) in connection.execute(self._sql["summed"])}
+        instructed = {str(conversation_id) for (conversation_id,) in connection.execute(self._sql["instructed"])}
+        return summed, instructed
 
     def _list[T](
         self,
@@ -178,17 +195,23 @@ class SqliteEventStore:
         connection.execute(self._sql["erase_conversation"], (conversation_id,))
         return bool(connection.changes())
 
-    def _retire(self, connection: apsw.Connection, conversation_id: str, before: int) -> bool:
+    def _retire(self, connection: apsw.Connection, conversation_id: str, before: int) -> tuple[Event, ...]:
+        """Remove the events before a seq; the event that tells of it, nothing when there was nothing to remove."""
+        needed = connection.execute(self._sql["needed_from"], (conversation_id,)).get
+        if needed is not None and needed < before:
+            return ()
         last = connection.execute(self._sql["last_seq"], (conversation_id,)).get or 0
         cut = min(before, last + 1)
         tokens = connection.execute(self._sql["tokens_before"], (conversation_id, cut)).get
         gone = self._erase_events(connection, conversation_id, cut)
         if not gone:
-            return False
+            return ()
         text = connection.execute(self._sql["first_message"], (conversation_id,)).get
         connection.execute(self._sql["retire_conversation"], (cut, tokens, title_of(text or ""), conversation_id))
-        self._appender.append_all(connection, [[history_retired(conversation_id, first_seq=cut, events=gone)]])
-        return True
+        retired = history_retired(conversation_id, first_seq=cut, events=gone)
+        (stored,) = self._appender.append_all(connection, [[retired]])
+        assert isinstance(stored, tuple)  # noqa: S101 - the conversation is there
+        return stored
 
     def _erase_events(self, connection: apsw.Connection, conversation_id: str, before: int | None) -> int:
         """Remove events and what follows from them; returns how many."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tom.conversation.event import prompt_set
+from tom.conversation.event import Event, prompt_set
 from tom.conversation.usage import NOTHING, Usage
 from tom.errors import Superseded
 from tom.store.eventstore import DayUsage, EventStore, Ledger, RunFilter
@@ -15,6 +15,7 @@ from tom.testing.store_events import (
     COST,
     asked,
     called,
+    cancelled,
     changed,
     compacted,
     completed,
@@ -128,26 +129,70 @@ class UpkeepContract(Contract):
 
     @pytest.mark.promise("P20")
     async def test_with_a_message_its_title_goes(self, store: EventStore) -> None:
-        await store.append([asked("r1", text="Secret"), asked("r2", text="Harmless")])
-        await store.erase("c", before=2)
-        assert (await conversation_row(store)).title == "Harmless"
+        await store.append([asked("r1", text="Secret"), cancelled("r1")])
+        await store.append([asked("r2", text="Harmless"), cancelled("r2")])
         await store.erase("c", before=3)
+        assert (await conversation_row(store)).title == "Harmless"
+        await store.erase("c", before=5)
         assert (await conversation_row(store)).title == ""
-        await store.append([asked("r3", text="Next")])
+        await store.append([asked("r3", text="Next"), cancelled("r3")])
         await store.append([changed(title="Mine", title_by="person"), asked("r4", text="Later")])
-        await store.erase("c", before=7)
+        await store.erase("c", before=10)
         assert (await conversation_row(store)).title == "Mine"
 
     async def test_everything_but_its_end_can_be_erased(self, store: EventStore, reopen: Reopen) -> None:
-        await store.append([opened(), asked("r1")])
+        await store.append([opened(), asked("r1"), cancelled("r1")])
         assert await store.erase("c", before=99)
         later = await reopen(store)
         (retired,) = await later.read("c")
-        assert (retired.type, retired.seq) == ("history.retired", 3)
+        assert (retired.type, retired.seq) == ("history.retired", 4)
         row = await conversation_row(later)
-        assert (row.first_seq, row.last_seq, row.tokens) == (3, 3, 0)
+        assert (row.first_seq, row.last_seq, row.tokens) == (4, 4, 0)
         assert await later.tail("c", tokens=10) == (retired,)
-        assert (await later.append([asked("r2")]))[0].seq == 4
+        assert (await later.append([asked("r2")]))[0].seq == 5
+
+    @pytest.mark.promise("P1")
+    async def test_nothing_that_an_unfinished_run_needs_is_cut_away(self, store: EventStore) -> None:
+        await store.append([opened(), asked("r1"), cancelled("r1"), asked("r2"), cancelled("r2"), retried("r3", "r1")])
+        assert await store.erase("c", before=4) is False
+        await store.append([cancelled("r3"), asked("r4")])
+        assert await store.erase("c", before=9) is False
+        assert await store.erase("c", before=8)
+        assert [event.seq for event in await store.read("c")] == [8, 9]
+
+    @pytest.mark.promise("P2")
+    async def test_a_cut_is_told_of_as_it_was_stored(self, store: EventStore) -> None:
+        await store.append([opened(), asked("r1"), cancelled("r1"), asked("r2")])
+        told: list[Event] = []
+        assert await store.erase("c", before=4, publish=told.append)
+        assert tuple(told) == (await store.read("c"))[-1:]
+        assert not await store.erase("c", before=4, publish=told.append)
+        assert [event.type for event in told] == ["history.retired"]
+
+    async def test_instructions_stay_in_front_however_old_they_are(self, store: EventStore, reopen: Reopen) -> None:
+        first = (await store.append([opened(), prompt_set("c", "Be kind."), asked("r1"), cancelled("r1")]))[1]
+        await store.append([asked("r2"), compacted(), cancelled("r2")])
+        second, *after = await store.append([prompt_set("c", "Be brief."), asked("r3"), cancelled("r3"), asked("r4")])
+        (last,) = after[-1:]
+        before = await store.tail("c", tokens=0, limit=1)
+        assert [event.seq for event in before] == [2, 6, 8, 11]
+        assert await store.erase("c", before=9)
+        later = await reopen(store)
+        newest = (await later.read("c"))[-1]
+        assert await later.tail("c", tokens=0, limit=1) == (first, second, newest)
+        assert [event.seq for event in await later.tail("c", tokens=1000)] == [2, 8, 9, 10, 11, 12]
+        assert [event.seq for event in await later.read("c")] == [9, 10, 11, 12]
+        assert last.seq == 11
+        row = await conversation_row(later)
+        kept = await later.read("c")
+        assert (row.first_seq, row.tokens) == (9, sum(event.token_count for event in kept))
+        assert row.system_prompt == "Be brief."
+        await later.append([cancelled("r4"), asked("r5")])
+        assert await later.erase("c", before=12)
+        assert dict((await later.read("c"))[-1].extra) == {"first_seq": 12, "events": 3}
+        assert (await later.tail("c", tokens=0, limit=1))[:2] == (first, second)
+        await later.erase("c")
+        assert await later.tail("c", tokens=0) == ()
 
     async def test_runs_that_stay_keep_what_they_asked(self, store: EventStore) -> None:
         await store.append([opened(), asked("r1"), started("r1"), completed("r1")])
