@@ -190,15 +190,3 @@ async def test_listening_to_everything_brings_events_and_neither_deltas_nor_upke
     assert {frame["conversation_id"] for frame in everything.frames if frame["status"] == "event"} == {first}
     assert "chunk" not in everything.statuses()
     assert one.said("q") == "Hello to you."
-
-
-# --- over the wire -----------------------------------------------------------------------------------------------
-
-
-async def test_the_query_of_the_address_makes_a_socket_plain():
-    from tom.agent.app import wants_plain
-
-    assert wants_plain(b"frames=plain")
-    assert wants_plain(b"x=1&frames=plain")
-    assert not wants_plain(b"")
-    assert not wants_plain(b"frames=all")
