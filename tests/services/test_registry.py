@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from tom.config.agent import ServiceEntry
+from tom.config.agent import Reconnect, ServiceEntry
 from tom.config.secret import Secret
 from tom.services.registry import ServiceRegistry, without_secrets
-from tom.services.service import Pace
+from tom.services.service import Pace, paced
 from tom.testing.hostile_services import hostile
 from tom.testing.manual_clock import ManualClock
 
@@ -226,10 +226,31 @@ async def test_it_starts_when_first_asked_and_not_again_when_closed(children):
     assert children() == before
 
 
-async def test_it_is_said_once_that_no_service_is_there(quick, capsys):
+async def test_it_is_said_once_that_no_service_is_there(quick, capsys, until):
     async with quick() as registry:
         await registry.tools()
         await registry.tools()
     async with quick(hostile("sample")) as registry:
         await registry.tools()
-    assert capsys.readouterr().err.count("No MCP clients connected - running with") == 1
+    heard = []
+
+    def connected():
+        heard.append(capsys.readouterr().err)
+        return "'sample' connected" in "".join(heard)
+
+    await until(connected)
+    assert "".join(heard).count("No MCP clients connected - running with") == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "pauses"),
+    [
+        (Reconnect(attempts=0), [300, 300]),
+        (Reconnect(attempts=1, first_delay=7), [7, 300]),
+        (Reconnect(first_delay=40), [40, 40]),
+        (Reconnect(), [1, 2]),
+    ],
+)
+def test_a_service_is_tried_again_when_its_settings_say(told, pauses):
+    pace = paced(Pace(), told)
+    assert [pace.delay(failures) for failures in (1, 2)] == pauses
