@@ -30,6 +30,7 @@ from tom.errors import (
     Superseded,
     TomError,
 )
+from tom.services.reading import READ_RESOURCE, reading_problem
 from tom.services.toolbox import Toolbox
 from tom.store.eventstore import EventStore, RunFilter, RunRow
 from tom.telemetry import logs
@@ -194,6 +195,11 @@ class Approvals:
         replies = [event for event in await self._events_of(row) if event.type == EventType.MODEL_REPLIED]
         calls = {call.id: call for call in replies[-1].tool_calls}
         edited = unmasked(arguments, parse_arguments(calls[asked.tool_call_id or ""].arguments))
+        if asked.extra["service"] == READ_RESOURCE.service:
+            problem = reading_problem(edited)
+            if problem is not None:
+                raise InvalidAnswer(problem)
+            return edited
         offered = await self._toolbox.tools([asked.extra["service"]])
         tool = next((tool for tool in offered.tools if tool.tool == asked.extra["tool"]), None)
         if tool is None:
@@ -298,6 +304,9 @@ class Approvals:
         stuck = any(self._is_over(asked, now) for asked in self._open.values())
         rest = (parse_timestamp(min(ends)) - self._clock.now()).total_seconds() if ends else LOOK_SECONDS
         seconds = STUCK_SECONDS if stuck else min(max(0.0, rest), LOOK_SECONDS)
+        if not self._open:
+            await self._changed.wait()
+            return
         async with asyncio.TaskGroup() as group:
             waits: list[asyncio.Task[Any]] = [group.create_task(self._clock.sleep(seconds))]
             if not stuck:

@@ -4,7 +4,8 @@
 messages (`processing`, `chunk`, `complete`); subscriptions bring the stored events of a conversation.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,15 @@ log = logs.get("agent")
 PAGE = 500
 MAX_BAD_JSON = 20
 
+_CHANGES = (
+    actions.Chat,
+    actions.Stop,
+    actions.Approve,
+    actions.Answer,
+    actions.Retry,
+    actions.New,
+    actions.Clear,
+)
 _ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 _BEGINS = frozenset({EventType.RUN_STARTED, EventType.RUN_RESUMED})
 
@@ -100,7 +110,10 @@ class Socket:
             envelope = actions.read_envelope(text)
             self._bad_json = 0
             wanted = actions.read_action(envelope, self._choices)
-            await self._carry_out(envelope.request_id or f"auto-{ids.ulid()}", wanted)
+            request_id = envelope.request_id or f"auto-{ids.ulid()}"
+            # What was stored must be worked on: such an action is carried out to its end though its client is gone.
+            changes = isinstance(wanted, _CHANGES)
+            await (_to_the_end(self._carry_out(request_id, wanted)) if changes else self._carry_out(request_id, wanted))
         except InvalidJson as error:
             self._bad_json += 1
             if self._bad_json >= MAX_BAD_JSON:
@@ -392,3 +405,13 @@ class Socket:
 
 def _addressed(delta: Delta, request_id: str | None) -> Delta:
     return delta if delta.request_id == request_id else replace(delta, request_id=request_id)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for ``work``, also when its waiter is cancelled."""
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working])
+        raise

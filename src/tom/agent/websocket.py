@@ -56,9 +56,7 @@ class ActionRate:
         return round(self._recent[0] + 1.0 - now, 1) or 0.1
 
 
-async def serve_websocket(
-    cell: "Cell", receive: Receive, send: Send, *, device: str = "", plain: bool = False
-) -> None:
+async def serve_websocket(cell: "Cell", receive: Receive, send: Send, *, device: str = "", plain: bool = False) -> None:
     """Serve one accepted caller, on ``device``, until the connection ends; ``plain``: documented frames only."""
     chat = cell.settings.chat
     await receive()  # websocket.connect
@@ -137,14 +135,4 @@ async def _read(cell: "Cell", socket: Socket, receive: Receive) -> None:
         if wait:
             socket.refuse_rate(text, wait)
         else:
-            await _carry_out(socket, text)
-
-
-async def _carry_out(socket: Socket, text: str) -> None:
-    """Carry out one action to its end, also when its client is gone meanwhile: what was stored must be worked on."""
-    acting = asyncio.ensure_future(socket.receive(text))
-    try:
-        await asyncio.shield(acting)
-    except asyncio.CancelledError:
-        await asyncio.wait([acting])
-        raise
+            await socket.receive(text)
