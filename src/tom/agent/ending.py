@@ -33,7 +33,7 @@ async def end_cancelled(run: Journal, feed: Feed, reason: str) -> None:
     left = _left(run, feed, "cancelled")
     usage = run.progress.usage + _usage_of(left)
     ended = happened.run_cancelled(run.conversation_id, run_id=run.run_id, usage=usage, reason=reason)
-    await run.record(*run.taking(), *run.in_flight(), *left, ended)
+    await run.record(*run.taking(), *run.in_flight(), *run.not_made(), *left, ended)
 
 
 async def end_badly(run: Journal, feed: Feed, error: Exception) -> None:
@@ -50,7 +50,7 @@ async def end_badly(run: Journal, feed: Feed, error: Exception) -> None:
     if isinstance(cause, QuotaExceeded):
         failed = replace(failed, extra={**failed.extra, "limit": cause.details.get("name", "")})
     # In one commit with the end: what was left is never taken for an answer.
-    await run.record(*run.taking(), *run.in_flight(), *left, failed)
+    await run.record(*run.taking(), *run.in_flight(), *run.not_made(), *left, failed)
     feed.end(run.run_id)
 
 
