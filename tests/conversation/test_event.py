@@ -102,3 +102,11 @@ def test_calls_that_a_model_gave_one_id_are_told_apart():
     assert [(call.id, call.arguments) for call in replied.tool_calls] == [
         ("a", "1"), ("b", "2"), ("a~2", "3"), ("a~2~2", "4"),
     ]  # fmt: skip
+
+
+def test_what_was_wrong_with_a_call_is_kept_as_data():
+    wrong = {"tool_name": "send", "validation_errors": []}
+    returned = happened.tool_returned(
+        "c1", "Invalid", run_id="r1", turn=0, call_id="a", is_error=True, duration_ms=0, data=wrong
+    )
+    assert returned.extra["data"] == wrong

@@ -114,7 +114,9 @@ def temporal_text(now: datetime, zone: str, position: Mapping[str, float]) -> st
 def temporal_message(settings: AgentSettings, around: Circumstances, now: datetime) -> Message:
     """The temporal context of one turn, in the zone of the request, else the person's; a position makes it private."""
     private = Label(private=frozenset({POSITION})) if around.position else CLEAN
-    return counted(make.system(temporal_text(now, around.timezone or settings.timezone, around.position), label=private))
+    return counted(
+        make.system(temporal_text(now, around.timezone or settings.timezone, around.position), label=private)
+    )
 
 
 def build_prompt(
