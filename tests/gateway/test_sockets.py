@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=["uvloop", pytest.param("asyncio", marks=pytest.mark.slow)])
 def anyio_backend(request):
     """The product runs on uvloop; both loops must do."""
     return ("asyncio", {"use_uvloop": request.param == "uvloop"})

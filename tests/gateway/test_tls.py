@@ -22,7 +22,7 @@ from tom.testing.manual_clock import ManualClock
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=["uvloop", pytest.param("asyncio", marks=pytest.mark.slow)])
 def anyio_backend(request):
     """The product runs on uvloop; both loops must do."""
     return ("asyncio", {"use_uvloop": request.param == "uvloop"})

@@ -78,7 +78,7 @@ async def test_a_model_that_was_wished_for_is_the_first_candidate_s_and_costs_wh
     models = open_models(settings("a", entry("a", price=prices), entry("b"), llm_fallbacks=("b",)))
     first, second = models.candidates(0, model="l")
     assert (first.model, first.price, second.model) == ("l", prices[2], "s")
-    assert models.candidates(0, model="unheard-of")[0].price is None
+    assert models.candidates(0, model="unheard-of")[0].price == prices[2], "unknown counts as the dearest"
 
 
 # --- who is left out

@@ -20,7 +20,7 @@ from tom.testing.hostile_services import PROGRAM, hostile
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["asyncio", "uvloop"], scope="module")
+@pytest.fixture(params=["uvloop", pytest.param("asyncio", marks=pytest.mark.slow)], scope="module")
 def anyio_backend(request):
     """Event loops differ in how they start and collect children; the agent runs on uvloop."""
     return ("asyncio", {"use_uvloop": request.param == "uvloop"})

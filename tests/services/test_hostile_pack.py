@@ -23,7 +23,7 @@ CASES = [
     for path in sorted(Path(__file__).with_name("cases").joinpath("hostile").glob("*.yml"))
     for case in YAML(typ="safe", pure=True).load(path.read_text())
 ]
-pytestmark = [pytest.mark.anyio, pytest.mark.promise("P9"), pytest.mark.promise("P15")]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.promise("P9"), pytest.mark.promise("P15")]
 
 
 class Person:
