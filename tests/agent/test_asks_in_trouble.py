@@ -67,7 +67,7 @@ class Shop(MemoryToolbox):
         offered = await super().tools(services)
         return replace(offered, tools=tuple(self.change(tool) for tool in offered.tools))
 
-    def validate(self, tool, arguments):
+    def check(self, tool, arguments):
         return None
 
     async def call(self, tool, arguments, *, key="", timeout=None, exchange=None, continuation=None):

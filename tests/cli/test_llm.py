@@ -13,6 +13,8 @@ import pytest
 from tom.config.settings import Settings
 from tom.testing.simulated_llm import Fault, Script, SimulatedLLM
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-canary-0123456789abcdef"
 
 

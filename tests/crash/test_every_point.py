@@ -8,7 +8,7 @@ import pytest
 from tom.config.agent import ServiceEntry
 from tom.testing.simulated_llm import Script
 
-pytestmark = [pytest.mark.anyio, pytest.mark.promise("P1"), pytest.mark.promise("P4")]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.promise("P1"), pytest.mark.promise("P4")]
 
 WRITE = Script.tool_calls(("write_note", {"text": "milk"}))
 READ = Script.tool_calls(("read_notes", {}))

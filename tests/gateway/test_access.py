@@ -7,7 +7,7 @@ import pytest
 
 from tom.gateway.table import Access
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 OPEN = {
     ("GET", "/auth"), ("POST", "/auth"), ("GET", "/login"), ("POST", "/login"), ("GET", "/logout"), ("POST", "/logout"),

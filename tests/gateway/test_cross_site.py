@@ -3,7 +3,7 @@
 import pytest
 from websockets.exceptions import InvalidStatus
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 OWN, OTHER_NAME, FOREIGN, OTHER_PORT = "own", "other name", "https://evil.example", "other port"
 

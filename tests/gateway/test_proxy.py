@@ -248,6 +248,7 @@ async def test_logging_out_cuts_a_request_that_waits(door, until):
     answer.release()
 
 
+@pytest.mark.slow
 async def test_an_agent_that_does_not_answer_is_504_and_the_run_is_named(opened):
     async with opened(**{"global": {"proxy_timeout": 1}}) as door:
         alice = await door.person("alice")

@@ -314,6 +314,7 @@ async def test_the_answer_to_a_handshake_is_made_anew(door, imposter):
     assert not any(word in answer.lower() for word in (b"x-a", b"x-b", b"evil", b"deflate", b"set-cookie", b"other"))
 
 
+@pytest.mark.slow
 async def test_an_agent_that_switches_without_a_handshake_is_502(door, imposter):
     cookie = await door.log_in("alice")
     await imposter(door, b"HTTP/1.1 101 Switching\r\nSec-WebSocket-Accept: a\nX-B: 1\r\n\r\n")

@@ -172,7 +172,7 @@ async def test_a_model_that_calls_what_does_not_exist_is_told_so_and_goes_on(ope
     said = [e["content"] for e in page["events"] if e["type"] == "tool.returned"]
     assert said[0] == "Tool 'no_such_tool' not found"
     assert said[1].startswith("Invalid tool arguments")
-    assert said[2].startswith("Parameter validation failed for tool 'get_current_time'")
+    assert said[2].startswith("Invalid tool arguments: Parameter validation failed for tool 'get_current_time'")
     assert "tool.called" not in [e["type"] for e in page["events"]]
 
 

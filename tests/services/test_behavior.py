@@ -39,7 +39,7 @@ def behavior():
 
 async def ask(registry, name, key="", **arguments):
     tool = next(tool for tool in (await registry.tools()).tools if tool.tool == name)
-    problem = registry.validate(tool, arguments)
+    problem = registry.check(tool, arguments)
     assert problem is None, problem
     outcome = await registry.call(tool, arguments, key=key)
     return outcome.content if outcome.is_error else json.loads(outcome.content)

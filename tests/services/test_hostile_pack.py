@@ -137,10 +137,10 @@ async def definitions_hold(it):
     for tool, wanted in holds.get("parameters", {}).items():
         check_text(json.dumps(it.tools[tool].parameters, ensure_ascii=False), wanted)
     for tool, arguments in holds.get("valid", {}).items():
-        assert it.registry.validate(it.tools[tool], arguments) is None
+        assert it.registry.check(it.tools[tool], arguments) is None
     if "checked_within" in holds:
         wanted, started = holds["checked_within"], time.monotonic()
-        it.registry.validate(it.tools[wanted["tool"]], wanted["arguments"])
+        it.registry.check(it.tools[wanted["tool"]], wanted["arguments"])
         assert time.monotonic() - started < wanted["seconds"]
     if "about" in holds:
         (status,) = (one for one in it.registry.status() if one.name == "played")

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from tom.config.agent import ServiceEntry
 from tom.config.secret import Secret
 
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ BIN = Path(sys.executable).parent
 
 async def call(registry, name, **arguments):
     tool = next(tool for tool in (await registry.tools()).tools if tool.tool == name)
-    assert registry.validate(tool, arguments) is None
+    assert registry.check(tool, arguments) is None
     return await registry.call(tool, arguments, timeout=30)
 
 
@@ -88,9 +88,9 @@ async def test_the_time_server_tells_the_time(quick):
         assert offered["get_current_time"].tool_class is ToolClass.READ_PRIVATE
         outcome = await call(registry, "get_current_time", timezone="Europe/Paris")
         assert json.loads(outcome.content)["timezone"] == "Europe/Paris"
-        wrong = registry.validate(offered["get_current_time"], {})
+        wrong = registry.check(offered["get_current_time"], {})
         assert wrong is not None
-        assert wrong.startswith("Parameter validation failed for tool 'get_current_time': timezone - ")
+        assert wrong.text.startswith("Parameter validation failed for tool 'get_current_time': timezone - ")
         assert (await call(registry, "get_current_time", timezone="Nowhere/Land")).is_error
 
 

@@ -196,18 +196,18 @@ class Approvals:
         calls = {call.id: call for call in replies[-1].tool_calls}
         edited = unmasked(arguments, parse_arguments(calls[asked.tool_call_id or ""].arguments))
         if asked.extra["service"] == READ_RESOURCE.service:
-            problem = reading_problem(edited)
-            if problem is not None:
-                raise InvalidAnswer(problem)
+            wrong = reading_problem(edited)
+            if wrong is not None:
+                raise InvalidAnswer(wrong)
             return edited
         offered = await self._toolbox.tools([asked.extra["service"]])
         tool = next((tool for tool in offered.tools if tool.tool == asked.extra["tool"]), None)
         if tool is None:
             message = f"The tool '{asked.extra['service']}.{asked.extra['tool']}' is not there any more."
             raise InvalidAnswer(message)
-        problem = self._toolbox.validate(tool, edited)
+        problem = self._toolbox.check(tool, edited)
         if problem is not None:
-            raise InvalidAnswer(problem)
+            raise InvalidAnswer(problem.text, **problem.data)
         return edited
 
     async def _record(self, asked: Event, answered: Event) -> Event:

@@ -86,7 +86,7 @@ class RunTools:
             await self._list()
         return (self._by_name or {}).get(name)
 
-    def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    def check(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
         """What is wrong with the arguments, in the service's own terms: as a sentence, and as data to be stored."""
         if tool.service == OWN:
             problem = reading_problem(arguments) if tool.tool == READ_RESOURCE.tool else None

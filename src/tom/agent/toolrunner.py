@@ -106,7 +106,7 @@ class ToolRunner:
             arguments = parse_arguments(wanted.arguments) if edited is None else edited
         except ValueError as error:
             return Call(turn, wanted, tool, problem=f"Invalid tool arguments: {error}", bad=True)
-        misfit = self._tools.validate(tool, arguments)
+        misfit = self._tools.check(tool, arguments)
         if misfit is None:
             return Call(turn, wanted, tool, arguments)
         text, errors = misfit

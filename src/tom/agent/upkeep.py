@@ -98,6 +98,7 @@ class Upkeep:
         while True:
             await self._woken.wait()
             self._woken.clear()
+            await asyncio.sleep(0)  # the frame that ends the run goes out first
             while self._due:
                 conversation_id = next(iter(self._due))
                 del self._due[conversation_id]

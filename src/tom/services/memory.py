@@ -153,11 +153,6 @@ class MemoryToolbox(MemoryLibrary):
         known = self._tools.get((tool.service, tool.tool))
         return known.rules.problem(tool.name, arguments) if known else None
 
-    def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
-        """The text of `check`."""
-        problem = self.check(tool, arguments)
-        return None if problem is None else problem.text
-
     def status(self) -> tuple[ServiceStatus, ...]:
         """Every service that has a tool or is unavailable, by name."""
         names = sorted({service for service, _ in self._tools} | set(self._unavailable))

@@ -107,6 +107,7 @@ class ServiceRegistry:
                 if name in remembered.lists:
                     service.recall(remembered.lists[name], remembered.readings.get(name, {}))
                     await asyncio.sleep(0)
+            self._named()  # nobody waits for it now; the first message would
         except Exception as error:  # noqa: BLE001 - a damaged file costs the services, not the agent
             self._fault = "what was pinned cannot be read"
             log.error("❌ The pins of services cannot be read", event="pins_unreadable", error=error)
@@ -195,11 +196,6 @@ class ServiceRegistry:
         service = self._services.get(tool.service)
         rules = service.listing.rules.get(tool.tool) if service is not None and service.listing is not None else None
         return rules.problem(tool.name, arguments) if rules is not None else None
-
-    def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
-        """The message for the model when ``arguments`` break the service's own schema, else None."""
-        problem = self.check(tool, arguments)
-        return None if problem is None else problem.text
 
     # --- the library -----------------------------------------------------------------------------------------------
 

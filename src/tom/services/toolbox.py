@@ -101,10 +101,6 @@ class Toolbox(Protocol):
         """What is wrong with ``arguments`` by the service's own schema; None when nothing is."""
         ...
 
-    def validate(self, tool: ToolDefinition, arguments: Mapping[str, Any]) -> str | None:
-        """The message for the model when ``arguments`` break the service's own schema, else None."""
-        ...
-
     def status(self) -> tuple[ServiceStatus, ...]:
         """Every configured service, by name."""
         ...

@@ -193,7 +193,10 @@ class PlayedDoor:
         for socket, topics in list(self.sockets.items()):
             everywhere = "*" in topics and frame["status"] == "event"
             if cid in topics or everywhere:
-                await socket.send_text(frames.render(frame))
+                try:
+                    await socket.send_text(frames.render(frame))
+                except WebSocketDisconnect:  # it left between two frames
+                    self.sockets.pop(socket, None)
 
     async def _cut(self, code: int) -> None:
         for socket in list(self.sockets):

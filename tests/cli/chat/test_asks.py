@@ -10,6 +10,8 @@ from tom.cli import asks
 from tom.conversation.elicitation import Elicitation
 from tom.testing.played_door import PASSWORD
 
+pytestmark = pytest.mark.slow
+
 C = "c-1"
 HIDDEN = {"path": "a\u202etxt.exe\u200b", "note": "چای\nline two\x1b[2J"}
 

@@ -1,8 +1,12 @@
 """`tom chat` at a terminal: what a person sees, and that no word is lost or doubled on the way."""
 
+import pytest
+
 from tom.conversation import event as happened
 from tom.conversation.part import ToolCall
 from tom.conversation.usage import Usage
+
+pytestmark = pytest.mark.slow
 
 C = "c-1"
 
