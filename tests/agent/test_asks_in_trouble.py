@@ -80,9 +80,11 @@ class Shop(MemoryToolbox):
             needs = None if continuation else InputNeeded((question,), "state")
             return ToolOutcome("ordered" if continuation else "", needs=needs)
         waiting = asyncio.ensure_future(exchange.elicit(question))
-        await self.given_up.wait()
-        waiting.cancel()
-        await asyncio.wait([waiting])
+        try:
+            await self.given_up.wait()
+        finally:
+            waiting.cancel()
+            await asyncio.wait([waiting])
         return ToolOutcome("The connection ended.", is_error=True)
 
 
@@ -285,6 +287,23 @@ async def test_a_tool_that_changed_while_its_question_was_open_is_not_called_aga
         await client.end_of("q1")
         (returned,) = [event for event in await cell.store.read("c1") if event.type == "tool.returned"]
     assert shop.made == ["shop.order"]
+    assert returned.extra["denied"] == "tool_changed"
+
+
+@pytest.mark.promise("P15")
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_tool_that_changed_while_its_ask_was_open_is_not_called(open_cell, connect, llm, change):
+    shop = Shop()
+    llm.reply(Script.tool_calls(("send", {"n": 1})), Script.text("it has changed"))
+    async with open_cell(shop) as cell:
+        client = connect(cell)
+        await client.do("chat", "q1", text="send", conversation_id="c1")
+        ask = await one_ask(cell)
+        shop.change = CHANGES[change]
+        await allow(cell, ask)
+        await client.end_of("q1")
+        (returned,) = [event for event in await cell.store.read("c1") if event.type == "tool.returned"]
+    assert shop.made == []
     assert returned.extra["denied"] == "tool_changed"
 
 

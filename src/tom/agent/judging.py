@@ -61,9 +61,12 @@ class Judging:
             may_remember=verdict.may_remember,
         )
 
-    def changed_since(self, call: Call, decision: Event) -> str:
+    def changed_since(self, run: Journal, call: Call, decision: Event) -> str:
         """Why a yes does not hold for the call as it would be made now; empty when it does."""
-        if decision.extra["pin"] != _known(call).pin:
+        tool, asked = _known(call), run.progress.asks[call.id].extra
+        if (asked["service"], asked["tool"]) != (tool.service, tool.tool):
+            return "the tool of that name is another one now"
+        if decision.extra["pin"] != tool.pin or asked["class"] != tool.tool_class:
             return "the tool has changed since it was approved"
         if decision.extra["arguments_digest"] != call.digest:
             return "these are not the arguments that were approved"

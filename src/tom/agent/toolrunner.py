@@ -122,7 +122,8 @@ class ToolRunner:
         if run.progress.asked >= self._max_asks and not run.progress.asks:
             message = f"The run wanted to ask more than {self._max_asks} times."
             raise TooManyAsks(message)
-        requested = [self._judging.request(run, call, verdict) for call, verdict in wanting]
+        new = [(call, verdict) for call, verdict in wanting if call.id not in run.progress.asks]
+        requested = [self._judging.request(run, call, verdict) for call, verdict in new]
         await run.record(*requested, asks.run_waiting(run.conversation_id, run_id=run.run_id, reason="approval"))
         return True
 
@@ -163,7 +164,7 @@ class ToolRunner:
             return None
         if decision is None or _older_than_doubt(run, call, decision):
             return refused(run, call, DOUBTFUL.format(reason=verdict.reason), denied=verdict.ground)
-        changed = self._judging.changed_since(call, decision)
+        changed = self._judging.changed_since(run, call, decision)
         return refused(run, call, f"Denied by policy: {changed}", denied="tool_changed") if changed else None
 
     async def _denial_again(self, run: Journal, call: Call) -> Event | None:
