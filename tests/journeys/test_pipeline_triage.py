@@ -15,7 +15,7 @@ from tom.services.memory import MemoryToolbox
 from tom.store.memory import MemoryEventStore
 from tom.testing.simulated_llm import Fault, Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SELECT, FRESH = "modules_needed_to_answer_user_prompt", "start_new_conversation"
 NAMES = ("calendar", "music", "tides", "weather")

@@ -17,7 +17,7 @@ from tom.services.command import Command
 from tom.services.unreachable import Unreachable
 from tom.testing.hostile_services import PROGRAM, hostile
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture(params=["uvloop", pytest.param("asyncio", marks=pytest.mark.slow)], scope="module")
