@@ -198,6 +198,74 @@ class TriageSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateSettings:
+    """`RATE_RPS` and `RATE_BURST`, ``rate_limits.read``: arrivals a second on average, and at once."""
+
+    rps: float = 1.0
+    burst: int = 5
+    read_rps: float = 20.0
+    read_burst: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSettings:
+    """`REDIS_URL` (empty: there is none) and ``redis``."""
+
+    url: Secret = field(default_factory=lambda: Secret(""))
+    memory_ttl_hours: float = 168.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveSettings:
+    """`HISTORY_*` and ``history``. ``backend``: none, mysql, mongodb or redis.
+
+    ``{user}`` in user, password, database and URLs stands for the person. ``retention``: ``keep`` (the archive keeps what
+    retention erases here) or ``mirror``. ``full``: with instructions and tool calls.
+    """
+
+    backend: str = "none"
+    namespace: str = "chat_history"
+    host: str = "localhost"
+    port: int = 3306
+    user: str = ""
+    password: Secret = field(default_factory=lambda: Secret(""))
+    database: str = ""
+    uri: Secret = field(default_factory=lambda: Secret(""))
+    sessions: str = "chat_sessions"
+    messages: str = "chat_messages"
+    retention: str = "keep"
+    full: bool = False
+    outbox_max_mb: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorSettings:
+    """What the doors of an agent alone, and those of every agent, go by.
+
+    ``auth``: ``local``, ``token`` or ``public`` (of an agent alone). ``memory_default`` and ``memory_max`` count messages
+    in the window of a REST session. ``rates`` None: nothing is counted, as in a test of something else.
+    ``api_retention_hours``: so long stateless calls of `/v1` are kept. ``rest_wait_seconds``: so long a POST waits for its
+    answer. ``supervised``: somebody starts the program again when it ends.
+    """
+
+    auth: str = "local"
+    allow_credentials: bool = True
+    public_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    admin_token: Secret = field(default_factory=lambda: Secret(""))
+    initial_prompt: str = ""
+    memory_default: int = 10
+    memory_max: int = 50
+    rates: RateSettings | None = None
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    metrics: bool = True
+    metrics_public: bool = False
+    api_retention_hours: float = 24.0
+    rest_wait_seconds: float = 290.0
+    supervised: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """``global.log_*``."""
 
@@ -238,6 +306,9 @@ class AgentSettings:
     memory_min_score: float = 0.30
     services: tuple[ServiceEntry, ...] = ()
     chat: ChatSettings = field(default_factory=ChatSettings)
+    doors: DoorSettings = field(default_factory=DoorSettings)
+    archive: ArchiveSettings = field(default_factory=ArchiveSettings)
+    app_name: str = "chat-backend"
     persistence: PersistenceSettings = field(default_factory=PersistenceSettings)
     persona_name: str = "Tom"
     persona_instructions: str = ""

@@ -1,52 +1,6 @@
-"""The one tree of errors.
+"""What the caller asked for cannot be done as it was asked, or a limit of the caller's was reached."""
 
-A class says whose fault it is, carries a stable ``code`` and an HTTP hint, and its docstring is the default
-message. Each surface (REST, Tom routes, WebSocket, CLI) translates an error once, at its door.
-"""
-
-from typing import Any, ClassVar
-
-
-class TomError(Exception):
-    """Something went wrong."""
-
-    code: ClassVar[str] = "internal_error"
-    http_status: ClassVar[int] = 500
-    retryable: ClassVar[bool] = False
-
-    def __init__(self, message: str | None = None, **details: Any) -> None:
-        """Keep ``message`` (default: the class's docstring) and ``details`` (JSON values shown to the caller)."""
-        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
-        self.details: dict[str, Any] = details
-        super().__init__(self.message)
-
-
-# --- whose fault -------------------------------------------------------------------------------------------------
-
-
-class CallerError(TomError):
-    """The request cannot be accepted."""
-
-    code = "validation_error"
-    http_status = 422
-
-
-class RemoteError(TomError):
-    """Something outside Tom failed."""
-
-    code = "remote_error"
-    http_status = 502
-    retryable = True
-
-
-class OperatorError(TomError):
-    """Tom is not set up correctly."""
-
-    code = "operator_error"
-    http_status = 503
-
-
-# --- the caller's ------------------------------------------------------------------------------------------------
+from tom.errors.tree import CallerError, TomError
 
 
 class InvalidMessage(CallerError):
@@ -319,143 +273,82 @@ class TooManyAsks(LimitReached):
     code = "too_many_asks"
 
 
-# --- Tom's own, temporary ----------------------------------------------------------------------------------------
+# --- the chat doors ----------------------------------------------------------------------------------------------
 
 
-class ShuttingDown(TomError):
-    """Tom is restarting; send the message again in a moment."""
+class InvalidToken(CallerError):
+    """This credential is not valid."""
 
-    code = "shutting_down"
-    http_status = 503
+    code = "invalid_token"
+    http_status = 401
+
+
+class ConflictingCredentials(CallerError):
+    """Two credentials were given, and they are not the same."""
+
+    code = "conflicting_credentials"
+    http_status = 401
+
+
+class ScopeMissing(CallerError):
+    """The credential does not reach this far."""
+
+    code = "scope_missing"
+    http_status = 403
+
+
+class RoleNotAllowed(CallerError):
+    """This role may not be used."""
+
+    code = "role_not_allowed"
+    http_status = 403
+
+
+class OptionNotAllowed(CallerError):
+    """This option may not be used."""
+
+    code = "option_not_allowed"
+    http_status = 403
+
+
+class InvalidMemoryLimit(CallerError):
+    """The memory limit is greater than what is allowed."""
+
+    code = "invalid_memory_limit"
+    http_status = 400
+
+
+class RequestIdConflict(CallerError):
+    """'request_id' and the header 'Idempotency-Key' differ."""
+
+    code = "request_id_conflict"
+    http_status = 400
+
+
+class SessionElsewhere(CallerError):
+    """Another process works on this session at the moment."""
+
+    code = "session_elsewhere"
+    http_status = 409
     retryable = True
 
 
-class StorageFull(TomError):
-    """The message was not stored: the disk is full."""
+class NotFoundHere(CallerError):
+    """There is nothing here."""
 
-    code = "storage_full"
-    http_status = 507
-    retryable = True
-
-
-class StorageUnavailable(TomError):
-    """The message was not stored: the history cannot be written."""
-
-    code = "storage_unavailable"
-    http_status = 503
-    retryable = True
+    code = "not_found"
+    http_status = 404
 
 
-class Superseded(TomError):
-    """Another process has taken over this run."""
+class MethodNotAllowed(CallerError):
+    """This method is not allowed here."""
 
-    code = "superseded"
-
-
-# --- the operator's ----------------------------------------------------------------------------------------------
+    code = "method_not_allowed"
+    http_status = 405
 
 
-class StoreInUse(OperatorError):
-    """The database file is in use by another process."""
+class UnsupportedMediaType(CallerError):
+    """A body must be 'application/json'."""
 
-    code = "store_in_use"
-
-
-class StoreTooNew(OperatorError):
-    """The database file was written by a newer version of Tom."""
-
-    code = "store_too_new"
-
-
-class AgentFailed(OperatorError):
-    """The agent could not be started."""
-
-    code = "agent_unavailable"
-
-
-class ServiceUnavailable(RemoteError):
-    """The service cannot be reached."""
-
-    code = "service_unavailable"
-    http_status = 503
-
-
-# --- the provider's ----------------------------------------------------------------------------------------------
-
-
-class ProviderError(RemoteError):
-    """The language model is unavailable."""
-
-    code = "provider_error"
-
-    def __init__(self, message: str | None = None, *, retryable: bool | None = None, **details: Any) -> None:
-        """``retryable`` overrides the class's own answer to "may the same call succeed in a moment?"."""
-        super().__init__(message, **details)
-        self.may_retry = type(self).retryable if retryable is None else retryable
-        self.tokens: tuple[int, int] | None = None
-        """What the failed attempt used, as far as the provider said: prompt and completion."""
-
-
-class ProviderUnreachable(ProviderError):
-    """The language model cannot be reached."""
-
-    code = "provider_unreachable"
-
-
-class ProviderTimeout(ProviderError):
-    """The language model did not answer in time."""
-
-    code = "provider_timeout"
-    http_status = 504
-
-
-class ProviderRateLimited(ProviderError):
-    """The language model is limiting requests."""
-
-    code = "provider_rate_limited"
-
-
-class ProviderRefused(ProviderError):
-    """The language model's provider refused the key, the account or the model's name."""
-
-    code = "provider_refused"
-    retryable = False
-
-
-class ProviderBadRequest(ProviderError):
-    """The language model's provider rejected the request."""
-
-    code = "provider_bad_request"
-    retryable = False
-
-
-class ProviderBadAnswer(ProviderError):
-    """The language model's answer could not be read."""
-
-    code = "provider_bad_answer"
-
-
-class ProviderEmpty(ProviderError):
-    """The language model gave an empty answer."""
-
-    code = "provider_empty"
-
-
-class ProviderDeclined(ProviderError):
-    """The language model declined to answer."""
-
-    code = "provider_declined"
-
-
-class ProviderTooLarge(ProviderError):
-    """The language model's answer is too large."""
-
-    code = "provider_too_large"
-    retryable = False
-
-
-class ProviderUnconfigured(ProviderError):
-    """No chat providers are configured. Set OPENROUTER_KEY or another provider credential before sending chat requests."""
-
-    code = "provider_error"
-    retryable = False
+    code = "unsupported_media_type"
+    http_status = 415

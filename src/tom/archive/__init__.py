@@ -1,0 +1,1 @@
+"""A mirror of conversations in another database; never the truth. Read `archive.py`."""

@@ -1,0 +1,81 @@
+"""The seam between an agent and a mirror of its conversations.
+
+Above: the pump that empties the outbox. Below: `mysql.py`, `mongodb.py`, `redis.py` and `memory.py`. It is never read to
+answer a person, and it is not a backup: what it holds is derived from the store and can be written again.
+
+Every verb is idempotent by (namespace, user, session, seq); each raises `ArchiveUnavailable` when the mirror cannot be
+reached or does not take anything now, and `RecordRefused` when it will never take this record.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tom.errors import RemoteError
+
+
+class ArchiveUnavailable(RemoteError):
+    """The archive is not reachable."""
+
+    code = "archive_unavailable"
+    http_status = 503
+
+
+class RecordRefused(RemoteError):
+    """The archive does not take this record."""
+
+    code = "archive_refused"
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A conversation as it is mirrored; times are RFC 3339 UTC."""
+
+    id: str
+    memory_limit: int | None
+    created_at: str
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """A message as it is mirrored: ``seq`` is its event's; ``stored_at`` is filled in by the archive."""
+
+    session_id: str
+    seq: int
+    role: str
+    content: str
+    created_at: str
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    stored_at: str = ""
+
+
+class Archive(Protocol):
+    """One mirror of one person's conversations (the person and the namespace are the implementation's)."""
+
+    async def prepare(self) -> None:
+        """Make what is not there: tables, columns, indexes. Nothing is dropped."""
+        ...
+
+    async def write(self, session: SessionRecord, messages: Sequence[MessageRecord]) -> None:
+        """Write a session's state and messages, in order of seq; what is there already stays as it is."""
+        ...
+
+    async def erase(self, session_id: str, *, before: int | None = None) -> None:
+        """Remove a session, or only its messages of a smaller seq."""
+        ...
+
+    async def sessions(
+        self, *, limit: int, offset: int, since: str | None = None, until: str | None = None
+    ) -> tuple[tuple[SessionRecord, ...], int]:
+        """A page of sessions created within [since, until], newest first, and how many there are in all."""
+        ...
+
+    async def messages(self, session_id: str, *, limit: int, offset: int) -> tuple[MessageRecord, ...]:
+        """A page of a session's messages in order of seq."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
