@@ -1,5 +1,6 @@
-"""HTTP answers in the two dialects of this agent: the chat page's and the Tom routes'."""
+"""HTTP answers in the dialects of this agent: the chat page's, OpenAI's and the Tom routes'."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tom.agent import strictjson
-from tom.errors import CallerError, InvalidJson, TomError
+from tom.errors import CallerError, InvalidJson, RateLimited, TomError
+from tom.openapi.operations import Dialect
 
 _encode = msgspec.json.Encoder().encode
 
@@ -30,15 +32,53 @@ class JsonAnswer(Response):
         return _encode(content)
 
 
+def problem(error: TomError, request_id: str, dialect: Dialect) -> Response:
+    """An error in the words of the operation that it befell."""
+    return openai_error(error, request_id) if dialect is Dialect.OPENAI else chat_error(error, request_id)
+
+
 def chat_error(error: TomError, request_id: str) -> Response:
-    """An error as the chat page has it: ``{"error":{"code","message","details"?},"request_id"}``."""
-    body: dict[str, Any] = {"code": error.code, "message": error.message}
+    """An error as the chat page has it: ``{"error":{"code","message","details"?},"request_id"}``.
+
+    Too many requests are told flat: ``{"error":"rate_limited","retry_after"}``.
+    """
+    headers = error_headers(error)
+    if isinstance(error, RateLimited):
+        body: dict[str, Any] = {"error": "rate_limited", "retry_after": error.details.get("retry_after", 1.0)}
+        return JsonAnswer(body, 429, headers)
+    body = {"code": error.code, "message": error.message}
     if error.details:
         body["details"] = error.details
+    return JsonAnswer({"error": body, "request_id": request_id}, error.http_status, headers)
+
+
+_TYPES: Mapping[int, str] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+def openai_body(error: TomError, request_id: str) -> dict[str, Any]:
+    """An error as OpenAI's clients read it: ``{"error":{"message","type","param","code"},"request_id"}``."""
+    status = error.http_status
+    kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
+    told = {"message": error.message, "type": kind, "param": error.details.get("param"), "code": error.code}
+    body: dict[str, Any] = {"error": told, "request_id": request_id}
+    if isinstance(error, RateLimited):
+        body["retry_after"] = error.details.get("retry_after", 1.0)
+    return body
+
+
+def openai_error(error: TomError, request_id: str) -> Response:
+    """The answer that tells an error to an OpenAI client."""
+    return JsonAnswer(openai_body(error, request_id), error.http_status, error_headers(error))
+
+
+def error_headers(error: TomError) -> dict[str, str]:
+    """The headers that belong to an error."""
     headers = {"Retry-After": "2"} if error.http_status == 503 else {}
+    if isinstance(error, RateLimited):
+        headers["Retry-After"] = str(max(1, math.ceil(error.details.get("retry_after", 1.0))))
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JsonAnswer({"error": body, "request_id": request_id}, error.http_status, headers)
+    return headers
 
 
 def tom_error(message: str, status: int = 200, extra: Mapping[str, Any] | None = None) -> Response:
