@@ -15,7 +15,7 @@ from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
 from tom.agent.device import device_of
 from tom.agent.exportdoor import ExportDoor, UsageDoor
-from tom.agent.identify import AtThisMachine, Door
+from tom.agent.identify import Door
 from tom.agent.policydoor import PolicyDoor
 from tom.agent.replay import ReplayDoor
 from tom.agent.rest import RestDoor
@@ -33,7 +33,6 @@ type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = logs.get("agent")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class AgentApp:
@@ -71,10 +70,10 @@ class AgentApp:
             if scope["type"] == "websocket":
                 await self._websocket(scope, headers, receive, send)
             elif scope["type"] == "http":
-                await self._http(scope, headers, receive, _with_request_id(send, request_id))
+                await self._http(scope, receive, _with_request_id(send, request_id))
 
     async def _websocket(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
-        refused = self._door.check(headers, changes=True)
+        refused = self._identify(scope)
         if refused is None and scope["path"] == self._cell.settings.chat.endpoint:
             device = device_of(headers.get(b"user-agent", b"").decode("latin-1"))
             plain = wants_plain(scope.get("query_string", b""))
@@ -88,13 +87,21 @@ class AgentApp:
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _http(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
-        refused = self._door.check(headers, changes=scope["method"] not in _SAFE_METHODS)
+    def _identify(self, scope: Scope) -> TomError | None:
+        """Put who is calling into the connection's scope, or return the reason to refuse it."""
+        try:
+            caller = self._door.identify(scope)
+        except TomError as refused:
+            return refused
+        scope["tom.caller"] = caller
+        scope["tom.door"] = caller.door
+        return None
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = self._identify(scope)
         if refused is not None:
             await self._refuse(scope, refused)(scope, receive, send)
             return
-        scope["tom.identified"] = True
-        scope["tom.door"] = self._door.door_of(headers)
         try:
             await self._router(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - a defect costs one clear answer
@@ -105,14 +112,14 @@ class AgentApp:
     def _refuse(self, scope: Scope, refused: TomError) -> Response:
         if scope["path"] == "/health" and refused.http_status == 401:
             return JsonAnswer({"status": "ok"})
-        if isinstance(self._door, AtThisMachine):
+        if self._door.alone:
             return chat_error(refused, scope["tom.request_id"])
         return tom_error(refused.message, refused.http_status)
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
         """Alive; for the gateway also how busy."""
         body: dict[str, Any] = dict(self._cell.counters.body())
-        if not isinstance(self._door, AtThisMachine):
+        if not self._door.alone:
             body |= {"active_runs": self._cell.scheduler.unfinished_runs, "sockets": self._cell.sockets.open}
         return JsonAnswer(body)
 
