@@ -127,6 +127,24 @@ class Feed:
         self._listeners: defaultdict[str, dict[int, Listener]] = defaultdict(dict)
         self._live: dict[str, LiveTurn] = {}
         self._cut: dict[str, LiveTurn] = {}
+        self._at_close: dict[object, Callable[[], object]] = {}
+        self.closed = False
+
+    def close(self) -> None:
+        """The agent stops: whoever follows a run is told that nothing more comes."""
+        self.closed = True
+        for tell in tuple(self._at_close.values()):
+            tell()
+
+    def on_close(self, tell: Callable[[], object]) -> Callable[[], None]:
+        """Have ``tell`` called by `close`. Returns the call that ends it; ending twice is fine."""
+        key = object()
+        self._at_close[key] = tell
+
+        def leave() -> None:
+            self._at_close.pop(key, None)
+
+        return leave
 
     def listen(self, topic: str, listener: Listener) -> Callable[[], None]:
         """Hear a conversation id, a run id, or `ALL`. Returns the call that ends it; ending twice is fine."""

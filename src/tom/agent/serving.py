@@ -73,6 +73,7 @@ async def serve(cell: Cell, door: Door, listening: socket.socket) -> int:
         await asyncio.wait([asyncio.ensure_future(stopping.wait()), serving], return_when=asyncio.FIRST_COMPLETED)
         cell.ready = False
         await _drain(cell, stop_now)
+        cell.feed.close()
         server.should_exit = True
         await asyncio.wait([serving])
         stopped.set()
