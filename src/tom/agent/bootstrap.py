@@ -18,6 +18,7 @@ from tom.agent.files import Files
 from tom.agent.identify import AtThisMachine, BehindGateway, Door
 from tom.agent.judging import Judging
 from tom.agent.limits import Day, RunLimits
+from tom.agent.rates import Rates
 from tom.agent.runtools import RunTools
 from tom.agent.scheduler import Scheduler
 from tom.agent.serving import serve
@@ -28,6 +29,7 @@ from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings
 from tom.config.document import decode_agent
 from tom.conversation.event import Event, EventType
+from tom.limits.opening import open_limiter
 from tom.llm.counting import TokenCounter
 from tom.llm.levels import Models, open_models
 from tom.services.behavior import NAME as BEHAVIOR
@@ -144,6 +146,7 @@ def build_cell(
         worker.preparing,
         afresh,
         upkeep,
+        _rates(settings, clock),
     )
 
 
@@ -196,6 +199,12 @@ def _conversations(parts: _Parts, scheduler: Scheduler) -> Conversations:
         max_queue=parts.settings.chat.max_queue,
         durable=_lasts(parts.settings),
     )
+
+
+def _rates(settings: AgentSettings, clock: Clock) -> Rates:
+    """What this agent counts; without a gateway, which has its secret, it counts addresses too."""
+    limiter = open_limiter(settings.doors.redis.url.reveal(), clock)
+    return Rates(limiter, settings.doors.rates, alone=not settings.agent_secret)
 
 
 def _upkeep(parts: _Parts, conversations: Conversations) -> Upkeep:

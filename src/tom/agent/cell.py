@@ -8,6 +8,7 @@ from tom.agent.conversations import Conversations
 from tom.agent.feed import Feed
 from tom.agent.files import Files
 from tom.agent.preparing import Preparing
+from tom.agent.rates import Rates
 from tom.agent.scheduler import Scheduler
 from tom.agent.upkeep import Upkeep
 from tom.agent.websocket import SocketCount
@@ -39,6 +40,7 @@ class Cell:
     preparing: Preparing
     afresh: Afresh
     upkeep: Upkeep
+    rates: Rates
     sockets: SocketCount = field(default_factory=SocketCount)
     ready: bool = False
 
