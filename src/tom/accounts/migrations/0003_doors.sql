@@ -37,5 +37,24 @@ CREATE TABLE audit (
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
 BEGIN SELECT raise(ABORT, 'the record is not changed'); END;
 
+CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit
+WHEN NEW.number <= (SELECT coalesce(max(number), 0) FROM audit)
+BEGIN SELECT raise(ABORT, 'the record is not changed'); END;
+
+CREATE TABLE audit_segments (
+    first     INTEGER PRIMARY KEY,      -- the rows from here
+    last      INTEGER NOT NULL,         -- to here lie in the file audit/FIRST-LAST.jsonl.gz
+    hash      TEXT NOT NULL,            -- of the last of them: it opens what follows
+    sealed_at TEXT NOT NULL,
+    mac       TEXT NOT NULL
+) STRICT;
+
 CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit
+WHEN OLD.number > (SELECT coalesce(max(last), 0) FROM audit_segments)
+BEGIN SELECT raise(ABORT, 'the record is not shortened'); END;
+
+CREATE TRIGGER segments_are_not_changed BEFORE UPDATE ON audit_segments
+BEGIN SELECT raise(ABORT, 'the record is not changed'); END;
+
+CREATE TRIGGER segments_stay BEFORE DELETE ON audit_segments
 BEGIN SELECT raise(ABORT, 'the record is not shortened'); END;
