@@ -1,4 +1,4 @@
-"""Who may come in: the one door to users, passwords, logins and the throttle.
+"""Who may come in: the one door to users, passwords, logins, tokens and the throttle.
 
 Above: the gateway. Below: ``gateway.db``. It knows no cookie, header or status. What decides is in memory and in step
 with the file: this process is the file's only writer.
@@ -20,8 +20,10 @@ from tom.accounts.logins import Login, LoginLimits, Logins
 from tom.accounts.passwords import Passwords
 from tom.accounts.refusals import InvalidCredentials, ManagedByFile, TooBusy, UnknownUser
 from tom.accounts.throttle import Counter, Throttle
+from tom.accounts.tokens import Token, Tokens
 from tom.accounts.users import StoredUser, UserEntry, Users
 from tom.clock import Clock, SystemClock, parse_timestamp, timestamp
+from tom.policy.permissions import LOGIN_SCOPES, Scope
 from tom.sqlite import Database
 from tom.telemetry import logs
 
@@ -31,18 +33,20 @@ _TIDY_EVERY: Final = 15.0
 
 
 class Accounts:
-    """Users, logins and throttle of one gateway."""
+    """Users, logins, tokens and throttle of one gateway."""
 
     def __init__(
         self,
         databases: tuple[Database, Database],
         users: Users,
         logins: Logins,
+        tokens: Tokens,
         guard: tuple[Throttle, Devices],
         clock: Clock,
     ) -> None:
         """Use `open`."""
         self._database, self._login_database = databases
+        self.tokens = tokens
         self._users = users
         self._logins = logins
         self._throttle, self._devices = guard
@@ -68,12 +72,12 @@ class Accounts:
         Raises `StoreInUse`, `StoreTooNew`.
         """
         clock = clock or SystemClock()
-        database = await _open(path, clock)
-        apart = await _open(logins_path, clock) if logins_path else database
+        database = await open_file(path, clock)
+        apart = await open_file(logins_path, clock) if logins_path else database
         users = Users(await database.read(user_rows.load))
         logins = Logins(clock, limits or LoginLimits(), await apart.read(login_rows.load))
         guard = Throttle(await database.read(_load_counters)), Devices(await database.read(device_rows.load))
-        accounts = cls((database, apart), users, logins, guard, clock)
+        accounts = cls((database, apart), users, logins, await Tokens.open(database, clock), guard, clock)
         await accounts.apply(entries)
         return accounts
 
@@ -83,6 +87,27 @@ class Accounts:
         """The login that a cookie's value belongs to; None when unknown, ended, expired or malformed."""
         login = self._logins.find(token)
         return login if login and self._users.find(login.user) else None
+
+    def find_token(self, text: str) -> Token | None:
+        """The token that was shown; None when unknown, revoked, expired, malformed, or its user may not come in."""
+        token = self.tokens.find(text)
+        return token if token and self._users.find(token.user) else None
+
+    def may_come_in(self, held: Login | Token) -> bool:
+        """Whether a login or token that was good still is."""
+        if self._users.find(held.user) is None:
+            return False
+        return not (self.tokens.is_over(held) if isinstance(held, Token) else held.ended)
+
+    def scopes(self, held: Login | Token) -> frozenset[Scope]:
+        """How far it reaches: `Scope.ADMIN` only while its user is an admin."""
+        granted = held.scopes if isinstance(held, Token) else LOGIN_SCOPES | {Scope.ADMIN}
+        return granted if self.role(held.user) == "admin" else granted - {Scope.ADMIN}
+
+    @property
+    def database(self) -> Database:
+        """The file, for what else is kept in it."""
+        return self._database
 
     def role(self, user: str) -> str:
         """The role of a user in force."""
@@ -99,24 +124,12 @@ class Accounts:
         Raises `InvalidCredentials` (the same for an unknown user, a wrong password and a disabled user),
         `TooManyAttempts` (the password was not looked at), `TooBusy`.
         """
-        now = self._clock.now().timestamp()
-        known = self._devices.find(username, device, now)
-        self._throttle.begin(username, address, now, known)
-        try:
-            entry, row = await self._check(username, password)
-        except TooBusy:
-            self._throttle.withdraw(username, address, known)
-            raise
-        except InvalidCredentials:
-            log.warning(f"🔒 Login failed for '{username[:32]}' from {address}", event="login_failed")
-            raise
-        finally:
-            await self._store_counters()
+        entry, row = await self._guarded(username, password, address, device)
         # Nothing is awaited from here until the login has begun: whoever was shut out meanwhile stays out.
         if not self._still(entry, row):
             raise InvalidCredentials
         user = entry.name
-        self._throttle.succeeded(username, address, known)
+        self._succeeded(username, address, device)
         token, login = self._logins.begin(user, remember=remember, address=address, agent=agent)
         try:
             await self._login_database.write(lambda connection: login_rows.save(connection, login), full=True)
@@ -126,6 +139,15 @@ class Accounts:
         await self._store_counters()
         log.info(f"🔐 Login of '{user}' from {address}", event="login")
         return token, login
+
+    async def confirm_password(self, user: str, password: str, *, address: str, device: str = "") -> None:
+        """Check the password of somebody who is logged in; guesses count as those of a login do.
+
+        Raises `InvalidCredentials`, `TooManyAttempts`, `TooBusy`.
+        """
+        await self._guarded(user, password, address, device)
+        self._succeeded(user, address, device)
+        await self._store_counters()
 
     async def remember_device(self, user: str, presented: str = "") -> str:
         """Take note that a browser has logged in; returns the secret it shall keep: what it presented, or a new one."""
@@ -182,7 +204,10 @@ class Accounts:
         Passwords in the file are compared with what is stored by `run`, or at the user's next login if that is first.
         """
         for name in self._users.use(entries):
+            self.tokens.cut_off(name)
             await self.end_logins(name)
+        for name in self.tokens.users() - self._users.entries.keys():
+            await self.tokens.revoke_all(name)  # another person may have this name one day
         for entry in self._users.entries.values():
             stored = self._users.stored.get(entry.name)
             if stored and stored.role != entry.role:
@@ -206,7 +231,8 @@ class Accounts:
                     await self._work.wait()
 
     async def tidy(self) -> None:
-        """End the logins whose time is over and store when the others were seen."""
+        """End the logins and tokens whose time is over and store when the others were seen."""
+        await self.tokens.tidy()
         await self._end(self._logins.take_over())
         seen = self._logins.take_seen()
         if seen:
@@ -215,12 +241,33 @@ class Accounts:
     async def close(self) -> None:
         """Store what is left and close the file."""
         await self.tidy()
+        await self.tokens.close()
         self._passwords.close()
         await self._database.close()
         if self._login_database is not self._database:
             await self._login_database.close()
 
     # --- below ----------------------------------------------------------------------------------------------------
+
+    async def _guarded(self, username: str, password: str, address: str, device: str) -> tuple[UserEntry, StoredUser]:
+        """`_check` behind the throttle; a failure is counted, success is `_succeeded`'s to count."""
+        now = self._clock.now().timestamp()
+        known = self._devices.find(username, device, now)
+        self._throttle.begin(username, address, now, known)
+        try:
+            return await self._check(username, password)
+        except TooBusy:
+            self._throttle.withdraw(username, address, known)
+            raise
+        except InvalidCredentials:
+            log.warning(f"🔒 Login failed for '{username[:32]}' from {address}", event="login_failed")
+            raise
+        finally:
+            await self._store_counters()
+
+    def _succeeded(self, username: str, address: str, device: str) -> None:
+        known = self._devices.find(username, device, self._clock.now().timestamp())
+        self._throttle.succeeded(username, address, known)
 
     async def _check(self, username: str, password: str) -> tuple[UserEntry, StoredUser]:
         """Who that is, and the row that says so; `log_in` looks at both again with `_still`."""
@@ -302,7 +349,8 @@ class Accounts:
             await self._database.write(lambda connection: _save_counters(connection, changes), full=False)
 
 
-async def _open(path: Path, clock: Clock) -> Database:
+async def open_file(path: Path, clock: Clock) -> Database:
+    """Open a file with the schema of ``gateway.db``. Raises `StoreInUse`, `StoreTooNew`."""
     migrations = resources.files("tom.accounts").joinpath("migrations")
     return await Database.open(path, migrations=migrations, clock=clock)
 

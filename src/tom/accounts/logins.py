@@ -4,19 +4,18 @@ They are few and looked up on every request, so all of them are in memory; ``gat
 SHA-256 of the cookie's value instead of the value. Ending a login calls everything that is open under it at once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from tom.accounts.holding import Holding
 from tom.clock import Clock, parse_timestamp, timestamp
 from tom.ids import digest, secret_token, ulid
 
 TOKEN_LENGTH: Final = 43
 _SEEN_EVERY: Final = 60.0
 _LONGEST_AGENT: Final = 200
-
-type Cut = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class LoginLimits:
 
 
 @dataclass(slots=True, eq=False)
-class Login:
+class Login(Holding):
     """One login. Times are Unix seconds; ``remember=False``: its cookie ends with the browser."""
 
     id: str
@@ -40,30 +39,6 @@ class Login:
     address: str
     agent: str
     stored_seen: float
-    ended: bool = False
-    _cuts: dict[int, Cut] | None = None
-
-    def hold(self, cut: Cut) -> Callable[[], None]:
-        """Have ``cut`` called when the login ends (now, if it has); returns what takes that back."""
-        if self.ended:
-            cut()
-            return _nothing
-        cuts = self._cuts = self._cuts or {}
-        key = id(cut)
-        cuts[key] = cut
-        return lambda: cuts.pop(key, None) and None
-
-    def end(self) -> None:
-        """Close what is open under it. Idempotent."""
-        self.ended = True
-        cuts, self._cuts = self._cuts or {}, None
-        for cut in list(cuts.values()):
-            cut()
-
-    @property
-    def open_count(self) -> int:
-        """How many sockets and streams are open under it."""
-        return len(self._cuts or ())
 
 
 class Logins:
@@ -186,7 +161,3 @@ def _login(
 
 def _text(moment: float) -> str:
     return timestamp(datetime.fromtimestamp(moment, UTC))
-
-
-def _nothing() -> None:
-    """There is nothing to take back."""

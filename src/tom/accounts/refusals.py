@@ -50,3 +50,38 @@ class ManagedByFile(CallerError):
 
     code = "managed_by_file"
     http_status = 409
+
+
+class TooManyTokens(CallerError):
+    """50 tokens reached; revoke one that is not needed any more."""
+
+    code = "too_many_tokens"
+    http_status = 409
+
+
+class TokenNotFound(CallerError):
+    """There is no such token."""
+
+    code = "token_not_found"
+    http_status = 404
+
+
+class InvalidWish(CallerError):
+    """Such a token cannot be made."""
+
+    code = "invalid_token_request"
+    http_status = 400
+
+
+class TokenInUrl(CallerError):
+    """Tokens are not accepted in the URL."""
+
+    code = "token_in_url"
+    http_status = 400
+
+
+class PasswordRequired(CallerError):
+    """Password required."""
+
+    code = "password_required"
+    http_status = 401
