@@ -254,7 +254,7 @@ async def test_events_that_were_promised_are_synced_and_others_ride_along(open_s
         await store.append([event])
         synced[name] = disk.syncs - before
     assert synced == {
-        "conversation.opened": 0, "message.received": 1, "run.started": 0, "model.replied": 0, "tool.called": 1,
+        "conversation.opened": 1, "message.received": 1, "run.started": 0, "model.replied": 0, "tool.called": 1,
         "tool.returned": 0, "tool.returned write_own": 1, "tool.called read": 1, "tool.unresolved": 1, "run.failed": 1,
         "run.retried": 1, "run.started again": 0, "run.completed": 1, "message.received again": 1, "run.cancelled": 1,
         "message": 1, "started": 0, "approval.requested": 1, "elicitation.requested": 0, "run.waiting": 1,

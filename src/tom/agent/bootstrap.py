@@ -29,6 +29,7 @@ from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings
 from tom.config.document import decode_agent
 from tom.conversation.event import Event, EventType
+from tom.limits.link import open_link
 from tom.limits.opening import open_limiter
 from tom.llm.counting import TokenCounter
 from tom.llm.levels import Models, open_models
@@ -198,13 +199,14 @@ def _conversations(parts: _Parts, scheduler: Scheduler) -> Conversations:
         _enclosing(parts),
         max_queue=parts.settings.chat.max_queue,
         durable=_lasts(parts.settings),
+        initial_prompt=parts.settings.doors.initial_prompt,
     )
 
 
 def _rates(settings: AgentSettings, clock: Clock) -> Rates:
     """What this agent counts; without a gateway, which has its secret, it counts addresses too."""
-    limiter = open_limiter(settings.doors.redis.url.reveal(), clock)
-    return Rates(limiter, settings.doors.rates, alone=not settings.agent_secret)
+    link = open_link(settings.doors.redis.url.reveal(), clock)
+    return Rates(open_limiter(link, clock), settings.doors.rates, alone=not settings.agent_secret)
 
 
 def _upkeep(parts: _Parts, conversations: Conversations) -> Upkeep:

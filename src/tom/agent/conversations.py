@@ -23,7 +23,7 @@ from tom.agent.submission import Submission
 from tom.agent.transcript import Origin
 from tom.clock import Clock, timestamp
 from tom.conversation import event as happened
-from tom.conversation.event import Event
+from tom.conversation.event import Event, EventType
 from tom.conversation.run import RunState
 from tom.errors import (
     ConversationBusy,
@@ -65,8 +65,12 @@ class Conversations:
         *,
         max_queue: int,
         durable: bool,
+        initial_prompt: str = "",
     ) -> None:
-        """Accept into ``store``, and what comes with messages into ``files``; at most ``max_queue`` runs wait."""
+        """Accept into ``store``, and what comes with messages into ``files``; at most ``max_queue`` runs wait.
+
+        ``initial_prompt`` is set in every conversation that is opened (`INITIAL_SYSTEM_PROMPT`).
+        """
         self.store = store
         self.scheduler = scheduler
         self.feed = feed
@@ -75,6 +79,7 @@ class Conversations:
         self._files = files
         self._enclosing = enclosing
         self._max_queue = max_queue
+        self._initial_prompt = initial_prompt
         self._known: OrderedDict[str, None] = OrderedDict()
         self._new: set[str] = set()
         self._turnstiles: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -102,7 +107,7 @@ class Conversations:
             async with self._turnstile("conversation", conversation_id):
                 stored = await self._store_message(message, conversation_id, fetched)
                 row = _row_of(stored[-1], message.digest)
-                origin = Origin(message.around, stored[-1], first=len(stored) > 1)
+                origin = Origin(message.around, stored[-1], *_beginning(stored))
                 queued = self.scheduler.enqueue(PendingRun(row, origin))
         except DuplicateRequest as duplicate:
             return self._repeated(message, duplicate.run)
@@ -113,24 +118,12 @@ class Conversations:
     ) -> tuple[Event, ...]:
         await self._check_room(message, conversation_id)
         if fetched is None:
-            enclosure = Enclosure(message.text, options=message.options)
+            enclosure = Enclosure(message.text, options=message.chosen)
         else:
             enclosure = await self._enclosing.keep(conversation_id, fetched)
-        opening = await self._opening(conversation_id, message.surface)
-        run_id = ids.ulid()
-        received = happened.message_received(
-            conversation_id,
-            enclosure.text,
-            run_id=run_id,
-            request_id=message.request_id,
-            payload_digest=message.digest,
-            surface=message.surface,
-            options=enclosure.options,
-            metadata=message.metadata,
-            attachments=enclosure.attachments,
-            label=enclosure.label,
-        )
-        return await self._append(*opening, received)
+        opening = await self._opening(conversation_id, message)
+        told = [happened.prompt_set(conversation_id, text) for text in message.instructions]
+        return await self._append(*opening, *told, _received(conversation_id, message, enclosure))
 
     async def _fetch(self, message: Submission, conversation_id: str) -> Fetched | None:
         """Fetch what comes with a message, unless there is no room for it or it is a repetition (`DuplicateRequest`)."""
@@ -183,13 +176,27 @@ class Conversations:
 
     # --- opening, retrying, stopping ---------------------------------------------------------------------------
 
-    async def open(self, surface: str, metadata: dict[str, object] | None = None) -> str:
-        """Open an empty conversation; returns its id."""
+    async def open(
+        self,
+        surface: str,
+        metadata: dict[str, object] | None = None,
+        *,
+        kind: str = "chat",
+        memory_limit: int | None = None,
+    ) -> str:
+        """Open an empty conversation; returns its id. ``memory_limit`` bounds the messages of its windows."""
         if self.scheduler.draining:
             raise ShuttingDown
         conversation_id = upkeep_id() if surface == UPKEEP else ids.ulid()
-        await self._append(happened.conversation_opened(conversation_id, surface=surface, metadata=metadata))
+        opened = happened.conversation_opened(
+            conversation_id, surface=surface, metadata=metadata, kind=kind, memory_limit=memory_limit
+        )
+        initial = () if surface == UPKEEP else self._initial(conversation_id)
+        await self._append(opened, *initial)
         return conversation_id
+
+    def _initial(self, conversation_id: str) -> tuple[Event, ...]:
+        return (happened.prompt_set(conversation_id, self._initial_prompt),) if self._initial_prompt else ()
 
     async def retry(self, conversation_id: str, run_id: str, request_id: str, around: Circumstances) -> Accepted:
         """Answer the message of a failed or cancelled run again, by a new run.
@@ -291,7 +298,7 @@ class Conversations:
         self._remember(stored[0].conversation_id)
         return stored
 
-    async def _opening(self, conversation_id: str, surface: str) -> tuple[Event, ...]:
+    async def _opening(self, conversation_id: str, message: Submission) -> tuple[Event, ...]:
         if conversation_id in self._known:
             return ()
         fresh = conversation_id in self._new  # its id was made a moment ago: nobody can have used it
@@ -299,7 +306,10 @@ class Conversations:
         if not fresh and await self.store.conversations(ids=[conversation_id]):
             self._remember(conversation_id)
             return ()
-        return (happened.conversation_opened(conversation_id, surface=surface),)
+        if message.existing:
+            raise ConversationNotFound
+        opened = happened.conversation_opened(conversation_id, surface=message.surface, kind=message.kind)
+        return (opened, *self._initial(conversation_id))
 
     def _remember(self, conversation_id: str) -> None:
         self._known[conversation_id] = None
@@ -316,6 +326,42 @@ class Conversations:
 
 
 _ENDS = frozenset({"run.completed", "run.failed", "run.cancelled"})
+
+
+def _received(conversation_id: str, message: Submission, enclosure: Enclosure) -> Event:
+    """The event that makes the run: an instruction is a fact of its own kind."""
+    options = {**message.chosen, **enclosure.options}
+    if message.role == "system":
+        return happened.prompt_set(
+            conversation_id,
+            enclosure.text,
+            run_id=ids.ulid(),
+            request_id=message.request_id,
+            payload_digest=message.digest,
+            surface=message.surface,
+            options=options,
+        )
+    return happened.message_received(
+        conversation_id,
+        enclosure.text,
+        run_id=ids.ulid(),
+        request_id=message.request_id,
+        payload_digest=message.digest,
+        surface=message.surface,
+        options=options,
+        metadata=message.metadata,
+        attachments=enclosure.attachments,
+        label=enclosure.label,
+        role=message.role,
+        prior=message.prior,
+        client_tools=message.client_tools,
+    )
+
+
+def _beginning(stored: tuple[Event, ...]) -> tuple[bool, tuple[Event, ...]]:
+    """Whether these events are a conversation's first, and the instructions among them."""
+    instructions = tuple(event for event in stored if event.type == EventType.PROMPT_SET)
+    return stored[0].type == EventType.CONVERSATION_OPENED, instructions
 
 
 def _row_of(beginning: Event, digest: str) -> RunRow:

@@ -186,9 +186,9 @@ def _told(event: Event) -> Message:
 
 def _beginning_of_current(messages: tuple[Message, ...], current: RunHistory, own: int) -> int:
     """The index of the person's message of the current run: the last user message of the window."""
-    if not current.asked():
+    if not (asked := current.asked()):
         return max(0, len(messages) - own)
-    return max(index for index, message in enumerate(messages) if message.role is Role.USER)
+    return max(index for index, message in enumerate(messages) if message == asked[0])
 
 
 def _wrapped(message: Message) -> Message:

@@ -25,6 +25,10 @@ class Submission:
     """One message as a door hands it in. ``conversation_id`` None: the door knows none.
 
     ``prompt`` is a service's prompt to be put in front; one that is typed (``/service:prompt``) stays in the text.
+    ``existing``: a conversation that is not there is not opened. ``memory_limit`` bounds this request's window only.
+    ``kind`` is that of a conversation that is opened by it. ``instructions``, ``prior`` and ``client_tools`` come with calls
+    of `/v1`: what the client sets before, what it tells of earlier messages (`conversation.history.continued`), and the
+    tools that it calls itself.
     """
 
     text: str
@@ -36,7 +40,19 @@ class Submission:
     attachments: tuple[Attachment, ...] = ()
     prompt: PromptWish | None = None
     if_busy: str = "queue"
+    role: str = "user"
+    memory_limit: int | None = None
+    kind: str = "chat"
+    existing: bool = False
+    instructions: tuple[str, ...] = ()
+    prior: tuple[Mapping[str, Any], ...] = ()
+    client_tools: tuple[Mapping[str, Any], ...] = ()
     around: Circumstances = field(default_factory=Circumstances)
+
+    @property
+    def chosen(self) -> Mapping[str, Any]:
+        """The options as they are stored with the message."""
+        return self.options if self.memory_limit is None else {**self.options, "memory_limit": self.memory_limit}
 
     @property
     def digest(self) -> str:
@@ -50,6 +66,15 @@ class Submission:
             said.append([attachment.identity for attachment in self.attachments])
         if self.prompt is not None:
             said.append([self.prompt.name, dict(self.prompt.arguments)])
+        beside = {
+            "role": self.role if self.role != "user" else None,
+            "memory_limit": self.memory_limit,
+            "instructions": list(self.instructions),
+            "prior": [dict(entry) for entry in self.prior],
+            "client_tools": [dict(tool) for tool in self.client_tools],
+        }
+        if any(beside.values()):
+            said.append({name: value for name, value in beside.items() if value})
         canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -1,6 +1,6 @@
 """What a run's model gets to read: the earlier runs, loaded once, and the run itself as far as it has come."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tom.agent.fencing import Loader
@@ -8,7 +8,7 @@ from tom.agent.prompt import Circumstances, Preparation, build_prompt
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
 from tom.conversation.event import MESSAGE_OVERHEAD, Event, EventType
-from tom.conversation.history import RunHistory, Unit, fold
+from tom.conversation.history import RunHistory, Unit, continued, fold
 from tom.conversation.message import Message, Role
 from tom.conversation.run import RunState
 from tom.conversation.tool import ToolDefinition
@@ -55,6 +55,7 @@ class Transcript:
         self._settings = settings
         self._request = request
         self._past = past
+        self.earlier = continued(past.earlier, request)
         self._around = around
         self._clock = clock
         self._preparation = preparation or Preparation()
@@ -77,7 +78,7 @@ class Transcript:
         messages = build_prompt(
             self._settings,
             current,
-            () if prepared.fresh_start else past.earlier,
+            () if prepared.fresh_start else self.earlier,
             tools,
             self._around,
             self._clock.now(),
@@ -86,7 +87,7 @@ class Transcript:
             summary=None if prepared.fresh_start else past.summary,
             standing=prepared.standing,
             spent=sum(map(_attached_tokens, loaded)),
-            message_limit=past.message_limit,
+            message_limit=self._message_limit(),
         )
         own = max((at for at, said in enumerate(messages) if said.role is Role.USER), default=-1)
         return tuple(
@@ -95,6 +96,11 @@ class Transcript:
                 for at, said in enumerate(messages)
             ]
         )
+
+    def _message_limit(self) -> int | None:
+        """How many messages the window may have: what the request wishes, else its conversation; never above the most."""
+        wished: int | None = self._request.extra.get("options", {}).get("memory_limit", self._past.message_limit)
+        return None if wished is None else min(wished, self._settings.doors.memory_max)
 
     def current(self, events: tuple[Event, ...]) -> RunHistory:
         """The run itself, given its own events so far."""
@@ -119,12 +125,13 @@ def _attached_tokens(message: Message) -> int:
 class Origin:
     """How a run came about, as far as its acceptance knows; a run found after a restart knows nothing.
 
-    ``request`` is the person's message; ``first``: nothing was said before it in its conversation.
+    ``request`` is the person's message; ``first``: nothing was said before it in its conversation but ``instructions``.
     """
 
     around: Circumstances = field(default_factory=Circumstances)
     request: Event | None = None
     first: bool = False
+    instructions: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,12 @@ class Past:
     summary: Event | None = None
     instructions: tuple[Event, ...] = ()
     message_limit: int | None = None
+
+    def knowing(self, request: Event) -> "Past":
+        """With ``request`` among the instructions, where it is one."""
+        if request.type != EventType.PROMPT_SET or any(event.id == request.id for event in self.instructions):
+            return self
+        return replace(self, instructions=(*self.instructions, request))
 
     @property
     def unresolved_tools(self) -> frozenset[str]:

@@ -85,7 +85,7 @@ class Worker:
         """Take the run to its end. Raises what ends a run badly: `ProviderError`, `ContextTooSmall`, storage errors."""
         request = origin.request or await request_of(self._store, run.row)
         wishes = Wishes.of(request)
-        past = await self._begun(run, origin, wishes)
+        past = (await self._begun(run, origin, wishes)).knowing(request)
         around = origin.around
         consigns: Consigns | None = None
         if wishes.upkeep:
@@ -113,7 +113,7 @@ class Worker:
             self._recall.keep(
                 run.conversation_id,
                 run.progress.events[-1].seq,
-                (*past.earlier, told),
+                (*transcript.earlier, told),
                 summary=past.summary,
                 instructions=past.instructions,
                 message_limit=past.message_limit,
@@ -160,7 +160,11 @@ class Worker:
         beginning = asyncio.ensure_future(self.preparing.begin(run, wishes))
         try:
             recalled = self._recall.take(run.conversation_id, run.row.first_seq)
-            past = Past() if origin.first else recalled or await read_past(self._settings, self._store, run.row)
+            past = (
+                Past(instructions=origin.instructions)
+                if origin.first
+                else recalled or await read_past(self._settings, self._store, run.row)
+            )
         finally:
             await beginning
         run.remember_unresolved(past.unresolved_tools)

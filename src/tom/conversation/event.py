@@ -5,7 +5,7 @@ then they are empty. Each function below makes one type of event: they are the w
 places that know what an event carries; those about asks are in `asks.py`, those about upkeep in `upkeep.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -107,20 +107,47 @@ def _counted(text: str) -> int:
     return estimate_tokens(text) + MESSAGE_OVERHEAD
 
 
-def conversation_opened(conversation_id: str, *, surface: str, metadata: Mapping[str, Any] | None = None) -> Event:
-    """A conversation began at ``surface`` (``ws``, ``web``, ``android``, ``tui``, ``pwa``, ``rest``)."""
-    extra = {"kind": "chat", "surface": surface, "memory_limit": None, "metadata": dict(metadata or {})}
+def conversation_opened(
+    conversation_id: str,
+    *,
+    surface: str,
+    metadata: Mapping[str, Any] | None = None,
+    kind: str = "chat",
+    memory_limit: int | None = None,
+) -> Event:
+    """A conversation began at ``surface`` (``ws``, ``web``, ``android``, ``tui``, ``pwa``, ``rest``, ``api``).
+
+    ``kind``: ``chat``, or ``api`` for a call that is kept for a while only. ``memory_limit`` bounds the messages of a
+    window.
+    """
+    extra = {"kind": kind, "surface": surface, "memory_limit": memory_limit, "metadata": dict(metadata or {})}
     return Event(conversation_id=conversation_id, type=EventType.CONVERSATION_OPENED, extra=extra)
 
 
-def prompt_set(conversation_id: str, text: str) -> Event:
-    """An instruction holds from here on."""
+def prompt_set(
+    conversation_id: str,
+    text: str,
+    *,
+    run_id: str = "",
+    request_id: str | None = None,
+    payload_digest: str = "",
+    surface: str = "",
+    options: Mapping[str, Any] | None = None,
+) -> Event:
+    """An instruction holds from here on; with ``run_id`` it was sent as a message, which that run answers."""
+    extra: dict[str, Any] = {}
+    if run_id:
+        extra = {"run_id": run_id, "payload_digest": payload_digest, "surface": surface}
+        if options:
+            extra["options"] = dict(options)
     return Event(
         conversation_id=conversation_id,
         type=EventType.PROMPT_SET,
         role="system",
         content=text,
+        extra=extra,
         token_count=_counted(text),
+        request_id=request_id,
     )
 
 
@@ -136,10 +163,16 @@ def message_received(
     metadata: Mapping[str, Any] | None = None,
     attachments: Sequence[Mapping[str, Any]] = (),
     label: Label = CLEAN,
+    role: str = "user",
+    prior: Sequence[Mapping[str, Any]] = (),
+    client_tools: Sequence[Mapping[str, Any]] = (),
 ) -> Event:
     """A person's message was accepted, and with it the run ``run_id`` that answers it.
 
     ``attachments`` describe what came with it (the bytes are files of the conversation); ``label`` is theirs.
+    ``role`` is ``user``, or ``assistant`` for a reply that was given elsewhere. ``prior`` is what was said before, as the
+    client tells it (`history.continued`); ``client_tools`` are tools that the client itself calls, as
+    ``{"name", "description", "parameters"}``.
     """
     extra: dict[str, Any] = {"run_id": run_id, "payload_digest": payload_digest, "surface": surface}
     if options:
@@ -148,12 +181,16 @@ def message_received(
         extra["metadata"] = dict(metadata)
     if attachments:
         extra["attachments"] = [dict(attachment) for attachment in attachments]
+    if prior:
+        extra["prior"] = [dict(entry) for entry in prior]
+    if client_tools:
+        extra["client_tools"] = [dict(tool) for tool in client_tools]
     if label != CLEAN:
         extra |= {"taint": label.tainted, "label": label.as_json()}
     return Event(
         conversation_id=conversation_id,
         type=EventType.MESSAGE_RECEIVED,
-        role="user",
+        role=role,
         content=text,
         extra=extra,
         token_count=_counted(text),
@@ -193,11 +230,13 @@ def model_replied(
     partial: bool = False,
     label: Label = CLEAN,
     dropped_options: tuple[str, ...] = (),
+    handed: Collection[str] = (),
 ) -> Event:
     """A model's reply ended well, or (``partial``) was kept as far as it had been shown when the run was stopped.
 
     ``label`` is that of everything that was in its prompt: what its calls may do is judged by it. ``dropped_options``
-    names what the person wished for and the model does not support. An approval is for one call, known by its id: where
+    names what the person wished for and the model does not support; ``handed`` names the tools among those called that
+    the client calls itself: the run ends when all the others have their results. An approval is for one call, known by its id: where
     a model gives the same id twice, the later one is told apart.
     """
     extra: dict[str, Any] = {"run_id": run_id, "turn": turn, "attempt": attempt, "finish_reason": finish_reason}
@@ -210,6 +249,8 @@ def model_replied(
     if label != CLEAN:
         extra |= {"taint": label.tainted, "label": label.as_json()}
     tool_calls = _told_apart(tool_calls)
+    if theirs := [call.id for call in tool_calls if call.name in handed]:
+        extra["handed"] = theirs
     written = text + "".join(call.name + call.arguments for call in tool_calls)
     return Event(
         conversation_id=conversation_id,

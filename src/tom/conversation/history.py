@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tom.conversation import message as make
 from tom.conversation.event import MESSAGE_OVERHEAD, Event, EventType
+from tom.conversation.label import Label
 from tom.conversation.message import Message
-from tom.conversation.part import ToolResult, attached
+from tom.conversation.part import ToolCall, ToolResult, attached
 from tom.conversation.run import TRANSITIONS, RunState
 from tom.conversation.usage import estimate_tokens
 
@@ -20,8 +22,17 @@ class Unit:
 
     @property
     def complete(self) -> bool:
-        """Whether every call has its result."""
-        return {call.id for call in self.reply.tool_calls} <= {result.tool_call_id for result in self.results}
+        """Whether every call has its result, but for those that the client makes."""
+        return self._open() <= self.handed
+
+    @property
+    def handed(self) -> frozenset[str]:
+        """The ids of the calls that the client makes itself."""
+        return frozenset(self.reply.extra.get("handed", ()))
+
+    def _open(self) -> frozenset[str]:
+        results = {result.tool_call_id for result in self.results}
+        return frozenset(call.id for call in self.reply.tool_calls if call.id not in results)
 
     def messages(self) -> tuple[Message, ...]:
         """As messages. Of a reply that was cut off before its results came, only the text remains."""
@@ -33,7 +44,9 @@ class Unit:
             return ()
         said = make.assistant(text, self.reply.tool_calls, self.reply.token_count, self.reply.label)
         names = {call.id: call.name for call in self.reply.tool_calls}
-        return (said, *(_result_message(result, names) for result in self.results))
+        told = [_result_message(result, names) for result in self.results]
+        missing = [call for call in self.reply.tool_calls if call.id in self._open()]
+        return (said, *told, *(_not_told(call) for call in missing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +78,17 @@ class RunHistory:
         return said
 
     def asked(self) -> tuple[Message, ...]:
-        """The person's message alone."""
-        if self.request is None:
+        """The message alone; nothing where it was an instruction, or only told what came of the client's tools."""
+        request = self.request
+        if request is None or request.type == EventType.PROMPT_SET:
             return ()
-        said = make.user(self.request.content or "", self.request.token_count, self.request.label)
-        return (replace(said, parts=said.parts + attached(self.request.extra.get("attachments", ()))),)
+        if request.role == "assistant":
+            return (make.assistant(request.content or "", (), request.token_count, request.label),)
+        enclosed = attached(request.extra.get("attachments", ()))
+        if not request.content and not enclosed:
+            return ()
+        said = make.user(request.content or "", request.token_count, request.label)
+        return (replace(said, parts=said.parts + enclosed),)
 
     def done(self) -> tuple[Unit, ...]:
         """What a retry need not, and must not, do again: calls with their results, also those that may have happened."""
@@ -135,9 +154,13 @@ def fold(events: Iterable[Event]) -> History:
     for event in events:
         if event.type == EventType.PROMPT_SET:
             instructions.append(event)
+            if event.run_id:
+                runs[event.run_id] = RunHistory(event.run_id, request=event, began=event.seq)
         elif event.type == EventType.HISTORY_COMPACTED:
             summary = event
         elif event.type == EventType.MESSAGE_RECEIVED:
+            if "prior" in event.extra:
+                runs = {run.run_id: run for run in continued(tuple(runs.values()), event)}
             runs[event.run_id] = RunHistory(event.run_id, request=event, began=event.seq)
         elif event.type == EventType.RUN_RETRIED:
             retry_of = event.extra["retry_of"]
@@ -147,6 +170,75 @@ def fold(events: Iterable[Event]) -> History:
         elif event.run_id and event.type in set(EventType):
             runs[event.run_id] = runs.get(event.run_id, RunHistory(event.run_id, state=RunState.RUNNING)).apply(event)
     return History(runs, tuple(instructions), summary)
+
+
+CLIENT = "client"
+"""Where comes from what a client tells of earlier replies and of its own tools; nobody here can vouch for it."""
+
+NOT_TOLD = "The client did not say what came of this call."
+
+
+def continued(earlier: tuple[RunHistory, ...], request: Event) -> tuple[RunHistory, ...]:
+    """What was said before ``request``, with what the client tells of it (``prior``).
+
+    Each entry is ``{"role", "content", "tool_calls"?, "tool_call_id"?}``; a call is ``{"id", "name", "arguments"}``. A
+    result joins the reply that asked for it, also one of ``earlier``; results that nobody asked for are left out.
+    """
+    runs = list(earlier)
+    for number, entry in enumerate(request.extra.get("prior", ())):
+        if entry["role"] == "user":
+            runs.append(_told_run(request, number, entry["content"] or ""))
+        elif entry["role"] == "assistant":
+            if not runs:
+                runs.append(_told_run(request, number, ""))
+            runs[-1] = replace(runs[-1], units=(*runs[-1].units, Unit(_told_reply(request, entry))))
+        elif (
+            runs
+            and runs[-1].units
+            and entry["tool_call_id"] in {call.id for call in runs[-1].units[-1].reply.tool_calls}
+        ):
+            *units, last = runs[-1].units
+            result = _told_event(request, EventType.TOOL_RETURNED, entry, {"service": CLIENT})
+            joined = replace(last, results=(*last.results, result))
+            runs[-1] = replace(runs[-1], units=(*units, joined))
+    return tuple(runs)
+
+
+def _told_run(request: Event, number: int, text: str) -> RunHistory:
+    asked = Event(
+        conversation_id=request.conversation_id,
+        type=EventType.MESSAGE_RECEIVED,
+        role="user",
+        content=text,
+        token_count=estimate_tokens(text) + MESSAGE_OVERHEAD,
+    )
+    return RunHistory(f"{request.run_id}~{number}", asked, RunState.COMPLETED, began=request.seq)
+
+
+def _told_reply(request: Event, entry: Mapping[str, Any]) -> Event:
+    calls = tuple(ToolCall(call["id"], call["name"], call["arguments"]) for call in entry.get("tool_calls", ()))
+    return replace(
+        _told_event(request, EventType.MODEL_REPLIED, entry, {"handed": [c.id for c in calls]}), tool_calls=calls
+    )
+
+
+def _told_event(request: Event, kind: EventType, entry: Mapping[str, Any], extra: Mapping[str, Any]) -> Event:
+    text: str = entry["content"] or ""
+    untrusted = Label(untrusted=frozenset({CLIENT}))
+    return Event(
+        conversation_id=request.conversation_id,
+        type=kind,
+        role=entry["role"],
+        content=text,
+        tool_call_id=entry.get("tool_call_id"),
+        extra={**extra, "taint": True, "label": untrusted.as_json()},
+        token_count=estimate_tokens(text) + MESSAGE_OVERHEAD,
+    )
+
+
+def _not_told(call: ToolCall) -> Message:
+    result = ToolResult(call.id, NOT_TOLD, is_error=True, name=call.name, service=CLIENT)
+    return make.tool(result, estimate_tokens(NOT_TOLD) + MESSAGE_OVERHEAD)
 
 
 def _result_message(event: Event, names: Mapping[str, str]) -> Message:

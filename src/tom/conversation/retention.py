@@ -22,7 +22,7 @@ def borders(events: Sequence[Event]) -> tuple[int, ...]:
     found: list[int] = []
     anything = False
     for event in events:
-        if event.type in BEGINNINGS:
+        if event.type in BEGINNINGS and (event.run_id or event.type != EventType.PROMPT_SET):
             origin = event.extra.get("retry_of")
             if origin is not None:
                 found = [seq for seq in found if seq <= began.get(origin, 0)]

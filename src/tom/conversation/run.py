@@ -72,8 +72,8 @@ TRANSITIONS: dict[tuple[RunState, EventType], RunState] = {
 """(state, event) -> state. What is not here cannot happen."""
 
 
-BEGINNINGS = frozenset({EventType.MESSAGE_RECEIVED, EventType.RUN_RETRIED})
-"""The events that make a run."""
+BEGINNINGS = frozenset({EventType.MESSAGE_RECEIVED, EventType.RUN_RETRIED, EventType.PROMPT_SET})
+"""The events that make a run; a `prompt.set` only where it names one."""
 
 KNOWN = frozenset(EventType)
 
@@ -223,10 +223,13 @@ class RunProgress:
         return bool(asked) and all(event.extra["elicitation_id"] in self.answers for event in asked)
 
     def _answers(self, reply: Event) -> bool:
-        return not reply.tool_calls or self.turns > self.max_turns
+        handed = "handed" in reply.extra and not self.pending
+        return not reply.tool_calls or handed or self.turns > self.max_turns
 
     def _finish_reason(self, reply: Event) -> str:
-        return "tool_limit_reached" if self.turns > self.max_turns else reply.extra.get("finish_reason", "stop")
+        if self.turns > self.max_turns:
+            return "tool_limit_reached"
+        return "tool_calls" if "handed" in reply.extra else reply.extra.get("finish_reason", "stop")
 
 
 def _replied(progress: RunProgress, event: Event) -> RunProgress:
@@ -235,7 +238,7 @@ def _replied(progress: RunProgress, event: Event) -> RunProgress:
         turns=event.turn + 1,
         attempts=0,
         resumes=0,
-        pending=event.tool_calls,
+        pending=tuple(call for call in event.tool_calls if call.id not in event.extra.get("handed", ())),
         intended=frozenset(),
         last_reply=event,
         asks={},

@@ -10,6 +10,8 @@ from tom.conversation.event import Event, EventType
 from tom.conversation.tool import ToolClass
 
 FULL_TYPES = frozenset({
+    EventType.CONVERSATION_OPENED,
+    EventType.PROMPT_SET,
     EventType.MESSAGE_RECEIVED,
     EventType.RUN_RETRIED,
     EventType.TOOL_CALLED,

@@ -180,7 +180,9 @@ def conversation_changed(events: Sequence[Event]) -> ConversationChanged:
     for event in events:
         kind = event.type
         tokens += event.token_count
-        if kind in _USED:
+        if kind == EventType.PROMPT_SET:
+            system_prompt = event.content
+        if kind in _USED or (kind in BEGINNINGS and event.run_id):
             used_at = event.timestamp
         if kind in BEGINNINGS:
             if event.run_id:
@@ -191,8 +193,6 @@ def conversation_changed(events: Sequence[Event]) -> ConversationChanged:
             recount = recount or bool(event.run_id)
         elif kind == EventType.CONVERSATION_OPENED:
             opened = event
-        elif kind == EventType.PROMPT_SET:
-            system_prompt = event.content
         elif kind in _EDITS:
             edits = (*edits, _edit(event))
         if event.usage is not None:
