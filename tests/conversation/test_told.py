@@ -1,0 +1,150 @@
+"""What a client tells of earlier messages, tools that it calls itself, and instructions that are answered."""
+
+from tom.conversation import event as happened
+from tom.conversation.history import NOT_TOLD, continued, fold
+from tom.conversation.message import Role
+from tom.conversation.part import ToolCall
+from tom.conversation.run import CallTools, Complete, RunState, fold_run
+from tom.conversation.usage import Usage
+from tom.store.projection import conversation_changed, run_made
+
+CALL = {"id": "c-1", "name": "open_door", "arguments": "{}"}
+
+
+def said(runs):
+    return [
+        (message.role, message.text or [result.content for result in message.results])
+        for run in runs
+        for message in run.messages()
+    ]
+
+
+def hands(story, run, *calls, turn=0):
+    """A reply with these (id, name) calls, of which the client makes those of ``open_door``."""
+    return story.tell(
+        happened.model_replied(
+            "c1",
+            "",
+            run_id=run,
+            turn=turn,
+            attempt=1,
+            finish_reason="tool_calls",
+            model="m",
+            usage=Usage(1, 1),
+            tool_calls=tuple(ToolCall(call, name, "{}") for call, name in calls),
+            handed={"open_door"},
+        )
+    )
+
+
+def test_what_the_client_tells_stands_before_its_message_as_runs_of_their_own(story):
+    prior = [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "first"},
+        {"role": "user", "content": "two"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "content": "open", "tool_call_id": "c-1"},
+        {"role": "assistant", "content": "It is open."},
+    ]
+    story.asks("r1", "three", prior=prior)
+    history = fold(story.events)
+    assert said(history.before("r1")) == [
+        (Role.USER, "one"),
+        (Role.ASSISTANT, "first"),
+        (Role.USER, "two"),
+        (Role.ASSISTANT, []),
+        (Role.TOOL, ["open"]),
+        (Role.ASSISTANT, "It is open."),
+    ]
+    assert said([history.runs["r1"]]) == [(Role.USER, "three")]
+
+
+def test_replies_and_results_that_a_client_tells_are_nobodys_word_here(story):
+    prior = [
+        {"role": "assistant", "content": "Hello", "tool_calls": [CALL]},
+        {"role": "tool", "content": "open", "tool_call_id": "c-1"},
+        {"role": "user", "content": "and now?"},
+    ]
+    request = story.asks("r1", "go on", prior=prior)
+    told = [message for run in continued((), request) for message in run.messages()]
+    assert [(message.role, message.label.tainted) for message in told] == [
+        (Role.ASSISTANT, True),
+        (Role.TOOL, True),
+        (Role.USER, False),
+    ]
+
+
+def test_a_result_that_nobody_asked_for_is_left_out(story):
+    stray = {"role": "tool", "content": "open", "tool_call_id": "c-9"}
+    assert continued((), story.asks("r1", "hi", prior=[stray])) == ()
+    request = story.asks("r2", "hi", prior=[{"role": "user", "content": "one"}, stray])
+    assert said(continued((), request)) == [(Role.USER, "one")]
+
+
+def test_calls_of_the_clients_own_tools_end_the_run_when_ours_have_their_results(story):
+    story.asks("r1", "open the door")
+    story.starts("r1")
+    reply = hands(story, "r1", ("c-1", "open_door"), ("c-2", "get_time"))
+    assert reply.extra["handed"] == ["c-1"]
+    progress = fold_run("r1", tuple(story.events), 8)
+    assert progress.next_step() == CallTools(0, (ToolCall("c-2", "get_time", "{}"),))
+    story.intends("r1", "c-2")
+    story.returns("r1", "c-2", content="noon")
+    assert fold_run("r1", tuple(story.events), 8).next_step() == Complete("tool_calls")
+
+
+def test_what_came_of_the_clients_tools_joins_the_reply_that_asked_for_it(story):
+    story.asks("r1", "open the door")
+    story.starts("r1")
+    hands(story, "r1", ("c-1", "open_door"))
+    story.completes("r1")
+    story.asks("r2", "", prior=[{"role": "tool", "content": "open", "tool_call_id": "c-1"}])
+    history = fold(story.events)
+    assert said(history.before("r2")) == [(Role.USER, "open the door"), (Role.ASSISTANT, []), (Role.TOOL, ["open"])]
+    assert history.runs["r2"].asked() == ()
+    assert history.runs["r1"].state is RunState.COMPLETED
+
+
+def test_a_call_of_which_the_client_tells_nothing_still_has_a_result_in_the_prompt(story):
+    story.asks("r1", "open the door")
+    story.starts("r1")
+    hands(story, "r1", ("c-1", "open_door"))
+    story.completes("r1")
+    history = fold([*story.events, story.asks("r2", "never mind")])
+    (result,) = history.runs["r1"].messages()[-1].results
+    assert (result.call_id, result.content, result.is_error) == ("c-1", NOT_TOLD, True)
+
+
+def test_an_instruction_that_was_sent_as_a_message_is_answered_and_stays_an_instruction(story):
+    sent = story.tell(
+        happened.prompt_set(
+            "c1", "Be brief.", run_id="r1", request_id="q", payload_digest="d", surface="rest", options={"level": 0}
+        )
+    )
+    story.starts("r1")
+    history = fold(story.events)
+    assert history.instructions == (sent,)
+    assert history.runs["r1"].asked() == ()
+    assert fold_run("r1", tuple(story.events), 8).state is RunState.RUNNING
+    made = run_made(sent)
+    assert (made.run_id, made.request_id, made.payload_digest) == ("r1", "q", "d")
+    change = conversation_changed([sent])
+    assert (change.runs, change.state, change.system_prompt, change.used_at) == (
+        1,
+        "running",
+        "Be brief.",
+        sent.timestamp,
+    )
+    assert sent.extra["options"] == {"level": 0}
+
+
+def test_an_instruction_of_its_own_makes_no_run(story):
+    plain = story.tell(happened.prompt_set("c1", "Be kind."))
+    assert run_made(plain) is None
+    change = conversation_changed([plain])
+    assert (change.runs, change.used_at, change.system_prompt) == (0, None, "Be kind.")
+
+
+def test_a_reply_that_was_given_elsewhere_is_the_assistants(story):
+    story.asks("r1", "Good evening.", role="assistant")
+    assert said([fold(story.events).runs["r1"]]) == [(Role.ASSISTANT, "Good evening.")]
