@@ -34,9 +34,18 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own keys and settings decide no test."""
     for name in list(os.environ):
         if (
-            name.startswith(("TOM_", "CHAT_", "MCP_", "HISTORY_", "LOG_"))
+            name.startswith(("TOM_", "CHAT_", "MCP_", "HISTORY_", "LOG_", "RATE_", "MEMORY_", "OPENROUTER_", "REDIS_"))
             or name.endswith("_API_KEY")
-            or name == "OPENROUTER_KEY"
+            or name
+            in {
+                "ADMIN_TOKEN",
+                "APP_CONFIG_FILE",
+                "DEFAULT_PROVIDER",
+                "INITIAL_SYSTEM_PROMPT",
+                "METRICS_ENABLED",
+                "PROVIDER_TIMEOUT_SECONDS",
+                "TRUSTED_PROXIES",
+            }
         ):
             monkeypatch.delenv(name)
 

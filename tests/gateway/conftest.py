@@ -302,6 +302,9 @@ def write_config():
         config = {
             "global": {"listen": {"host": "127.0.0.1", "port": port}, "llm": "scripted", **settings.get("global", {})},
             "users": people,
+            "rate_rps": 100_000,
+            "rate_burst": 100_000,
+            "rate_limits": {"read": {"rps": 100_000, "burst": 100_000}},
             **{key: value for key, value in settings.items() if key not in {"global", "users"}},
         }
         (data / "config.yml").write_text(json.dumps(config))

@@ -13,6 +13,7 @@ from tom.config.agent import LlmEntry
 from tom.config.expand import Lookup
 from tom.config.llmsections import LlmSection, ProviderSection
 from tom.config.providers import KNOWN, key_variable, usable_key
+from tom.config.schema import Path, dotted
 from tom.config.secret import Secret
 from tom.config.sections import Root
 
@@ -28,7 +29,7 @@ class EntryReader:
 
     def __init__(self, root: Root, lookup: Lookup, variables: Mapping[str, str]) -> None:
         """``variables`` hold the keys."""
-        self.errors: list[str] = []
+        self.errors: list[tuple[Path, str]] = []
         self._root = root
         self._lookup = lookup
         self._variables = variables
@@ -135,7 +136,8 @@ class EntryReader:
             try:
                 headers[header] = self._lookup.secret(value).reveal()
             except ValueError as error:
-                self.errors.append(f"llm.providers.{name}.headers.{header}: {error}")
+                path = ("llm", "providers", name, "headers", header)
+                self.errors.append((path, f"{dotted(path)}: {error}"))
         return headers
 
     def base_url(self, provider: str) -> str:

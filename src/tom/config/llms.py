@@ -12,6 +12,7 @@ from tom.config.expand import Lookup
 from tom.config.llmentries import EntryReader, Skipped, dialect_of, merged
 from tom.config.llmsections import ProviderSection
 from tom.config.providers import KNOWN, key_variable, usable_key
+from tom.config.schema import Path
 from tom.config.secret import Secret
 from tom.config.sections import Root
 
@@ -34,7 +35,8 @@ class Llms:
     behavior: str = ""
     warnings: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
-    errors: list[str] = field(default_factory=list[str])
+    errors: list[tuple[Path, str]] = field(default_factory=list[tuple[Path, str]])
+    """Whole sentences, each with the key that is to blame."""
 
     def usable(self, name: str) -> bool:
         """Whether something can be asked under this name."""
@@ -96,7 +98,8 @@ class _Resolution:
             return
         one = merged(other, self._root.global_.llms[name], entry, section)
         if one is None:
-            found.errors.append(f"llm.providers.{name}: global.llms.{name} has different values")
+            sentence = f"llm.providers.{name}: global.llms.{name} has different values"
+            found.errors.append((("llm", "providers", name), sentence))
         else:
             found.entries[name] = one
 
@@ -111,11 +114,15 @@ class _Resolution:
         known = {*root.global_.llms, *root.llm.providers, *found.entries}
         for place, name in enumerate(written):
             if name == SCRIPTED:
-                found.errors.append(f"global.llm_fallbacks[{place}]: {SCRIPTED!r} is never a fallback")
+                found.errors.append(
+                    (("global", "llm_fallbacks"), f"global.llm_fallbacks[{place}]: {SCRIPTED!r} is never a fallback")
+                )
             elif name not in known and not self._adopted(name):
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f", did you mean {near[0]!r}?" if near else ""
-                found.errors.append(f"global.llm_fallbacks[{place}]: unknown LLM {name!r}{hint}")
+                found.errors.append(
+                    (("global", "llm_fallbacks"), f"global.llm_fallbacks[{place}]: unknown LLM {name!r}{hint}")
+                )
         return tuple(name for name in dict.fromkeys(written) if name in found.entries)
 
     def _special(self, key: str, wanted: str | None) -> str:
@@ -155,7 +162,8 @@ class _Resolution:
         if known is None and name not in {**self._root.llm.providers, **self._root.global_.llms}:
             if refusal:
                 choices = dict.fromkeys((*KNOWN, SCRIPTED, *self._root.llm.providers, *self._root.global_.llms))
-                found.errors.append(refusal.format(", ".join(choices)))
+                key = "default_provider" if refusal.startswith("DEFAULT_") else "mcp_agent_llm"
+                found.errors.append(((key,), refusal.format(", ".join(choices))))
             else:
                 found.warnings.append(f"⚠️ Unknown provider {name!r} - no API key mapping found")
         elif name == "openrouter" and self._root.mcp_agent_llm == name:

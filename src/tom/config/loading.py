@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 from tom.clock import SystemClock, timestamp
 from tom.config import schema
@@ -16,10 +16,11 @@ from tom.config.agent import (
     ToolNotices,
     TriageSettings,
 )
+from tom.config.doors import DoorResolution
 from tom.config.environment import Environment
 from tom.config.expand import Lookup
 from tom.config.faults import Faults
-from tom.config.invalid import ConfigInvalid, problem
+from tom.config.invalid import ConfigInvalid
 from tom.config.llms import Llms, resolve_llms
 from tom.config.mcp import resolve_services
 from tom.config.mcpfiles import read_server_files
@@ -29,88 +30,70 @@ from tom.config.rules import resolve_policy
 from tom.config.sections import Root
 from tom.config.settings import STANDALONE_USER, ListenSettings, LoginSettings, Settings, SpawnerSettings, UserEntry
 from tom.config.values import file_name, time_zone
-from tom.config.yamltext import YamlInvalid, read_yaml
+from tom.config.written import read_written
 
 
 class Loading:
     """One reading of the configuration: file, environment, checks, resolution; errors are collected on the way."""
 
     def __init__(
-        self, data_dir: Path, config_path: Path | None, env: Mapping[str, str], *, alone: bool = False
+        self, data_dir: Path, config_path: Path | None, env: Mapping[str, str], *, alone: bool = False, host: str = ""
     ) -> None:
+        """``host`` is the address listened on where it is not the file's; ``alone``: there is no gateway."""
         self._data = data_dir.absolute()
-        self._env = Environment(env, Path.cwd(), self._data)
+        self.env = Environment(env, Path.cwd(), self._data)
         self._path = (
-            config_path or Path(self._env.values.get("TOM_CONFIG", "") or self._data / "config.yml")
+            config_path or Path(self.env.values.get("TOM_CONFIG", "") or self._data / "config.yml")
         ).absolute()
         self._alone = alone
-        self._faults = Faults(self._path.name, self._env)
+        self._host = host
+        self.faults = Faults(self._path, self.env)
+        self.root: Root | None = None
+        """What the file says under what the variables say, once it has been read."""
 
     def run(self) -> Settings:
         """The settings, or ConfigInvalid."""
-        tree = self._read()
-        self._faults.origins, errors = self._env.apply(tree)
-        self._faults.errors += errors
-        root, faults = schema.check(tree)
-        for path, sentence in faults:
-            self._faults.refuse(path, sentence)
+        faults = self.faults
+        faults.written = read_written(self._path, self.env, self._data, required=not self._alone)
+        tree = deepcopy(faults.written.tree)
+        faults.origins, errors = self.env.apply(tree)
+        faults.errors += [*self.env.errors, *faults.written.errors, *errors]
+        root, wrong = schema.check(tree)
+        for path, sentence in wrong:
+            faults.refuse(path, sentence)
         # What can be looked up is looked up all the same, so that all errors are shown at once.
-        root = root or schema.remains(tree, faults)
+        root = root or schema.remains(tree, wrong)
         if root is None:
-            raise ConfigInvalid(self._faults.errors)
+            raise ConfigInvalid(faults.errors)
+        self.root = root
         settings = self._resolve(root)
-        if self._faults.errors:
-            raise ConfigInvalid(list(dict.fromkeys(self._faults.errors)))
+        if faults.errors:
+            raise ConfigInvalid(list(dict.fromkeys(faults.errors)))
         return settings
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            tree = read_yaml(self._path, mergeable=frozenset(("chat",)))
-        except FileNotFoundError:
-            if self._alone:
-                return {}
-            raise ConfigInvalid([f"❌ Configuration not found: {self._path}"]) from None
-        except YamlInvalid as error:
-            raise ConfigInvalid([f"❌ {error}"]) from None
-        self._lift_repository(tree)
-        return tree
-
-    def _lift_repository(self, tree: dict[str, Any]) -> None:
-        """``chat.service.repository`` is ``repository``."""
-        chat = tree.get("chat")
-        service = cast("dict[str, Any]", chat).get("service") if isinstance(chat, dict) else None
-        if not isinstance(service, dict) or "repository" not in service:
-            return
-        inner = cast("dict[str, Any]", service)
-        second = inner["repository"]
-        tree["chat"] = {
-            **cast("dict[str, Any]", chat),
-            "service": {key: value for key, value in inner.items() if key != "repository"},
-        }
-        if tree.setdefault("repository", second) != second:
-            self._faults.refuse(("chat", "service", "repository"), "repository has different values")
 
     # --- resolution --------------------------------------------------------------------------------------------
 
     def _resolve(self, root: Root) -> Settings:
-        lookup = Lookup(self._env.values, self._path.parent)
+        lookup = Lookup(self.env.values, self._path.parent)
         root = self._with_active(root)
-        llms = resolve_llms(root, lookup, self._env.values)
-        files = read_server_files(root, self._env, self._path.parent)
-        services = resolve_services(root, lookup, self._env.values, llms.usable, files.places)
-        self._faults.errors += [*files.errors, *services.elsewhere]
-        for error in llms.errors:
-            source = "environment" if error.startswith(("DEFAULT_", "Unsupported")) else self._path.name
-            self._faults.errors.append(problem(source, error))
+        llms = resolve_llms(root, lookup, self._with_key(root))
+        files = read_server_files(root, self.faults, self._path.parent)
+        key = self.faults.secret(("mcp_api_key",), root.mcp_api_key)
+        services = resolve_services(root, lookup, key, llms.usable, files.places)
+        self.faults.errors += [*files.errors, *services.elsewhere]
+        for place, error in llms.errors:
+            self.faults.plain(place, error)
         for path, sentence in services.errors:
-            self._faults.refuse(path, sentence)
+            self.faults.refuse(path, sentence)
         zone = self._zone(root)
         users = self._users(root, lookup, llms, zone)
-        limits = resolve_limits(root.limits, users, self._faults)
+        limits = resolve_limits(root.limits, users, self.faults)
         log = self._log(root, zone)
         policy = resolve_policy(
-            root.policy, users, services.names, zone, self._faults, now=timestamp(SystemClock().now())
+            root.policy, users, services.names, zone, self.faults, now=timestamp(SystemClock().now())
         )
+        resolution = DoorResolution(root, self.faults, host=self._listens_on(root), alone=self._alone)
+        doors, archive = resolution.doors(), resolution.archive()
         return Settings(
             data_dir=self._data,
             path=self._path,
@@ -126,18 +109,24 @@ class Loading:
             llm=llms.default,
             llms=cap_replies(llms.entries, root.chat.service.context.response_tokens.max),
             chat=_chat(root),
-            warnings=(*self._faults.warnings, *llms.warnings, *files.warnings, *services.warnings),
+            warnings=(*self.faults.warnings, *llms.warnings, *files.warnings, *services.warnings),
             notes=tuple(llms.notes),
             services={name: services.of(name) for name in users},
             limits=limits,
-            template=replace(self._agent_template(root, llms, zone, log), policy=policy),
+            doors=doors,
+            template=replace(self._agent_template(root, llms, zone, log), policy=policy, doors=doors, archive=archive),
         )
+
+    def _with_key(self, root: Root) -> Mapping[str, str]:
+        """The variables, with the one key of a provider that a file may hold."""
+        key = self.faults.secret(("openrouter_key",), root.openrouter_key).reveal().strip()
+        return {**self.env.values, "OPENROUTER_KEY": key} if key else self.env.values
 
     def _with_active(self, root: Root) -> Root:
         """``global.llm`` and ``llm.active`` are one setting, and so are the lists of those that stand in."""
         other, here = root.llm, root.global_
-        active = self._faults.either(("llm", "active"), other.active, ("global", "llm"), here.llm)
-        fallbacks = self._faults.either(
+        active = self.faults.either(("llm", "active"), other.active, ("global", "llm"), here.llm)
+        fallbacks = self.faults.either(
             ("llm", "fallback"), other.fallback, ("global", "llm_fallbacks"), here.llm_fallbacks
         )
         here = here.model_copy(update={"llm_fallbacks": fallbacks})
@@ -145,34 +134,37 @@ class Loading:
             other = other.model_copy(update={"active": None})
         return root.model_copy(update={"llm": other, "global_": here})
 
+    def _listens_on(self, root: Root) -> str:
+        return self._host or (root.chat.websocket.host if self._alone else root.global_.listen.host)
+
     def _users(self, root: Root, lookup: Lookup, llms: Llms, zone: str) -> dict[str, UserEntry]:
-        people = resolve_users(root, lookup, llms, zone, self._faults)
+        people = resolve_users(root, lookup, llms, zone, self.faults)
         if self._alone:
             alone = UserEntry(username=STANDALONE_USER, timezone=zone, language=root.global_.language)
             people.setdefault(STANDALONE_USER, alone)
         elif not people:
-            self._faults.warnings.append("⚠️ No users are configured: nobody can log in")
+            self.faults.warnings.append("⚠️ No users are configured: nobody can log in")
         return people
 
     def _zone(self, root: Root) -> str:
         if root.global_.timezone:
             return root.global_.timezone
         try:
-            return time_zone(self._env.values.get("TZ", "UTC").removeprefix(":"))
+            return time_zone(self.env.values.get("TZ", "UTC").removeprefix(":"))
         except ValueError:
-            self._faults.warnings.append("⚠️ TZ is not the name of a time zone: UTC is used")
+            self.faults.warnings.append("⚠️ TZ is not the name of a time zone: UTC is used")
             return "UTC"
 
     def _log(self, root: Root, zone: str) -> LogSettings:
         written, other = root.global_, root.logging
         given = written.model_fields_set
-        level = self._faults.either(
+        level = self.faults.either(
             ("logging", "level"),
             other.level,
             ("global", "log_level"),
             written.log_level if "log_level" in given else None,
         )
-        form = self._faults.either(
+        form = self.faults.either(
             ("logging", "format"),
             {"console": "text", "json": "json", None: None}[other.format],
             ("global", "log_format"),
@@ -195,15 +187,15 @@ class Loading:
         path = self._data / root.global_.sessions
         where: schema.Path = ("global", "sessions")
         if path.is_symlink():
-            self._faults.refuse(where, "must not be a symbolic link")
+            self.faults.refuse(where, "must not be a symbolic link")
         elif path.exists():
             status = path.stat()
             if not path.is_dir():
-                self._faults.refuse(where, "must be a directory")
+                self.faults.refuse(where, "must be a directory")
             elif status.st_uid != os.geteuid():
-                self._faults.refuse(where, "must belong to the user that runs Tom")
+                self.faults.refuse(where, "must belong to the user that runs Tom")
             elif status.st_mode & 0o077:
-                self._faults.refuse(where, "must have mode 0700")
+                self.faults.refuse(where, "must have mode 0700")
         return path
 
     def _agent_template(self, root: Root, llms: Llms, zone: str, log: LogSettings) -> AgentSettings:
@@ -229,24 +221,30 @@ class Loading:
             timezone=zone,
             log=log if self._alone else replace(log, file=""),
             all_datadir=self._all_datadir(root),
+            app_name=root.mcp_agent_app_name,
         )
 
     def _persistence(self, root: Root) -> PersistenceSettings:
         section = root.repository
         path = section.path or "history.db"
         if self._alone and section.path:
-            path = str(self._data / section.path)
+            # Where the chat file is, there `sqlite3 events.db` is typed too.
+            typed_here = (
+                self.faults.written.chat is not None
+                and self.faults.directory(("repository", "path")) != self._path.parent
+            )
+            path = str((Path.cwd() if typed_here else self._data) / section.path)
         else:
             try:
                 file_name(path)
             except ValueError as error:
-                self._faults.refuse(("repository", "path"), str(error))
+                self.faults.refuse(("repository", "path"), str(error))
         return resolve_persistence(section, path)
 
     def _all_datadir(self, root: Root) -> str:
         path = self._data / (root.global_.all_datadir or "all")
         if path.resolve().is_relative_to((self._data / "users").resolve()):
-            self._faults.refuse(("global", "all_datadir"), "must not be inside users/")
+            self.faults.refuse(("global", "all_datadir"), "must not be inside users/")
         return str(path) if path.is_dir() else ""
 
 

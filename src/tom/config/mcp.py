@@ -1,6 +1,6 @@
 """The services of the file as resolved entries: those for all, those of one user, and the JSON form `mcpServers`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,12 +57,12 @@ class Services:
 def resolve_services(
     root: Root,
     lookup: Lookup,
-    variables: Mapping[str, str],
+    legacy_key: Secret,
     usable: Callable[[str], bool],
     others: Sequence[Servers] = (),
 ) -> Services:
-    """Resolve all services; ``usable`` tells whether an LLM of that name is there, ``others`` stand in other files."""
-    return _Resolution(root, lookup, variables, usable, others).run()
+    """Resolve all services; ``legacy_key`` is that of `MCP_SERVER_URL`, ``usable`` tells whether an LLM of that name is there, ``others`` stand in other files."""
+    return _Resolution(root, lookup, legacy_key, usable, others).run()
 
 
 class _Resolution:
@@ -70,7 +70,7 @@ class _Resolution:
         self,
         root: Root,
         lookup: Lookup,
-        variables: Mapping[str, str],
+        legacy_key: Secret,
         usable: Callable[[str], bool],
         others: Sequence[Servers],
     ) -> None:
@@ -80,7 +80,7 @@ class _Resolution:
         self._named: dict[str, str] = {}
         self._connection = root.mcp.connection
         self._lookup = lookup
-        self._variables = variables
+        self._legacy_key = legacy_key
         self._usable = usable
         self._found = Services()
 
@@ -243,8 +243,8 @@ class _Resolution:
         found.warnings.append("⚠️ MCP_SERVER_URL is deprecated: write services.legacy.url into config.yml")
         if "legacy" in self._named:
             found.errors.append((("services", "legacy"), "MCP_SERVER_URL makes a service of the same name"))
-        key = self._variables.get("MCP_API_KEY", "")
-        headers = {"Authorization": Secret(f"Bearer {key}")} if key else {}
+        key = self._legacy_key
+        headers = {"Authorization": Secret(f"Bearer {key.reveal()}")} if key else {}
         found.shared.append((ServiceEntry(name="legacy", url=root.mcp_server_url, headers=headers), frozenset()))
 
     def _text(self, path: Path, text: str) -> str:

@@ -1,14 +1,13 @@
 """Files that list MCP servers the way other programs write them: `servers_config.json`, and that of `MCP_AGENT_CONFIG`."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 from tom.config import schema
 from tom.config.entries import McpServerSection
-from tom.config.environment import Environment
+from tom.config.faults import Faults
 from tom.config.invalid import problem
 from tom.config.mcpsections import SERVERS_FILE, McpConnectionSection, McpSettingsSection
 from tom.config.sections import Root
@@ -16,7 +15,7 @@ from tom.config.yamltext import YamlInvalid, read_yaml
 
 _SHAPE: Final = 'write {"mcpServers": {"<name>": {"command": …, "args": […]}}}, or {"url": …} in place of the command'
 _OF_EDITORS: Final = ("servers", "inputs")
-_NO_LIST: Final = "MCP_AGENT_SERVERS must be a comma-separated string or list."
+_FILE: Final = ("mcp_agent_config",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +45,22 @@ def of_config(root: Root) -> tuple[Servers, ...]:
     return tuple(_servers(root, path, servers) for path, servers in found)
 
 
-def read_server_files(root: Root, env: Environment, directory: Path) -> ServerFiles:
-    """Both files, as far as there are any; ``directory`` is that of config.yml."""
+def read_server_files(root: Root, faults: Faults, directory: Path) -> ServerFiles:
+    """All files, as far as there are any; ``directory`` is that of config.yml.
+
+    Where a chat file is in use, one beside it is looked for too.
+    """
     files = ServerFiles()
     named = root.mcp.config_file
-    path = directory / (named or SERVERS_FILE)
-    if named or path.is_file():
-        _read_json(files, root, path)
-    _read_agent_config(files, root, env)
+    if named:
+        _read_json(files, root, faults.directory(("mcp", "config_file")) / named)
+    else:
+        chat = faults.written.chat
+        beside = dict.fromkeys((directory, *((chat.path.parent,) if chat else ())))
+        for path in (folder / SERVERS_FILE for folder in beside):
+            if path.is_file():
+                _read_json(files, root, path)
+    _read_agent_config(files, root, faults)
     return files
 
 
@@ -64,22 +71,17 @@ def _read_json(files: ServerFiles, root: Root, path: Path) -> None:
         files.places.append(_servers(root, ("mcpServers",), own.mcp_servers, own=own, file=path.name))
 
 
-def _read_agent_config(files: ServerFiles, root: Root, env: Environment) -> None:
-    written = env.values.get("MCP_AGENT_CONFIG")
-    wanted, error = _wanted(env)
-    source = env.source("MCP_AGENT_SERVERS")
-    if error:
-        files.errors.append(problem(source, error))
-        return
-    if written is None:
+def _read_agent_config(files: ServerFiles, root: Root, faults: Faults) -> None:
+    written, wanted = root.mcp_agent_config, root.mcp_agent_servers
+    if not written:
         if wanted:
             files.warnings.append("⚠️ MCP_AGENT_SERVERS chooses from MCP_AGENT_CONFIG, which is not set")
         return
-    path, where = Path(written.strip()).absolute(), env.source("MCP_AGENT_CONFIG")
+    path, where = faults.directory(_FILE) / written, faults.source(_FILE)
     if path.suffix not in {".yml", ".yaml"}:
         files.errors.append(problem(where, "Unsupported config format. Expected a .yml or .yaml file."))
         return
-    missing = problem(where, f"Config file '{written.strip()}' was not found.")
+    missing = problem(where, f"Config file '{written}' was not found.")
     own = _checked(files, path, frozenset(("mcp", "settings")), missing)
     if own is None:
         return
@@ -89,25 +91,9 @@ def _read_agent_config(files: ServerFiles, root: Root, env: Environment) -> None
         if unknown:
             known = f"Known: {', '.join(sorted(servers))}."
             sentence = f"MCP_AGENT_SERVERS names unknown servers: {', '.join(unknown)}. {known}"
-            files.errors.append(problem(source, sentence))
+            files.errors.append(problem(faults.source(("mcp_agent_servers",)), sentence))
         servers = {name: section for name, section in servers.items() if name in wanted}
     files.places.append(_servers(root, ("mcp", "servers"), servers, own=own, file=path.name))
-
-
-def _wanted(env: Environment) -> tuple[list[str] | None, str]:
-    """The servers that MCP_AGENT_SERVERS names (None: it is not set), and what is wrong with it."""
-    text = env.values.get("MCP_AGENT_SERVERS")
-    if text is None:
-        return ([] if "MCP_AGENT_SERVERS" in env.blank else None), ""
-    if not text.lstrip().startswith(("[", "{", '"')):
-        return [name.strip() for name in text.split(",") if name.strip()], ""
-    try:
-        names = json.loads(text)
-    except ValueError:
-        return None, _NO_LIST
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in cast("list[Any]", names)):
-        return None, _NO_LIST
-    return cast("list[str]", names), ""
 
 
 def _checked(files: ServerFiles, path: Path, allowed: Iterable[str], missing: str) -> Root | None:

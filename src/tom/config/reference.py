@@ -9,10 +9,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tom.config import schema, values
-from tom.config.environment import VARIABLES
 from tom.config.providers import KNOWN
 from tom.config.secret import Secret
 from tom.config.sections import Root
+from tom.config.variables import VARIABLES
 
 PAGE = Path("docs/reference/configuration.md")
 _HEAD = """\

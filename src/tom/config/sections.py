@@ -9,12 +9,13 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tom.config.entries import McpServerSection, Section, SharedServiceSection, UserSection
+from tom.config.flatsections import FlatSection, HistorySection, MetricsSection, RateLimitsSection, RedisSection
 from tom.config.limits import LimitsSection
 from tom.config.llmsections import LlmSection, LlmTableSection
 from tom.config.mcpsections import McpSection, McpSettingsSection
 from tom.config.policy import PolicySection
 from tom.config.retention import RepositorySection
-from tom.config.values import Host, Language, Level, Loopback, Network, Number, Prose, ServiceName, Url, Whole, Zone
+from tom.config.values import Host, Language, Level, Loopback, Network, Number, Prose, ServiceName, Whole, Zone
 
 
 class LogFileSection(Section):
@@ -80,6 +81,9 @@ class GlobalSection(Section):
     trusted_proxies: list[Network] = Field(
         default_factory=list, description="addresses or networks whose `X-Forwarded-*` count"
     )
+    supervised: bool = Field(
+        default=False, description="somebody starts Tom again when it ends: `POST /admin/restart` may end it"
+    )
     proxy_timeout: Number = Field(default=300, ge=1, le=3600, description="seconds without a byte from an agent")
 
 
@@ -127,6 +131,15 @@ class ConcurrencySection(Section):
     """`chat.websocket.concurrency`."""
 
     max_connections: Whole = Field(default=1000, ge=1, le=1_000_000, description="sockets of one process")
+    connection_queue_size: Whole | None = Field(
+        default=None, ge=1, le=1_000_000, description="accepted and checked: `max_connections` or more"
+    )
+
+    @model_validator(mode="after")
+    def _holds_all(self) -> Self:
+        if self.connection_queue_size is not None and self.connection_queue_size < self.max_connections:
+            raise ValueError("connection_queue_size must not be less than max_connections")
+        return self
 
 
 class WebsocketSection(Section):
@@ -138,6 +151,7 @@ class WebsocketSection(Section):
         default="/ws/chat", pattern=r"^/[A-Za-z0-9/_.-]*$", max_length=200, description="path of the socket"
     )
     allow_origins: list[str] = Field(default_factory=list, description="other origins that may connect, exactly")
+    allow_credentials: bool = Field(default=True, description="whether those may send cookies and tokens")
     max_message_size: Whole = Field(default=16_777_216, ge=1024, le=268_435_456, description="bytes of one frame")
     ping_interval: Number = Field(default=20, ge=1, le=3600, description="seconds between pings")
     ping_timeout: Number = Field(default=10, ge=1, le=3600, description="seconds until a ping must be answered")
@@ -241,9 +255,21 @@ class ApprovalsSection(Section):
     expire_hours: Number = Field(default=72, gt=0, le=8760, description="what is asked waits so long for its answer")
 
 
+class RestSection(Section):
+    """`chat.rest`."""
+
+    wait_seconds: Number = Field(
+        default=290, ge=1, le=3600, description="seconds a request waits for its answer; then it is 202"
+    )
+
+
 class ChatSection(Section):
     """`chat`."""
 
+    auth: Literal["local", "token", "public"] | None = Field(
+        default=None, description="who may call an agent that runs alone; default by its address: `local`, `token`"
+    )
+    rest: RestSection = Field(default_factory=RestSection, description="")
     websocket: WebsocketSection = Field(default_factory=WebsocketSection, description="")
     service: ChatServiceSection = Field(default_factory=ChatServiceSection, description="")
     approvals: ApprovalsSection = Field(default_factory=ApprovalsSection, description="")
@@ -258,7 +284,7 @@ class LoggingSection(Section):
     )
 
 
-class Root(Section):
+class Root(FlatSection):
     """The whole file."""
 
     global_: GlobalSection = Field(default_factory=GlobalSection, alias="global", description="")
@@ -277,10 +303,7 @@ class Root(Section):
     policy: PolicySection = Field(default_factory=PolicySection, description="")
     limits: LimitsSection = Field(default_factory=LimitsSection, description="")
     logging: LoggingSection = Field(default_factory=LoggingSection, description="")
-    default_provider: str = Field(default="mcp-agent", description="`mcp-agent`, or a provider's name, which then wins")
-    mcp_agent_llm: str | None = Field(default=None, description="provider used; wins over `llm.active`")
-    mcp_agent_model: str | None = Field(default=None, description="model of the provider used, for all levels")
-    openrouter_base_url: Url = Field(default="https://openrouter.ai/api/v1", description="where OpenRouter answers")
-    openrouter_model: str = Field(default="openrouter/auto", description="model of an OpenRouter that names none")
-    provider_timeout_seconds: Number = Field(default=30, gt=0, description="seconds without a byte from a model")
-    mcp_server_url: Url | None = Field(default=None, description="one HTTP service `legacy`; deprecated")
+    rate_limits: RateLimitsSection = Field(default_factory=RateLimitsSection, description="")
+    redis: RedisSection = Field(default_factory=RedisSection, description="")
+    history: HistorySection = Field(default_factory=HistorySection, description="")
+    metrics: MetricsSection = Field(default_factory=MetricsSection, description="")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tom.config.agent import AgentSettings, ChatSettings, LlmEntry, LogSettings, ServiceEntry
+from tom.config.agent import AgentSettings, ChatSettings, DoorSettings, LlmEntry, LogSettings, ServiceEntry
 from tom.config.invalid import ConfigInvalid
 from tom.config.narrowing import Limits
 from tom.config.secret import Secret
@@ -103,6 +103,7 @@ class Settings:
     notes: tuple[str, ...]
     services: Mapping[str, tuple[ServiceEntry, ...]] = field(repr=False)
     limits: Limits
+    doors: DoorSettings
     template: AgentSettings = field(repr=False)
 
     @classmethod
@@ -147,21 +148,22 @@ class Settings:
         )
 
 
-def standalone(env: Mapping[str, str] = os.environ, data_dir: Path | None = None) -> AgentSettings:
+def standalone(env: Mapping[str, str] = os.environ, data_dir: Path | None = None, *, host: str = "") -> AgentSettings:
     """What an agent run alone is told: the user ``local``; config.yml is read when there is one.
 
-    ConfigInvalid as `Settings.load`.
+    ``host`` is the address it will listen on, where that is not `chat.websocket.host`: it decides `doors.auth` when
+    nobody has written `chat.auth`. ConfigInvalid as `Settings.load`.
     """
-    return load_standalone(env, data_dir)[0]
+    return load_standalone(env, data_dir, host=host)[0]
 
 
 def load_standalone(
-    env: Mapping[str, str] = os.environ, data_dir: Path | None = None
+    env: Mapping[str, str] = os.environ, data_dir: Path | None = None, *, host: str = ""
 ) -> tuple[AgentSettings, tuple[str, ...]]:
     """As `standalone`, with the lines for the operator."""
     from tom.config.loading import Loading  # noqa: PLC0415 - as above
 
-    settings = Loading(data_directory(env, data_dir), None, env, alone=True).run()
+    settings = Loading(data_directory(env, data_dir), None, env, alone=True, host=host).run()
     return settings.agent(STANDALONE_USER, Secret("")), (*settings.notes, *settings.warnings)
 
 

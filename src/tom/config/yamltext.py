@@ -67,6 +67,34 @@ def parse_value(text: str, *, name: str, mergeable: frozenset[str] = frozenset()
         raise YamlInvalid(message) from None
 
 
+def key_lines(text: str) -> dict[tuple[str | int, ...], int]:
+    """In which line each key and list item of a text stands, from 1; YamlInvalid where it is no YAML."""
+    from ruamel.yaml import YAML, YAMLError  # noqa: PLC0415 - as above
+
+    lines: dict[tuple[str | int, ...], int] = {}
+    try:
+        root = YAML(typ="safe", pure=True).compose(text)
+        if root is not None:
+            _note_lines(root, (), lines, set())
+    except (YAMLError, RecursionError) as error:
+        raise YamlInvalid(_located("text", error)) from None
+    return lines
+
+
+def _note_lines(
+    node: Any, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], seen: set[int]
+) -> None:
+    """An alias is not followed: its keys stand where its anchor is."""
+    if id(node) in seen or not isinstance(node.value, list):
+        return
+    seen.add(id(node))
+    for place, item in enumerate(cast("list[Any]", node.value)):
+        key, value = cast("tuple[Any, Any]", item) if isinstance(item, tuple) else (None, item)
+        below = (*path, place if key is None else str(key.value))
+        lines.setdefault(below, (value if key is None else key).start_mark.line + 1)
+        _note_lines(value, below, lines, seen)
+
+
 def _located(name: str, error: Any) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     reason = getattr(error, "problem", None) or "not YAML"

@@ -23,6 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 START_SECONDS = 30.0
 FRAME_SECONDS = 30.0
+_UNHURRIED = 100_000
 PASSWORD = "correct horse battery"  # noqa: S105 - of people who exist only in tests
 
 
@@ -64,6 +65,9 @@ class House:
         config: dict[str, Any] = {
             "global": {"listen": {"host": "127.0.0.1", "port": self.port}, "llm": "scripted"},
             "users": [{"username": name, "password": PASSWORD} for name in self.people],
+            "rate_rps": _UNHURRIED,  # a test is one caller, and in a hurry
+            "rate_burst": _UNHURRIED,
+            "rate_limits": {"read": {"rps": _UNHURRIED, "burst": _UNHURRIED}},
         }
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.directory / "config.yml"
