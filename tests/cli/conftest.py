@@ -17,7 +17,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     home = tmp_path / "home"
     home.mkdir()
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    return kept | {"HOME": str(home), "USER": "newcomer", "PYTHONDONTWRITEBYTECODE": "1"}
+    unhurried = {"RATE_RPS": "100000", "RATE_BURST": "100000"}
+    return kept | unhurried | {"HOME": str(home), "USER": "newcomer", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture

@@ -46,6 +46,8 @@ class Shell:
             "TOM_URL": f"https://localhost:{self.port}",
             "TOM_GLOBAL__LISTEN__PORT": str(self.port),
             "NO_COLOR": "1",
+            "RATE_RPS": "100000",  # the reader is not in a hurry, the test is
+            "RATE_BURST": "100000",
         }
 
     def adapted(self, text: str) -> str:
