@@ -148,3 +148,10 @@ def test_an_instruction_of_its_own_makes_no_run(story):
 def test_a_reply_that_was_given_elsewhere_is_the_assistants(story):
     story.asks("r1", "Good evening.", role="assistant")
     assert said([fold(story.events).runs["r1"]]) == [(Role.ASSISTANT, "Good evening.")]
+
+
+def test_the_clients_tools_are_kept_with_its_message(story):
+    tool = {"name": "open_door", "description": "Opens it.", "parameters": {"type": "object"}}
+    assert story.asks("r1", "hi", client_tools=[tool]).extra["client_tools"] == [tool]
+    assert "client_tools" not in story.asks("r2", "hi").extra
+    assert "options" not in happened.prompt_set("c1", "x", run_id="r3").extra
