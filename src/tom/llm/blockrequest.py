@@ -22,7 +22,7 @@ from tom.llm.schemas import object_schema
 LONGEST_REPLY = 4096
 """Tokens of a reply where nobody says: the dialect wants a number."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_OWN = ("tools", "tool_choice", "messages", "model", "stream", "system")
+_OWN = ("tools", "tool_choice", "parallel_tool_calls", "messages", "model", "stream", "system")
 
 type Echo = Callable[[str], list[dict[str, Any]] | None]
 type Block = dict[str, Any]
@@ -46,6 +46,8 @@ def encode_messages(request: ModelRequest, fields: Mapping[str, Any], *, vision:
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
         body["tool_choice"] = _choice(fields.get("tool_choice"), request.tools)
+        if fields.get("parallel_tool_calls") is False:
+            body["tool_choice"]["disable_parallel_tool_use"] = True
     return msgspec.json.encode(body)
 
 

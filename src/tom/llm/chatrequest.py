@@ -52,6 +52,8 @@ def encode_request(request: ModelRequest, options: Mapping[str, Any], manner: Ma
     if request.tools:
         body["tools"] = [_rendered(tool, dialect) for tool in request.tools]
         body["tool_choice"] = _choice(options.get("tool_choice"), request.tools)
+        if "parallel_tool_calls" in options:
+            body["parallel_tool_calls"] = options["parallel_tool_calls"]
     return msgspec.json.encode(body)
 
 

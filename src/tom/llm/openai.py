@@ -23,10 +23,12 @@ from tom.llm.echoes import Echoes
 from tom.llm.line import Line
 from tom.llm.provider import ModelItem, ModelRequest
 from tom.llm.reading import AnswerReader
-from tom.llm.sampling import SAMPLING, fit_chat
+from tom.llm.sampling import FORM, SAMPLING, fit_chat
 
-_DROPPABLE = frozenset({*SAMPLING, "reasoning_effort", "reasoning", "thinking", "seed", "stop", "tool_choice"})
+_DROPPABLE = frozenset({*SAMPLING, *FORM, "random_seed", "reasoning_effort", "reasoning", "thinking", "tool_choice"})
 """Options without which a question is still the same question."""
+_ASKED_AS = {"reasoning_effort": "thinking", "reasoning": "thinking", "random_seed": "seed"}
+"""A provider's own word for an option -> Tom's."""
 _UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 """What Gemini 3 takes instead of a signature that is not known: calls of another model, or from before a restart."""
 
@@ -99,7 +101,7 @@ class OpenAIChat:
         fields, dropped = fit_chat(self._entry.provider, request.model, wished)
         for name in self._refused.get(request.model, ()):
             if fields.pop(name, None) is not None:
-                dropped += ("thinking" if name in {"reasoning_effort", "reasoning"} else name,)
+                dropped += (_ASKED_AS.get(name, name),)
         return fields, dropped
 
     def _learns(self, request: ModelRequest, error: ProviderBadRequest) -> bool:

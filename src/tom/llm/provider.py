@@ -19,6 +19,7 @@ from tom.conversation.usage import Usage
 class ModelRequest:
     """One question to a model. ``options``: ``temperature``, ``top_p``, ``max_tokens``, ``thinking`` (off, low, high).
 
+    ``stop``, ``seed``, ``response_format`` and ``parallel_tool_calls`` are those of chat completions.
     ``tool_choice`` among them is the name of a tool on offer that is to be called, or ``required`` for any.
     """
 

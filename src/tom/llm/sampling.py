@@ -14,6 +14,11 @@ _OPENAI_REASONS = re.compile(r"^(?:o\d|gpt-(?:[5-9]|\d\d))(?!.*chat)")
 _OPEN_MODELS_REASON = re.compile(r"gpt-oss|qwen-?3|deepseek-r|deepseek-v[3-9]|magistral|glm-[4-9]|kimi-k2-think")
 _CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d+)(?:[-.](\d{1,2}))?(?!\d)")
 
+FORM = ("stop", "seed", "response_format", "parallel_tool_calls")
+"""How a reply is to be formed, in the words of chat completions."""
+_FORMATS_SINCE = (4, 5)
+"""The Claude from which on a schema for the reply is taken."""
+
 type Fitted = tuple[dict[str, Any], tuple[str, ...]]
 
 
@@ -32,6 +37,8 @@ def fit_chat(provider: str, model: str, options: Mapping[str, Any]) -> Fitted:
         fields |= said or {}
     elif thinking is not None:
         fields["thinking"] = thinking  # a vendor's own form, from the entry's options
+    if provider == "mistral" and "seed" in fields:
+        fields["random_seed"] = fields.pop("seed")
     return fields, tuple(dropped)
 
 
@@ -50,6 +57,7 @@ def fit_messages(model: str, options: Mapping[str, Any], *, may_think: bool) -> 
         fields["thinking"] = thinking
     if not may_think:
         fields.pop("thinking", None)
+    dropped += _form_for_claude(version, fields)
     budget: Any = fields.get("thinking", {}).get("budget_tokens", 0)
     if budget:
         fields["max_tokens"] += budget
@@ -60,6 +68,23 @@ def fit_messages(model: str, options: Mapping[str, Any], *, may_think: bool) -> 
         if fields.pop("top_p", None) is not None:
             dropped.append("top_p")
     return fields, tuple(dropped)
+
+
+def _form_for_claude(version: tuple[int, int], fields: dict[str, Any]) -> list[str]:
+    """Put the wishes of `FORM` into Claude's own fields; the names of those that it has none for."""
+    stop, form = fields.pop("stop", None), fields.pop("response_format", None)
+    dropped = ["seed"] if fields.pop("seed", None) is not None else []
+    if stop:
+        fields["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+    match form:
+        case None | {"type": "text"}:
+            pass
+        case {"type": "json_schema", "json_schema": {"schema": schema}} if version >= _FORMATS_SINCE:
+            told = {"format": {"type": "json_schema", "schema": schema}}
+            fields["output_config"] = {**fields.get("output_config", {}), **told}
+        case _:
+            dropped.append("response_format")
+    return dropped
 
 
 def claude_version(model: str) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from tom.llm import tour
 from tom.llm.counting import estimate_usage
 from tom.llm.matching import match
 from tom.llm.provider import ModelItem, ModelRequest, Reply, TextDelta
+from tom.llm.sampling import FORM
 from tom.llm.tour import BANNER
 
 __all__ = ["BANNER", "ScriptedModel"]
@@ -58,7 +59,8 @@ class ScriptedModel:
         calls = (answer.call,) if answer.call else ()
         written = answer.text + "".join(call.name + call.arguments for call in calls)
         usage = estimate_usage(request, written)
-        yield Reply(answer.text, calls, "tool_calls" if calls else "stop", usage, MODEL)
+        dropped = tuple(name for name in FORM if name in request.options)
+        yield Reply(answer.text, calls, "tool_calls" if calls else "stop", usage, MODEL, dropped=dropped)
 
     async def models(self) -> tuple[str, ...]:
         """Itself."""
