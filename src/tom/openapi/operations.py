@@ -108,6 +108,13 @@ HOUSE: Final = (
 OPERATIONS: Final = (*SESSIONS, *ASKS, *OWN, *OPENAI, *HOUSE)
 """All of them; paths with fixed words stand before those with parameters that would match them."""
 
+GATEWAY: Final = (
+    Operation("GET", "/tokens", "listTokens", _CHAT, house=True),
+    Operation("POST", "/tokens", "createToken", _CHAT, house=True),
+    Operation("DELETE", "/tokens/{id}", "deleteToken", _CHAT, house=True),
+)
+"""What only the gateway has, and only for a login: they are documented, and an agent alone answers 404."""
+
 
 def operation(method: str, path: str) -> Operation:
     """The operation of a route, by its template. KeyError for what is not in the table."""
