@@ -267,6 +267,7 @@ def _registry(settings: AgentSettings, clock: Clock) -> ServiceRegistry:
         kept=kept,
         builtins={BEHAVIOR: BehaviorService(behaviours, modules)},
         user=settings.user,
+        client_name=settings.app_name,
     )
 
 

@@ -78,12 +78,15 @@ for _name in ("mcp", "client", "httpx2", "httpcore2"):
 class Connection:
     """An open connection. ``instructions`` is the service's own text about itself."""
 
-    def __init__(self, entry: ServiceEntry, on_event: Callable[[], None], on_change: Callable[[str], None]) -> None:
+    def __init__(
+        self, entry: ServiceEntry, on_event: Callable[[], None], on_change: Callable[[str], None], client_name: str
+    ) -> None:
         """Use `open_connection`; ``on_event`` is called when the connection ends or the tools change.
 
-        ``on_change`` is called with ``prompts``, ``resources`` or the URI of a resource when that has changed.
+        ``client_name`` is what the service is told of who asks. ``on_change`` is called with ``prompts``, ``resources`` or the URI of a resource when that has changed.
         """
         self._entry = entry
+        self._client_name = client_name
         self._on_event = on_event
         self._on_change = on_change
         self._calls: list[Underway] = []
@@ -285,7 +288,7 @@ class Connection:
             self._streams(),
             mode="auto",
             cache=None,
-            client_info=Implementation(name="tom", version=__version__),
+            client_info=Implementation(name=self._client_name, version=__version__),
             message_handler=self._heard,
             elicitation_callback=self._elicited,
         )
@@ -378,13 +381,14 @@ async def open_connection(
     own: Mapping[str, str],
     on_event: Callable[[], None],
     on_change: Callable[[str], None] = lambda _what: None,
+    client_name: str = "tom",
 ) -> Connection:
     """Reach the service and agree on a revision; ``stack`` closes what was opened, also when this raises.
 
     ``own`` is the agent's environment, of which a child gets the few names that `command.INHERITED` lists. Raises
     `Unreachable` with the reason.
     """
-    connection = Connection(entry, on_event, on_change)
+    connection = Connection(entry, on_event, on_change, client_name)
     try:
         if entry.command:
             connection.start_child(stack, own)

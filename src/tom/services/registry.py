@@ -48,11 +48,13 @@ class ServiceRegistry:
         kept: Kept | None = None,
         builtins: Mapping[str, Builtin] | None = None,
         user: str = "",
+        client_name: str = "tom",
     ) -> None:
         """Serve ``entries``. ``environment`` (default: this process's) is where children's PATH, HOME, … come from.
 
         ``kept`` remembers pins and lists (default: as long as this lives), and is closed with this. ``builtins``: the
-        services that come with Tom, by the word in the settings. ``user`` is named to the operator.
+        services that come with Tom, by the word in the settings. ``user`` is named to the operator,
+        ``client_name`` to the services.
         """
         self._entries = {entry.name: entry for entry in entries}
         self._pace = pace or Pace()
@@ -72,6 +74,7 @@ class ServiceRegistry:
                     pace=self._pace,
                     pinning=self._pinning,
                     on_change=self._forget_names,
+                    client_name=client_name,
                 )
         self._group: asyncio.TaskGroup | None = None
         self._recalled = asyncio.Event()

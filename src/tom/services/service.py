@@ -78,13 +78,15 @@ class Service:
         pace: Pace,
         pinning: Pinning,
         on_change: Callable[[], None],
+        client_name: str,
     ) -> None:
-        """``own`` is the agent's environment; ``on_change`` is called when the tools have changed."""
+        """``own`` is the agent's environment, ``client_name`` what the service is told; ``on_change`` is called when the tools have changed."""
         self.entry = entry
         self.offering = Offering(entry, pinning, clock, on_change)
         self.error: str | None = None
         self._clock = clock
         self._own = own
+        self._client_name = client_name
         self._pace = pace if entry.reconnect is None else paced(pace, entry.reconnect)
         self._connection: Connection | None = None
         self.shelf = Shelf(
@@ -315,7 +317,7 @@ class Service:
             async with asyncio.timeout(self.entry.connect_timeout):
                 opening = await asyncio.to_thread(importlib.import_module, "tom.services.connection")
                 connection: Connection = await opening.open_connection(
-                    self.entry, stack, self._own, self._wake.set, self.shelf.forget
+                    self.entry, stack, self._own, self._wake.set, self.shelf.forget, self._client_name
                 )
                 await self._list_first(connection)
         finally:
