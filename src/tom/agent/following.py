@@ -1,26 +1,17 @@
 """Following one run for one reader: what was stored of it, then what happens, until it ends or waits for its person.
 
-A reader that is slow has its fragments joined, and above a limit dropped; the rest of a reply then comes with its end.
-So every reader gets every reply whole, and what waits for it is bounded. Nobody else notices.
+A reader that is slow has its fragments joined, and above a limit dropped (`backlog.py`); the rest of a reply then comes
+with its end. So every reader gets every reply whole, and what waits for it is bounded. Nobody else notices.
 """
 
-import asyncio
-import contextlib
-from collections import deque
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
+from tom.agent.backlog import INTERVAL, LIMIT, Backlog
 from tom.agent.conversations import Accepted, Conversations
 from tom.agent.feed import Delta, Item, Restarted, Stored
 from tom.agent.waiting import still_open
 from tom.conversation.event import Event, EventType
-from tom.errors import RunNotFound, ShuttingDown
-
-INTERVAL = 0.05
-"""Seconds between two fragments of one reply; the first one comes at once."""
-
-LIMIT = 1_048_576
-"""Characters of fragments that may wait for the reader."""
+from tom.errors import RunNotFound
 
 ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 _RESTS = ENDS | {EventType.RUN_WAITING, EventType.RUN_RESUMED}
@@ -46,22 +37,12 @@ class Following:
         self.cached = False
         self._conversations = conversations
         self._through_waiting = through_waiting
-        self._interval = interval
-        self._limit = limit
-        self._queue: deque[Item] = deque()
-        self._size = 0
-        self._due = 0.0
-        self._wake = asyncio.Event()
-        self._thinned: set[tuple[int, int]] = set()
         self._shown: dict[tuple[int, int], int] = {}
-        self._leave = conversations.feed.listen(accepted.run.id, self._hear)
-        self._forget = conversations.feed.on_close(self._wake.set)
+        self._backlog = Backlog(conversations.feed, accepted.run.id, interval=interval, limit=limit)
 
     def close(self) -> None:
         """Stop listening; the run goes on. Closing twice is fine."""
-        self._leave()
-        self._forget()
-        self._queue.clear()
+        self._backlog.close()
 
     async def items(self) -> AsyncGenerator[Item]:
         """What happens in the run, in order, up to and with its end (or `run.waiting`).
@@ -77,7 +58,9 @@ class Following:
             if rests:
                 return
         while True:
-            item = await self._next()
+            item = await self._backlog.next()
+            if isinstance(item, Delta) and item.kind == "text":
+                self._shown[item.turn, item.attempt] = item.offset + len(item.text)
             if isinstance(item, Stored) and (rest := self._rest_of(item.event)) is not None:
                 yield rest
             yield item
@@ -95,10 +78,7 @@ class Following:
         if not events:
             raise RunNotFound
         # From here on nothing is awaited: what came meanwhile is known by its seq, fragments are in the text so far.
-        held, last = list(self._queue), events[-1].seq
-        self._queue.clear()
-        self._size = 0
-        self._thinned.clear()
+        held, last = self._backlog.take_all(), events[-1].seq
         missed = [item for item in held if isinstance(item, Stored) and item.event.seq > last]
         others = [item for item in held if not isinstance(item, Stored | Delta | Restarted)]
         told = (*events, *(item.event for item in missed))
@@ -134,68 +114,7 @@ class Following:
             return None
         turn, attempt, text = event.turn, event.extra.get("attempt", 1), event.content or ""
         seen = self._shown.pop((turn, attempt), 0)
-        self._thinned.discard((turn, attempt))
         if seen >= len(text):
             return None
         request_id = self.accepted.run.request_id
         return Delta(event.conversation_id, event.run_id, request_id, turn, attempt, seen, text[seen:])
-
-    # --- what happens --------------------------------------------------------------------------------------------
-
-    def _hear(self, item: Item) -> None:
-        if isinstance(item, Delta):
-            self._hear_delta(item)
-        else:
-            self._queue.append(item)
-            self._wake.set()
-
-    def _hear_delta(self, delta: Delta) -> None:
-        address = (delta.turn, delta.attempt)
-        if address in self._thinned:
-            return
-        if self._size > self._limit:
-            self._thinned.add(address)
-            return
-        self._size += len(delta.text)
-        last = self._queue[-1] if self._queue else None
-        if isinstance(last, Delta) and _continues(last, delta):
-            self._queue[-1] = replace(last, text=last.text + delta.text)
-            return
-        self._queue.append(delta)
-        self._wake.set()
-
-    async def _next(self) -> Item:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._wake.clear()
-            if not self._queue:
-                if self._conversations.feed.closed:
-                    raise ShuttingDown
-                await self._wake.wait()
-            elif self._may_wait() and (wait := self._due - loop.time()) > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._wake.wait()
-            else:
-                return self._take(loop.time())
-
-    def _may_wait(self) -> bool:
-        """Whether all that waits is a fragment that is not the first of its reply."""
-        first = self._queue[0]
-        return len(self._queue) == 1 and isinstance(first, Delta) and first.offset > 0
-
-    def _take(self, now: float) -> Item:
-        item = self._queue.popleft()
-        if isinstance(item, Delta):
-            self._size -= len(item.text)
-            self._due = now + self._interval
-            if item.kind == "text":
-                self._shown[item.turn, item.attempt] = item.offset + len(item.text)
-        return item
-
-
-def _continues(last: Delta, delta: Delta) -> bool:
-    return (
-        (last.turn, last.attempt, last.kind) == (delta.turn, delta.attempt, delta.kind)
-        and last.offset + len(last.text) == delta.offset
-    )  # fmt: skip
