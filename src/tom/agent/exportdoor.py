@@ -11,6 +11,7 @@ from starlette.routing import Route
 from tom.agent import export
 from tom.agent.answering import JsonAnswer, chat_error
 from tom.agent.cell import Cell
+from tom.agent.guarding import routes_of
 from tom.agent.rest import InvalidQuery, SessionNotFound
 from tom.clock import timestamp
 from tom.conversation.event import Event
@@ -44,7 +45,7 @@ class ExportDoor:
     def routes(self) -> list[Route]:
         """The routes of this door."""
         return [
-            Route("/sessions/{session_id}/export", answered(self.export), methods=["GET"]),
+            *routes_of(self._cell, {"exportSession": self.export}),
             Route("/history/retention", answered(self.retention), methods=["GET"]),
         ]
 
@@ -106,7 +107,7 @@ class UsageDoor:
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
-        return [Route("/usage", answered(self.usage), methods=["GET"])]
+        return routes_of(self._cell, {"getUsage": self.usage})
 
     async def usage(self, request: Request) -> Response:
         """The days from ``from`` to ``to`` (UTC, both included; the last thirty unless given)."""

@@ -1,44 +1,28 @@
 """The REST door's asks and shelves: approvals, questions of services, prompts, resources."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tom.agent.answering import JsonAnswer, chat_error, parse_body, read_body
+from tom.agent.answering import JsonAnswer
 from tom.agent.cell import Cell
 from tom.agent.decisions import ANSWER_KEYS, DECISION_KEYS, Unfit, check_keys, read_answer, read_decision
 from tom.agent.device import device_of
-from tom.errors import ApprovalNotFound, CallerError, ElicitationNotFound, TomError
+from tom.agent.guarding import json_body, routes_of
+from tom.errors import ApprovalNotFound, CallerError, ElicitationNotFound
 from tom.services.library import PromptEntry, ResourceEntry
 
-MAX_BODY = 1_048_576
 LONGEST_QUERY = 200
 CONTROL = "control"
-
-type Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class InvalidBody(CallerError):
     """Request validation failed."""
 
     code = "validation_error"
-
-
-class InvalidJsonBody(CallerError):
-    """Request body is not valid JSON."""
-
-    code = "invalid_json"
-    http_status = 400
-
-
-class UnsupportedMediaType(CallerError):
-    """Send application/json."""
-
-    code = "unsupported_media_type"
-    http_status = 415
 
 
 class OwnerOnly(CallerError):
@@ -57,14 +41,15 @@ class AsksDoor:
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
-        return [
-            Route("/approvals", _answered(self.list_approvals), methods=["GET"]),
-            Route("/approvals/{ask_id}", _answered(self.answer_approval), methods=["POST"]),
-            Route("/elicitations", _answered(self.list_elicitations), methods=["GET"]),
-            Route("/elicitations/{ask_id}", _answered(self.answer_elicitation), methods=["POST"]),
-            Route("/prompts", _answered(self.list_prompts), methods=["GET"]),
-            Route("/resources", _answered(self.list_resources), methods=["GET"]),
-        ]
+        endpoints = {
+            "listApprovals": self.list_approvals,
+            "answerApproval": self.answer_approval,
+            "listElicitations": self.list_elicitations,
+            "answerElicitation": self.answer_elicitation,
+            "listPrompts": self.list_prompts,
+            "listResources": self.list_resources,
+        }
+        return routes_of(self._cell, endpoints)
 
     # --- asks --------------------------------------------------------------------------------------------------
 
@@ -81,7 +66,7 @@ class AsksDoor:
         given = await _body(request, DECISION_KEYS)
         word = _fitting(lambda: read_decision(given))
         recorded = await self._cell.approvals.decide(
-            _ask_id(request, ApprovalNotFound),
+            _ask_id(request, "approval_id", ApprovalNotFound),
             word.decision,
             digest=word.digest,
             arguments=word.arguments,
@@ -97,7 +82,10 @@ class AsksDoor:
         given = await _body(request, ANSWER_KEYS)
         answer = _fitting(lambda: read_answer(given))
         recorded = await self._cell.approvals.reply(
-            _ask_id(request, ElicitationNotFound), answer, by=self._cell.settings.user, device=_device(request)
+            _ask_id(request, "elicitation_id", ElicitationNotFound),
+            answer,
+            by=self._cell.settings.user,
+            device=_device(request),
         )
         return JsonAnswer(recorded)
 
@@ -152,27 +140,11 @@ def _resource(entry: ResourceEntry) -> dict[str, Any]:
     }
 
 
-def _answered(endpoint: Endpoint) -> Endpoint:
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except TomError as error:
-            return chat_error(error, request.scope["tom.request_id"])
-
-    return answer
-
-
 async def _body(request: Request, known: frozenset[str]) -> Mapping[str, Any]:
     """The body: its size, its JSON and its keys checked in this order."""
     if request.scope.get("tom.door") == CONTROL:
         raise OwnerOnly
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType
-    body = await read_body(request, MAX_BODY)
-    value = parse_body(body) if body.strip() else None
-    if not isinstance(value, dict):
-        raise InvalidJsonBody
-    given = cast("dict[str, Any]", value)
+    given = await json_body(request)
     _fitting(lambda: check_keys(given, known))
     return given
 
@@ -189,8 +161,8 @@ def _invalid(unfit: Unfit, place: str) -> InvalidBody:
     return InvalidBody(f"Request validation failed: {unfit.field[:128]}: {unfit.problem}", errors=[error])
 
 
-def _ask_id(request: Request, missing: type[CallerError]) -> str:
-    ask_id = str(request.path_params["ask_id"])
+def _ask_id(request: Request, name: str, missing: type[CallerError]) -> str:
+    ask_id = str(request.path_params[name])
     if len(ask_id) > 128 or not ask_id.isascii() or not ask_id.isprintable():
         raise missing
     return ask_id

@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tom.agent.answering import JsonAnswer, chat_error
+from tom.agent.answering import JsonAnswer
 from tom.agent.attachments import image_type
 from tom.agent.cell import Cell
-from tom.errors import CallerError, ConversationNotFound, TomError
+from tom.agent.guarding import routes_of
+from tom.errors import CallerError, ConversationNotFound
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -36,14 +37,11 @@ class FilesDoor:
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
-        return [Route("/sessions/{session_id}/files/{file}", self.read, methods=["GET"])]
+        return routes_of(self._cell, {"getFile": self.read})
 
     async def read(self, request: Request) -> Response:
         """``{"media_type", "size", "data"}`` of a picture (base64), ``{"media_type", "size", "text"}`` of a text."""
-        try:
-            content = await self._content(request)
-        except TomError as error:
-            return chat_error(error, request.scope["tom.request_id"])
+        content = await self._content(request)
         answer: dict[str, Any] = {"media_type": image_type(content), "size": len(content)}
         if answer["media_type"] is not None:
             return JsonAnswer(answer | {"data": base64.b64encode(content).decode()})

@@ -3,22 +3,21 @@
 Reading is for the agent's person; reviewing for admins, and for whoever sits at this machine.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tom.agent.answering import JsonAnswer, chat_error, parse_body, read_body
+from tom.agent.answering import JsonAnswer
 from tom.agent.cell import Cell
+from tom.agent.guarding import caller_of, json_body, routes_of
 from tom.conversation.tool import ToolClass
-from tom.errors import CallerError, TomError
+from tom.errors import CallerError
+from tom.policy.permissions import Caller, Scope
 from tom.services.reviewing import Review, Reviewing
 
-type Endpoint = Callable[[Request], Awaitable[Response]]
-
-LARGEST: Final = 65_536
 CONTROL, LOCAL = "control", "local"
 _FIELDS: Final = frozenset({"accept", "tools", "class", "outward", "honours_key"})
 
@@ -53,11 +52,12 @@ class ServicesDoor:
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
-        return [
-            Route("/services", _answered(self.list_services), methods=["GET"]),
-            Route("/services/{name}/diff", _answered(self.get_differences), methods=["GET"]),
-            Route("/services/{name}/review", _answered(self.review), methods=["POST"]),
-        ]
+        endpoints = {
+            "listServices": self.list_services,
+            "diffService": self.get_differences,
+            "reviewService": self.review,
+        }
+        return routes_of(self._cell, endpoints)
 
     async def list_services(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
         """Every service with its tools: class, whether it is proposed, what is held, who has reviewed it."""
@@ -70,8 +70,8 @@ class ServicesDoor:
     async def review(self, request: Request) -> Response:
         """Pin tools as they are now and confirm their classes."""
         name = request.path_params["name"]
-        by = self._reviewer(request.scope.get("tom.door", ""))
-        review = read_review(parse_body(await read_body(request, LARGEST)))
+        by = self._reviewer(caller_of(request))
+        review = read_review(await json_body(request))
         reviewed = await self._reviewing().review(name, review, by=by)
         return JsonAnswer({"service": name, "reviewed": reviewed})
 
@@ -81,11 +81,11 @@ class ServicesDoor:
             raise NoReviews
         return toolbox
 
-    def _reviewer(self, door: str) -> str:
-        """Who reviews. Raises `ReviewNotAllowed`."""
-        if door in {CONTROL, LOCAL}:
-            return door
-        if self._cell.settings.role != "admin":
+    def _reviewer(self, caller: Caller) -> str:
+        """Who reviews. Raises `ReviewNotAllowed`, also for a token of an admin that is not one for administration."""
+        if caller.door in {CONTROL, LOCAL}:
+            return caller.door
+        if self._cell.settings.role != "admin" or not caller.may(Scope.ADMIN):
             raise ReviewNotAllowed
         return self._cell.settings.user
 
@@ -147,13 +147,3 @@ def _class(tool: str, value: Any) -> ToolClass:
         return ToolClass(value)
     except ValueError:
         raise InvalidReview(f"class.{tool}: must be one of {', '.join(ToolClass)}") from None
-
-
-def _answered(endpoint: Endpoint) -> Endpoint:
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except TomError as error:
-            return chat_error(error, request.scope["tom.request_id"])
-
-    return answer

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tom.accounts.refusals import TooManyAttempts
-from tom.errors import AuthenticationRequired, TomError
+from tom.errors import AuthenticationRequired, ConflictingCredentials, InvalidToken, TomError
 from tom.gateway.refusals import MethodNotAllowed
 from tom.gateway.request import Header, Reply, Request, json_reply, page_reply, redirect
 
@@ -42,7 +42,8 @@ def error_body(error: TomError, dialect: Dialect, request_id: str) -> Mapping[st
         return {"error": "rate_limited", "retry_after": error.retry_after}
     message = text_of(error)
     if dialect is Dialect.CHAT:
-        return {"error": {"code": error.code, "message": message}, "request_id": request_id}
+        told = {"code": error.code, "message": message} | ({"details": error.details} if error.details else {})
+        return {"error": told, "request_id": request_id}
     return {"status": "ERROR", "message": message, "request_id": request_id, **error.details}
 
 
@@ -54,7 +55,7 @@ def error_headers(error: TomError) -> list[Header]:
         headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))
-    if isinstance(error, AuthenticationRequired):
+    if isinstance(error, AuthenticationRequired | InvalidToken | ConflictingCredentials):
         headers.append((b"www-authenticate", b"Bearer"))
     return headers
 

@@ -9,6 +9,7 @@ from typing import Final
 from tom.gateway.problems import Dialect
 from tom.gateway.refusals import MethodNotAllowed, NotFound
 from tom.gateway.request import Reply, Request
+from tom.policy.permissions import Scope
 
 type Endpoint = Callable[[Request], Awaitable[Reply | None]]
 
@@ -20,7 +21,11 @@ class Access(Enum):
     """Who may use a route."""
 
     OPEN = "open"
+    """everybody"""
     LOGIN = "login"
+    """whoever has logged in; not a token"""
+    CALLER = "caller"
+    """a login or a token that has the route's scope"""
 
 
 class Origin(Enum):
@@ -36,7 +41,10 @@ class Origin(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path. An endpoint that returns None has answered by itself."""
+    """One method of one path. An endpoint that returns None has answered by itself.
+
+    ``scope`` is asked of the caller before the endpoint, and with it an agent, is reached.
+    """
 
     method: str
     path: str
@@ -46,6 +54,7 @@ class Route:
     origin: Origin = Origin.COOKIE
     counted: bool = False
     quiet: bool = False
+    scope: Scope | None = None
 
 
 @dataclass(frozen=True, slots=True)
