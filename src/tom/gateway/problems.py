@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tom.accounts.refusals import TooManyAttempts
-from tom.errors import AuthenticationRequired, ConflictingCredentials, InvalidToken, TomError
+from tom.errors import AuthenticationRequired, ConflictingCredentials, InvalidToken, RateLimited, TomError
 from tom.gateway.refusals import MethodNotAllowed
 from tom.gateway.request import Header, Reply, Request, json_reply, page_reply, redirect
 
@@ -20,6 +20,7 @@ class Dialect(Enum):
 
     TOM = "tom"
     CHAT = "chat"
+    OPENAI = "openai"
 
 
 class InternalError(TomError):
@@ -38,8 +39,10 @@ def problem(request: Request, error: TomError, dialect: Dialect) -> Reply:
 
 def error_body(error: TomError, dialect: Dialect, request_id: str) -> Mapping[str, Any]:
     """The body of an error."""
-    if isinstance(error, TooManyAttempts):
-        return {"error": "rate_limited", "retry_after": error.retry_after}
+    if dialect is Dialect.OPENAI:
+        return _openai_body(error, request_id)
+    if isinstance(error, TooManyAttempts | RateLimited):
+        return {"error": "rate_limited", "retry_after": _retry_after(error)}
     message = text_of(error)
     if dialect is Dialect.CHAT:
         told = {"code": error.code, "message": message} | ({"details": error.details} if error.details else {})
@@ -47,10 +50,27 @@ def error_body(error: TomError, dialect: Dialect, request_id: str) -> Mapping[st
     return {"status": "ERROR", "message": message, "request_id": request_id, **error.details}
 
 
+_TYPES: Final[Mapping[int, str]] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+def _openai_body(error: TomError, request_id: str) -> Mapping[str, Any]:
+    status = error.http_status
+    kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
+    told = {"message": text_of(error), "type": kind, "param": error.details.get("param"), "code": error.code}
+    body: dict[str, Any] = {"error": told, "request_id": request_id}
+    return body | {"retry_after": _retry_after(error)} if status == 429 else body
+
+
+def _retry_after(error: TomError) -> float | None:
+    """Seconds until another try makes sense, where that is known."""
+    default = BUSY_RETRY_AFTER if error.http_status == 503 else None
+    return error.details.get("retry_after", getattr(error, "retry_after", default))
+
+
 def error_headers(error: TomError) -> list[Header]:
     """The headers that belong to an error."""
     headers: list[Header] = []
-    retry_after = getattr(error, "retry_after", BUSY_RETRY_AFTER if error.http_status == 503 else None)
+    retry_after = _retry_after(error)
     if retry_after is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
     if isinstance(error, MethodNotAllowed):

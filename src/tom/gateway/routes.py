@@ -2,10 +2,12 @@
 
 import importlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from tom.errors import CallerError
+from tom.gateway.app import TICKET_PATH
 from tom.gateway.login import LoginDoor
 from tom.gateway.pool import Pool
 from tom.gateway.problems import Dialect
@@ -13,39 +15,46 @@ from tom.gateway.proxy import Door, Proxy
 from tom.gateway.refusals import UnsupportedMediaType
 from tom.gateway.request import Reply, Request, json_reply, page_reply
 from tom.gateway.table import Access, Origin, Route
+from tom.openapi import operations
+from tom.policy.permissions import Scope
 from tom.telemetry.health import Counters
 
 _MIB: Final = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A route that is passed on, with what its caller's credential must reach."""
+
+    method: str
+    path: str
+    door: Door
+    scope: Scope | None
+    counted: bool = False
+
+
 _TOM: Final = Door(Dialect.TOM)
 _PROCESS: Final = Door(Dialect.TOM, limit=_MIB, process=True)
-_CHAT: Final = Door(Dialect.CHAT, limit=_MIB)
+_DIALECTS: Final = {operations.Dialect.CHAT: Dialect.CHAT, operations.Dialect.OPENAI: Dialect.OPENAI}
 
-PROXIED: Final[tuple[tuple[str, str, Door], ...]] = (
-    ("POST", "/process", _PROCESS),
-    ("GET", "/process/{request_id}", _TOM),
-    ("POST", "/reset", _TOM),
-    ("GET", "/tasks", _TOM),
-    ("GET", "/status", _TOM),
-    ("GET", "/notifications", _TOM),
-    ("POST", "/notifications", _TOM),
-    ("GET", "/sessions", _CHAT),
-    ("GET", "/sessions/{id}", _CHAT),
-    ("DELETE", "/sessions/{id}", _CHAT),
-    ("GET", "/sessions/{id}/events", _CHAT),
-    ("GET", "/sessions/{id}/export", _CHAT),
-    ("GET", "/usage", _CHAT),
-    ("GET", "/sessions/{id}/files/{file}", _CHAT),
-    ("GET", "/approvals", _CHAT),
-    ("POST", "/approvals/{id}", _CHAT),
-    ("GET", "/elicitations", _CHAT),
-    ("POST", "/elicitations/{id}", _CHAT),
-    ("GET", "/prompts", _CHAT),
-    ("GET", "/resources", _CHAT),
-    ("GET", "/services", _CHAT),
-    ("GET", "/services/{name}/diff", _CHAT),
-    ("POST", "/services/{name}/review", _CHAT),
+_OF_TOM: Final = (
+    Passed("POST", "/process", _PROCESS, Scope.CHAT, counted=True),
+    Passed("GET", "/process/{request_id}", _TOM, Scope.CHAT),
+    Passed("POST", "/reset", _TOM, Scope.CHAT),
+    Passed("GET", "/tasks", _TOM, Scope.READ),
+    Passed("GET", "/status", _TOM, Scope.READ),
+    Passed("GET", "/notifications", _TOM, Scope.NOTIFICATIONS),
+    Passed("POST", "/notifications", _TOM, Scope.NOTIFICATIONS),
 )
-_COUNTED: Final = {("POST", "/process")}
+PROXIED: Final = (
+    *_OF_TOM,
+    *(
+        Passed(row.method, row.path, Door(_DIALECTS[row.dialect], row.limit), row.scope, counted=row.counted)
+        for row in operations.OPERATIONS
+        if not row.house
+    ),
+)
+"""What the caller's own agent answers: the routes of Tom, and the chat door's as its table has them."""
 
 
 class UpgradeRequired(CallerError):
@@ -77,6 +86,16 @@ class Health:
         return {"tls": self._tls_state(), "agents": self._pool.counts()}
 
 
+def token_routes(door: TokenDoor) -> list[Route]:
+    """A person's tokens, and tickets for sockets."""
+    return [
+        Route("GET", "/tokens", Access.LOGIN, door.list),
+        Route("POST", "/tokens", Access.LOGIN, door.create),
+        Route("DELETE", "/tokens/{id}", Access.LOGIN, door.revoke),
+        Route("POST", TICKET_PATH, Access.CALLER, door.ticket, dialect=Dialect.CHAT, scope=Scope.CHAT),
+    ]
+
+
 def own_routes(door: LoginDoor, health: Health, endpoint: str) -> list[Route]:
     """The routes that the gateway answers itself; ``endpoint`` is the socket's path."""
     return [
@@ -98,9 +117,17 @@ def own_routes(door: LoginDoor, health: Health, endpoint: str) -> list[Route]:
 
 def proxied_routes(proxy: Proxy) -> Iterable[Route]:
     """The routes that the caller's own agent answers."""
-    for method, path, door in PROXIED:
-        counted = (method, path) in _COUNTED
-        yield Route(method, path, Access.LOGIN, _passing_on(proxy, door), dialect=door.dialect, counted=counted)
+    for row in PROXIED:
+        passing_on = _passing_on(proxy, row.door)
+        yield Route(
+            row.method,
+            row.path,
+            Access.LOGIN,
+            passing_on,
+            dialect=row.door.dialect,
+            scope=row.scope,
+            counted=row.counted,
+        )
 
 
 def login_page(*, next_path: str, error: str | None = None, retry_after: float | None = None) -> str:

@@ -13,7 +13,7 @@ from tom.policy.permissions import Scope
 
 type Endpoint = Callable[[Request], Awaitable[Reply | None]]
 
-_CHAT_PREFIXES: Final = ("/sessions", "/ws", "/v1")
+_CHAT_PREFIXES: Final = ("/sessions", "/ws", "/approvals", "/elicitations", "/admin", "/metrics")
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -101,6 +101,8 @@ class Table:
 
 def dialect_of(path: str) -> Dialect:
     """How errors are worded where no route was found."""
+    if path.startswith("/v1"):
+        return Dialect.OPENAI
     return Dialect.CHAT if path.startswith(_CHAT_PREFIXES) else Dialect.TOM
 
 
