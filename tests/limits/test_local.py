@@ -107,10 +107,13 @@ def test_a_full_table_gives_newcomers_one_bucket_together() -> None:
 
 
 def test_a_rule_that_became_narrower_makes_nobody_wait_longer_than_it_says() -> None:
-    limiter = LocalLimiter(ManualClock())
+    clock = ManualClock()
+    limiter = LocalLimiter(clock)
     for _ in range(100):
         limiter.charge([Key("user:anna", Rule(0.1, 100))])
     assert limiter.charge([Key("user:anna", Rule(10.0, 5))]) == pytest.approx(0.1)
+    clock.advance(0.1)
+    assert limiter.charge([Key("user:anna", Rule(10.0, 5))]) == 0.0
 
 
 @given(

@@ -13,7 +13,12 @@ for i, key in ipairs(KEYS) do
   local burst = tonumber(ARGV[2 * i])
   local full = tonumber(redis.call('GET', key) or now) or now
   -- Neither a clock that was set back nor a rule that was changed makes anybody wait longer than the rule says.
-  full = math.min(math.max(full, now), now + interval * burst)
+  local most = now + interval * burst
+  if full > most then
+    full = most
+    redis.call('SET', key, string.format('%.3f', full), 'PX', math.max(1, math.ceil(2 * burst * interval / 1000)))
+  end
+  full = math.max(full, now)
   local wait = full - now - interval * (burst - 1)
   if wait > longest then longest = wait end
   full_at[i] = full + interval

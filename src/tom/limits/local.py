@@ -53,11 +53,12 @@ class LocalLimiter:
             now = self._clock.monotonic()
             self._age(keys, now)
             places = [(self._place(key.name), key.rule) for key in keys]
-            wait = max((self._wait(name, rule, now) for name, rule in places), default=0.0)
+            waits = [self._full_at(name, rule, now) - now - (rule.burst - 1) / rule.rate for name, rule in places]
+            wait = max(waits, default=0.0)
             if wait > _DUST:
                 return wait
             for name, rule in places:
-                self._young[name] = max(self._full_at(name, rule, now), now) + 1.0 / rule.rate
+                self._young[name] = max(self._known(name), now) + 1.0 / rule.rate
             return 0.0
 
     def give_back(self, keys: Sequence[Key]) -> None:
@@ -72,13 +73,13 @@ class LocalLimiter:
 
     # --- below ----------------------------------------------------------------------------------------------------
 
-    def _wait(self, name: str, rule: Rule, now: float) -> float:
-        """Seconds until one more arrival conforms; at most what the burst takes to come back."""
-        return self._full_at(name, rule, now) - now - (rule.burst - 1) / rule.rate
-
     def _full_at(self, name: str, rule: Rule, now: float) -> float:
+        full_at, most = self._known(name), now + rule.burst / rule.rate
+        if full_at <= most:
+            return full_at
         # A rule that was changed, or another one under the same key, makes nobody wait longer than it says itself.
-        return min(self._known(name), now + rule.burst / rule.rate)
+        self._young[name] = most
+        return most
 
     def _known(self, name: str) -> float:
         return self._young.get(name) or self._old.get(name) or 0.0
