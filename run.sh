@@ -14,6 +14,7 @@ case "${1:-}" in
 esac
 
 # The services are two small MCP servers that a first config.yml offers. --inexact: what run_tests.sh installed stays.
-set_up --no-default-groups --group services --inexact
+# The extras are the drivers of Redis and of the archives: whoever writes REDIS_URL need not install anything.
+set_up --no-default-groups --group services --extra redis --extra mysql --extra mongodb --inexact
 say "🚀 tom ${what[*]} ($other)"
 exec "$VENV/bin/tom" "${what[@]}" --data "${TOM_DATA:-$ROOT/data}" "$@"

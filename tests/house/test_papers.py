@@ -20,7 +20,8 @@ def declared(tree):
         *project["project"]["optional-dependencies"].values(),
         *project["dependency-groups"].values(),
     ]
-    return {re.split(r"[\[<>=;~! ]", line)[0] for lines in lists for line in lines}
+    named = {re.split(r"[\[<>=;~! ]", line)[0] for lines in lists for line in lines}
+    return named - {project["project"]["name"]}  # an extra that is made of others names the product itself
 
 
 def rows(tree):
