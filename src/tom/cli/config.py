@@ -1,29 +1,35 @@
 """`tom config`: check the settings, write the first ones, enter a language model."""
 
 import json
-from pathlib import Path
+import os
 from typing import Annotated, NoReturn
 
 import typer
 
 from tom.cli.directory import locate
-from tom.cli.options import DataOption, JsonOption
+from tom.cli.explain import example, explain
+from tom.cli.options import ConfigOption, DataOption, JsonOption, StandaloneOption
 from tom.config.invalid import ConfigInvalid
-from tom.config.settings import Settings
+from tom.config.loading import Loading
 
-app = typer.Typer(help="Check and write settings.", no_args_is_help=True)
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="Another config.yml; else TOM_CONFIG.")]
+app = typer.Typer(help="Check, explain and write settings.", no_args_is_help=True)
+app.command("explain")(explain)
+app.command("example")(example)
 
 
 @app.command()
-def check(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def check(
+    data: DataOption = None,
+    config: ConfigOption = None,
+    standalone: StandaloneOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Say all that is wrong with the settings; exit status 1 when Tom would not start with them."""
     errors: list[str] = []
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     try:
-        settings = Settings.load(locate(data), config)
+        settings = Loading(locate(data), config, os.environ, alone=standalone).run()
         notes, warnings = settings.notes, settings.warnings
     except ConfigInvalid as error:
         errors = error.errors

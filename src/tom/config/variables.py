@@ -211,7 +211,7 @@ VARIABLES: Final = (
              group=_SERVICES),
     Variable("MCP_API_KEY", "mcp_api_key", "Bearer key of `MCP_SERVER_URL`", _text, secret=True, group=_SERVICES),
     Variable("CHAT_AUTH", "chat.auth", "who may call an agent that runs alone; default by its address: `local`, `token`",
-             _one_of("local", "token", "public"), aliases=("auth",), group=_DOORS),
+             _one_of("local", "token", "public"), group=_DOORS),
     Variable("ADMIN_TOKEN", "admin_token", "opens `/admin`, 16 characters or more; unset: there is none", _text,
              secret=True, group=_DOORS),
     Variable("RATE_RPS", "rate_rps", "requests a second that one caller may make on average", _above_zero, "1.0",

@@ -17,7 +17,7 @@ from tom.config.yamltext import YamlInvalid, key_lines, read_yaml
 
 CHAT_FILES: Final = ("app.config.yaml", "app.config.yml")
 _YAML: Final = (".yml", ".yaml")
-_SECTIONS: Final = frozenset(
+SECTIONS: Final = frozenset(
     (
         "chat",
         "repository",
@@ -44,6 +44,7 @@ class SourceFile:
     path: Path
     tree: Tree
     moved: dict[schema.Path, schema.Path] = field(default_factory=dict[schema.Path, schema.Path])
+    _lines: dict[schema.Path, int] | None = None
 
     @property
     def name(self) -> str:
@@ -55,11 +56,23 @@ class SourceFile:
         written = next(
             (self.moved[path[:end]] + path[end:] for end in range(len(path), 0, -1) if path[:end] in self.moved), path
         )
-        try:
-            lines = key_lines(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, YamlInvalid):
-            return 0
+        if self._lines is None:
+            try:
+                self._lines = key_lines(self.path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, YamlInvalid):
+                self._lines = {}
+        lines = self._lines
         return next((lines[written[:end]] for end in range(len(written), 0, -1) if written[:end] in lines), 0)
+
+    def at(self, path: schema.Path) -> Any:
+        """What is written at a path; None where nothing is."""
+        node: Any = self.tree
+        for part in path:
+            try:
+                node = node[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return node
 
     def depth(self, path: schema.Path) -> int:
         """How far down a path is written in it."""
@@ -143,7 +156,7 @@ def _add_chat(written: Written, path: Path) -> None:
         written.errors.append(f"config: {error}")
         return
     flat = {key for variable in VARIABLES for key in variable.keys}
-    for key in [key for key in tree if key not in _SECTIONS | flat]:
+    for key in [key for key in tree if key not in SECTIONS | flat]:
         sentence = "belongs into config.yml" if key in schema.known_keys(schema.holds(())) else "unknown key"
         written.errors.append(problem(path.name, f"{key}: {sentence}"))
         del tree[key]
