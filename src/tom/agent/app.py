@@ -14,6 +14,7 @@ from tom.agent.answering import JsonAnswer, chat_error, tom_error
 from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
 from tom.agent.device import device_of
+from tom.agent.documentdoor import DocumentDoor
 from tom.agent.exportdoor import ExportDoor, UsageDoor
 from tom.agent.identify import Door
 from tom.agent.policydoor import PolicyDoor
@@ -55,6 +56,7 @@ class AgentApp:
                 *PolicyDoor(cell).routes(),
                 *ExportDoor(cell).routes(),
                 *UsageDoor(cell).routes(),
+                *DocumentDoor(cell).routes(),
             ],
             redirect_slashes=False,
             default=self._unknown,

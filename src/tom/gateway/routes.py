@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tom.errors import CallerError
 from tom.gateway.app import TICKET_PATH
+from tom.gateway.documents import document_routes
 from tom.gateway.login import LoginDoor
 from tom.gateway.pool import Pool
 from tom.gateway.problems import Dialect
@@ -111,6 +112,7 @@ def own_routes(door: LoginDoor, health: Health, endpoint: str) -> list[Route]:
         Route("GET", "/health/ready", Access.OPEN, health.readiness, quiet=True),
         Route("GET", "/static/{path:path}", Access.OPEN, _page_route, quiet=True),
         Route("POST", "/page/render", Access.LOGIN, _page_route, quiet=True),
+        *document_routes(),
         Route("GET", endpoint, Access.LOGIN, _not_a_socket, dialect=Dialect.CHAT),
     ]
 
