@@ -24,8 +24,9 @@ from tom.agent.rest_asks import AsksDoor
 from tom.agent.rest_files import FilesDoor
 from tom.agent.servicesdoor import ServicesDoor
 from tom.agent.websocket import serve_websocket
-from tom.errors import TomError
+from tom.errors import NotFoundHere, TomError
 from tom.telemetry import logs
+from tom.telemetry.health import health_body
 
 type Scope = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -76,18 +77,24 @@ class AgentApp:
 
     async def _websocket(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         refused = self._identify(scope)
-        if refused is None and scope["path"] == self._cell.settings.chat.endpoint:
-            device = device_of(headers.get(b"user-agent", b"").decode("latin-1"))
-            plain = wants_plain(scope.get("query_string", b""))
-            await serve_websocket(self._cell, receive, send, device=device, plain=plain)
+        if refused is None and scope["path"] != self._cell.settings.chat.endpoint:
+            refused = NotFoundHere()
+        if refused is None:
+            refused = await self._count_upgrade(scope)
+        if refused is not None:
+            await _refuse_upgrade(scope, receive, send, refused)
             return
-        status = refused.http_status if refused is not None else 404
-        await receive()
-        if "websocket.http.response" in scope.get("extensions", {}):
-            await send({"type": "websocket.http.response.start", "status": status, "headers": []})
-            await send({"type": "websocket.http.response.body", "body": b""})
-        else:
-            await send({"type": "websocket.close", "code": 1008})
+        device = device_of(headers.get(b"user-agent", b"").decode("latin-1"))
+        plain = wants_plain(scope.get("query_string", b""))
+        await serve_websocket(self._cell, receive, send, caller=scope["tom.caller"], device=device, plain=plain)
+
+    async def _count_upgrade(self, scope: Scope) -> TomError | None:
+        """Count the opening of a socket, or return the reason to refuse it."""
+        try:
+            await self._cell.rates.admit_upgrade(scope["tom.caller"])
+        except TomError as refused:
+            return refused
+        return None
 
     def _identify(self, scope: Scope) -> TomError | None:
         """Put who is calling into the connection's scope, or return the reason to refuse it."""
@@ -120,7 +127,8 @@ class AgentApp:
 
     async def health(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
         """Alive; for the gateway also how busy."""
-        body: dict[str, Any] = dict(self._cell.counters.body())
+        numbers = self._cell.metrics.numbers if self._cell.metrics else None
+        body: dict[str, Any] = dict(health_body(self._cell.uptime, numbers))
         if not self._door.alone:
             body |= {"active_runs": self._cell.scheduler.unfinished_runs, "sockets": self._cell.sockets.open}
         return JsonAnswer(body)
@@ -132,6 +140,18 @@ class AgentApp:
 
     async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
         await tom_error("Not found", 404)(scope, receive, send)
+
+
+async def _refuse_upgrade(scope: Scope, receive: Receive, send: Send, refused: TomError) -> None:
+    """Answer an upgrade by HTTP: nothing was switched."""
+    await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    answer = chat_error(refused, scope["tom.request_id"])
+    headers = [*answer.raw_headers, (b"x-request-id", scope["tom.request_id"].encode())]
+    await send({"type": "websocket.http.response.start", "status": answer.status_code, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": bytes(answer.body)})
 
 
 def wants_plain(query: bytes) -> bool:

@@ -5,7 +5,7 @@ messages (`processing`, `chunk`, `complete`); subscriptions bring the stored eve
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,9 @@ _CHANGES = (
     actions.New,
     actions.Clear,
 )
+_COUNTED = (actions.Chat, actions.Retry, actions.Approve, actions.Answer)
+"""What counts as the same thing asked by HTTP does; to stop, read and ping is free."""
+
 _ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 _BEGINS = frozenset({EventType.RUN_STARTED, EventType.RUN_RESUMED})
 
@@ -71,8 +74,12 @@ class Socket:
         streaming: bool,
         show_thinking: bool,
         tool_notices: ToolNotices,
+        admit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Speak for one client of ``user`` on ``device``; ``streaming`` is the default for its messages."""
+        """Speak for one client of ``user`` on ``device``; ``streaming`` is the default for its messages.
+
+        ``admit`` counts an action, or raises `RateLimited`, or `Abuse` for whoever will not hear of it.
+        """
         self._conversations = conversations
         self._outbox = outbox
         self._clock = clock
@@ -83,6 +90,7 @@ class Socket:
         self._streaming = streaming
         self._show_thinking = show_thinking
         self._tool_notices = tool_notices
+        self._admit = admit
         self._attached: dict[str, tuple[str, bool, Callable[[], None]]] = {}
         self._subscribed: dict[str, Callable[[], None]] = {}
         self._seen: dict[str, int] = {}
@@ -111,6 +119,8 @@ class Socket:
             self._bad_json = 0
             wanted = actions.read_action(envelope, self._choices)
             request_id = envelope.request_id or f"auto-{ids.ulid()}"
+            if self._admit is not None and isinstance(wanted, _COUNTED):
+                await self._admit()
             # What was stored must be worked on: such an action is carried out to its end though its client is gone.
             changes = isinstance(wanted, _CHANGES)
             await (_to_the_end(self._carry_out(request_id, wanted)) if changes else self._carry_out(request_id, wanted))
@@ -121,6 +131,8 @@ class Socket:
             self._send(frames.refused(None, error))
         except TomError as error:
             self._send(frames.refused(actions.request_id_of(text), error))
+        except Abuse:
+            raise
         except Exception as error:  # noqa: BLE001 - a defect costs one clear answer, not the socket
             reference = ids.ulid()
             log.error("❌ A defect in an action", event="internal_error", reference=reference, exception=error)

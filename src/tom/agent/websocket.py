@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tom.agent.options import choices_of
 from tom.agent.outbox import Outbox, ReaderTooSlow
 from tom.agent.socket import Abuse, Socket
+from tom.errors import RateLimited
+from tom.policy.permissions import Caller
 from tom.telemetry import logs
 
 if TYPE_CHECKING:
@@ -48,16 +50,22 @@ class ActionRate:
         if len(self._recent) < self._per_second:
             self._recent.append(now)
             return 0.0
+        self.strike(now)
+        return round(self._recent[0] + 1.0 - now, 1) or 0.1
+
+    def strike(self, now: float) -> None:
+        """An action was refused for coming too fast. Raises `Abuse` on flooding."""
         while self._strikes and self._strikes[0] <= now - FLOOD_WINDOW:
             self._strikes.popleft()
         self._strikes.append(now)
         if len(self._strikes) >= FLOOD_STRIKES:
             raise Abuse(4429, "Too many actions")
-        return round(self._recent[0] + 1.0 - now, 1) or 0.1
 
 
-async def serve_websocket(cell: "Cell", receive: Receive, send: Send, *, device: str = "", plain: bool = False) -> None:
-    """Serve one accepted caller, on ``device``, until the connection ends; ``plain``: documented frames only."""
+async def serve_websocket(
+    cell: "Cell", receive: Receive, send: Send, *, caller: Caller, device: str = "", plain: bool = False
+) -> None:
+    """Serve ``caller``, on ``device``, until the connection ends; ``plain``: documented frames only."""
     chat = cell.settings.chat
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
@@ -69,6 +77,15 @@ async def serve_websocket(cell: "Cell", receive: Receive, send: Send, *, device:
         return
     cell.sockets.open += 1
     outbox = Outbox(chat.send_buffer, plain=plain)
+    rate = ActionRate(chat.actions_per_second)
+
+    async def admit() -> None:
+        try:
+            await cell.rates.admit(caller, None)
+        except RateLimited:
+            rate.strike(cell.clock.monotonic())
+            raise
+
     socket = Socket(
         cell.conversations,
         outbox,
@@ -80,21 +97,24 @@ async def serve_websocket(cell: "Cell", receive: Receive, send: Send, *, device:
         streaming=chat.streaming,
         show_thinking=chat.show_thinking,
         tool_notices=chat.tool_notifications,
+        admit=admit,
     )
     try:
-        await _converse(cell, socket, outbox, receive, send)
+        await _converse(cell, socket, outbox, rate, receive, send)
     finally:
         cell.sockets.open -= 1
         socket.close()
 
 
-async def _converse(cell: "Cell", socket: Socket, outbox: Outbox, receive: Receive, send: Send) -> None:
+async def _converse(
+    cell: "Cell", socket: Socket, outbox: Outbox, rate: ActionRate, receive: Receive, send: Send
+) -> None:
     """Read and write until one of both ends: a writer that is gone must not leave a reader waiting, nor the reverse."""
 
     async def send_text(text: str) -> None:
         await send({"type": "websocket.send", "text": text})
 
-    reading = asyncio.ensure_future(_read(cell, socket, receive))
+    reading = asyncio.ensure_future(_read(cell, socket, rate, receive))
     writing = asyncio.ensure_future(outbox.send_to(send_text))
     try:
         await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED)
@@ -122,8 +142,7 @@ async def _close(send: Send, failure: BaseException | None) -> None:
             await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-async def _read(cell: "Cell", socket: Socket, receive: Receive) -> None:
-    rate = ActionRate(cell.settings.chat.actions_per_second)
+async def _read(cell: "Cell", socket: Socket, rate: ActionRate, receive: Receive) -> None:
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":
