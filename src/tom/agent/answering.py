@@ -32,6 +32,11 @@ class JsonAnswer(Response):
         return _encode(content)
 
 
+def dialect_at(path: str) -> Dialect:
+    """The dialect of errors at a path that may be no operation's."""
+    return Dialect.OPENAI if path == "/v1" or path.startswith("/v1/") else Dialect.CHAT
+
+
 def problem(error: TomError, request_id: str, dialect: Dialect) -> Response:
     """An error in the words of the operation that it befell."""
     return openai_error(error, request_id) if dialect is Dialect.OPENAI else chat_error(error, request_id)

@@ -10,13 +10,14 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 from tom import ids
-from tom.agent.answering import JsonAnswer, chat_error, tom_error
+from tom.agent.answering import JsonAnswer, chat_error, dialect_at, openai_error, tom_error
 from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
 from tom.agent.device import device_of
 from tom.agent.documentdoor import DocumentDoor
 from tom.agent.exportdoor import ExportDoor, UsageDoor
 from tom.agent.identify import Door
+from tom.agent.openaidoor import OpenAIDoor
 from tom.agent.policydoor import PolicyDoor
 from tom.agent.replay import ReplayDoor
 from tom.agent.rest import RestDoor
@@ -25,6 +26,7 @@ from tom.agent.rest_files import FilesDoor
 from tom.agent.servicesdoor import ServicesDoor
 from tom.agent.websocket import serve_websocket
 from tom.errors import NotFoundHere, TomError
+from tom.openapi.operations import Dialect
 from tom.telemetry import logs
 from tom.telemetry.health import health_body
 
@@ -51,6 +53,7 @@ class AgentApp:
                 *RestDoor(cell).routes(),
                 *AsksDoor(cell).routes(),
                 *FilesDoor(cell).routes(),
+                *OpenAIDoor(cell).routes(),
                 *TomDoor(cell).routes(),
                 *ReplayDoor(cell).routes(),
                 *ServicesDoor(cell).routes(),
@@ -121,6 +124,8 @@ class AgentApp:
     def _refuse(self, scope: Scope, refused: TomError) -> Response:
         if scope["path"] == "/health" and refused.http_status == 401:
             return JsonAnswer({"status": "ok"})
+        if dialect_at(scope["path"]) is Dialect.OPENAI:
+            return openai_error(refused, scope["tom.request_id"])
         if self._door.alone:
             return chat_error(refused, scope["tom.request_id"])
         return tom_error(refused.message, refused.http_status)
@@ -139,6 +144,9 @@ class AgentApp:
         return JsonAnswer({"ready": ready}, 200 if ready else 503)
 
     async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if dialect_at(scope["path"]) is Dialect.OPENAI:
+            await openai_error(NotFoundHere(), scope["tom.request_id"])(scope, receive, send)
+            return
         await tom_error("Not found", 404)(scope, receive, send)
 
 

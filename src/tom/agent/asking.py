@@ -84,6 +84,8 @@ class ModelAsking:
 
     async def _ask(self, run: Journal, wanted: AskModel) -> Event:
         tools = await self._tools.on_offer() if wanted.with_tools else ()
+        forced = {"tool_choice": self._tools.choice} if tools and self._tools.choice else dict[str, str]()
+        options = {**self._options, **forced}
         messages = await self._transcript.prompt(run.progress.events, tools)
         label = union(message.label for message in messages)
         chain = Chain(self._candidates, self._models)
@@ -92,7 +94,7 @@ class ModelAsking:
             self._restart(run, wanted.turn, attempt)
         while True:
             candidate = chain.current
-            request = request_for(candidate, messages, tools, self._options)
+            request = request_for(candidate, messages, tools, options)
             live = LiveTurn(run.conversation_id, run.run_id, run.request_id, wanted.turn, attempt, label)
             try:
                 reply = await self._paid(candidate, request, run.progress.usage, live)
@@ -109,7 +111,7 @@ class ModelAsking:
             else:
                 chain.ended_well()
                 if not self._may_be_longer(run, wanted, live, reply):
-                    return _replied(run, wanted, live, reply)
+                    return self._replied(run, wanted, live, reply)
                 await self._record_cut(run, live, candidate)
                 attempt += 1
                 self._restart(run, wanted.turn, attempt)
@@ -130,7 +132,7 @@ class ModelAsking:
         live = LiveTurn(run.conversation_id, run.run_id, run.request_id, wanted.turn, attempt, spent=spent)
         self._feed.begin(live)
         self._feed.say(live, text)
-        return _replied(run, wanted, live, Reply(text, (), "stop", spent, model=""))
+        return self._replied(run, wanted, live, Reply(text, (), "stop", spent, model=""))
 
     async def _paid(self, candidate: Candidate, request: ModelRequest, spent: Usage, live: LiveTurn) -> Reply:
         def told(usage: Usage) -> None:
@@ -220,20 +222,20 @@ class ModelAsking:
         log.warning(f"🔁 {following.candidate.llm!r} answers instead of {following.fell_from!r}", event="llm_fell_back")
         await run.record(failed, fell)
 
-
-def _replied(run: Journal, wanted: AskModel, live: LiveTurn, reply: Reply) -> Event:
-    return happened.model_replied(
-        run.conversation_id,
-        reply.text,
-        run_id=run.run_id,
-        turn=wanted.turn,
-        attempt=live.attempt,
-        finish_reason=reply.finish_reason,
-        model=reply.model,
-        usage=reply.usage,
-        # A reply without tools on offer may still ask for some; there is nothing to call then.
-        tool_calls=reply.tool_calls if wanted.with_tools else (),
-        thinking=reply.thinking,
-        label=live.label,
-        dropped_options=reply.dropped,
-    )
+    def _replied(self, run: Journal, wanted: AskModel, live: LiveTurn, reply: Reply) -> Event:
+        return happened.model_replied(
+            run.conversation_id,
+            reply.text,
+            run_id=run.run_id,
+            turn=wanted.turn,
+            attempt=live.attempt,
+            finish_reason=reply.finish_reason,
+            model=reply.model,
+            usage=reply.usage,
+            # A reply without tools on offer may still ask for some; there is nothing to call then.
+            tool_calls=reply.tool_calls if wanted.with_tools else (),
+            thinking=reply.thinking,
+            label=live.label,
+            dropped_options=reply.dropped,
+            handed=self._tools.handed,
+        )

@@ -12,6 +12,7 @@ from typing import Any
 from tom.agent.behaviours import Behaviours
 from tom.agent.budget import Limits, unbounded
 from tom.agent.choosing import choose_level, choose_llm
+from tom.agent.clienttools import definitions
 from tom.agent.consigns import Consigns
 from tom.agent.journal import Journal
 from tom.agent.memories import SERVICE as MEMORY_SERVICE
@@ -29,9 +30,11 @@ from tom.conversation.event import Event
 from tom.conversation.history import RunHistory
 from tom.conversation.message import Message, Role
 from tom.conversation.run import RunState
+from tom.conversation.tool import ToolDefinition
 from tom.conversation.window import choose_window
 from tom.errors import ContextTooSmall
 from tom.llm.levels import Models
+from tom.llm.sampling import FORM
 from tom.services.library import Library
 from tom.services.toolbox import Toolbox
 from tom.store.eventstore import EventStore
@@ -51,7 +54,7 @@ FIRST = "The user wants the tool '{tool}' to be called first."
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the person's message asked for beside its text."""
+    """What the person's message asked for beside its text. ``choice`` is a client's, among ``client_tools`` of its own."""
 
     level: int | None = None
     services: tuple[str, ...] | None = None
@@ -61,6 +64,8 @@ class Wishes:
     temporary: bool = False
     upkeep: str = ""
     sampling: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    client_tools: tuple[ToolDefinition, ...] = ()
+    choice: str = ""
 
     @classmethod
     def of(cls, request: Event) -> "Wishes":
@@ -76,10 +81,12 @@ class Wishes:
             temporary=bool(options.get("temporary")),
             upkeep=options.get("upkeep", ""),
             sampling={name: options[name] for name in SAMPLING if name in options},
+            client_tools=definitions(request.extra.get("client_tools", ())),
+            choice=options.get("tool_choice", ""),
         )
 
 
-SAMPLING = ("temperature", "top_p", "max_tokens", "thinking")
+SAMPLING = ("temperature", "top_p", "max_tokens", "thinking", *FORM)
 """Options of a request that go to the model as they are."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tom.agent.clienttools import REQUIRED, beside
 from tom.agent.consigns import is_trusted
 from tom.agent.identity import caller_parameters, filled, hidden
 from tom.agent.memories import SERVICE as MEMORY
@@ -45,6 +46,8 @@ class Offering:
     filled in where a built-in tool wants to know it. ``library``: where resources are read, None: none are on offer.
     ``first``: the tool to be called in the first turn, as ``tool`` or ``service.tool``. ``silent``: services whose
     tools may only read. ``wary``: whatever writes counts as writing outside, so that the person is asked.
+    ``client``: tools that the client calls itself; ``choice``: the name of the one to be called in the first turn,
+    ``required`` for any of them, or empty.
     """
 
     services: Collection[str] | None = None
@@ -54,6 +57,8 @@ class Offering:
     first: str = ""
     silent: frozenset[str] = frozenset()
     wary: bool = False
+    client: tuple[ToolDefinition, ...] = ()
+    choice: str = ""
 
 
 class RunTools:
@@ -68,6 +73,10 @@ class RunTools:
         self._by_name: dict[str, ToolDefinition] | None = None
         self._real: dict[str, ToolDefinition] = {}
         self._first = self._offering.first
+        self._client = self._offering.client
+        self._choice = self._offering.choice
+        self.choice = ""
+        """What the next reply has to call: ``required`` or a tool's name; empty: as the model likes."""
         self.unavailable: Mapping[str, str] = {}
         self._held: Mapping[str, str] = {}
         self._listed: frozenset[tuple[str, str]] = frozenset()
@@ -78,7 +87,15 @@ class RunTools:
         tools = await self._list()
         wanted, self._first = self._first, ""
         named = tuple(tool for tool in tools if wanted in {tool.name, tool.tool, tool.full_name}) if wanted else ()
-        return named or tools
+        wish, self._choice = self._choice, ""
+        chosen = self._client if wish == REQUIRED else tuple(tool for tool in self._client if tool.name == wish)
+        self.choice = wish if chosen else ""
+        return chosen or named or (*tools, *self._client)
+
+    @property
+    def handed(self) -> frozenset[str]:
+        """The names of the tools whose calls are the client's to make."""
+        return frozenset(tool.name for tool in self._client)
 
     async def named(self, name: str) -> ToolDefinition | None:
         """The tool that the model knows as ``name``; after a restart the list is fetched first."""
@@ -117,7 +134,9 @@ class RunTools:
         self._listed = frozenset((entry.service, entry.uri) for entry in resources if "{" not in entry.uri)
         if resources:
             tools = (*tools, LIST_RESOURCES, self._read)
-        self._real = {tool.name: tool for tool in offered.tools}
+        tools = beside(tools, self.handed)
+        known = {tool.full_name: tool for tool in offered.tools}
+        self._real = {tool.name: known[tool.full_name] for tool in tools if tool.full_name in known}
         self._by_name = {tool.name: tool for tool in tools}
         self.unavailable = offered.unavailable
         self._held = offered.held

@@ -28,7 +28,7 @@ class Submission:
     ``existing``: a conversation that is not there is not opened. ``memory_limit`` bounds this request's window only.
     ``kind`` is that of a conversation that is opened by it. ``instructions``, ``prior`` and ``client_tools`` come with calls
     of `/v1`: what the client sets before, what it tells of earlier messages (`conversation.history.continued`), and the
-    tools that it calls itself.
+    tools that it calls itself. ``sent`` is the digest of what such a client sent, of which only what is new is submitted.
     """
 
     text: str
@@ -47,6 +47,7 @@ class Submission:
     instructions: tuple[str, ...] = ()
     prior: tuple[Mapping[str, Any], ...] = ()
     client_tools: tuple[Mapping[str, Any], ...] = ()
+    sent: str = ""
     around: Circumstances = field(default_factory=Circumstances)
 
     @property
@@ -60,6 +61,8 @@ class Submission:
 
         Not of what services answer: a repetition is one also when a resource has changed meanwhile.
         """
+        if self.sent:
+            return self.sent
         options = {name: value for name, value in self.options.items() if name not in OF_THE_ANSWER}
         said: list[Any] = [self.text, options]
         if self.attachments or self.prompt is not None:

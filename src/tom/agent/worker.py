@@ -7,6 +7,7 @@ from typing import Any
 
 from tom.agent.asking import ModelAsking
 from tom.agent.budget import Limits, unbounded
+from tom.agent.clienttools import NONE
 from tom.agent.consigns import Consigns
 from tom.agent.feed import Feed
 from tom.agent.fencing import Fence, Loader, ReadFile
@@ -179,6 +180,8 @@ class Worker:
             first=wishes.tool if run.progress.turns == 0 else "",
             silent=frozenset({MEMORY_SERVICE}) if wishes.temporary else frozenset(),
             wary=wishes.upkeep == PROPOSING and request.label.tainted,
+            client=() if wishes.choice == NONE else wishes.client_tools,
+            choice=wishes.choice if run.progress.turns == 0 else "",
         )
 
     def _surface(self, request: Event, around: Circumstances) -> str:

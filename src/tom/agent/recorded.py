@@ -1,0 +1,49 @@
+"""The recorded end of a failed run as the error that it was, so that a door can tell it in its own dialect."""
+
+from collections.abc import Iterator, Mapping
+
+from tom.conversation.event import Event
+from tom.errors import RemoteError, TomError
+
+
+class DeadlinePassed(TomError):
+    """The run took longer than allowed."""
+
+    code = "deadline"
+    http_status = 504
+
+
+class CrashLoop(TomError):
+    """This message stopped the agent several times and is not tried again by itself."""
+
+    code = "crash_loop"
+
+
+class ModelBadCall(RemoteError):
+    """The language model could not write a readable tool call."""
+
+    code = "model_bad_call"
+
+
+def recorded_failure(end: Event) -> TomError:
+    """The error that a `run.failed` tells: its class by its code, with the recorded reason."""
+    found = _by_code().get(end.extra["code"], TomError)
+    return found(end.extra.get("reason") or None)
+
+
+_known: dict[str, type[TomError]] = {}
+
+
+def _by_code() -> Mapping[str, type[TomError]]:
+    """Every class of the tree by its code, the most general one where several share it."""
+    if not _known:
+        for one in _tree(TomError):
+            _known.setdefault(one.code, one)
+    return _known
+
+
+def _tree(top: type[TomError]) -> Iterator[type[TomError]]:
+    level = [top]
+    while level:
+        yield from level
+        level = [below for one in level for below in one.__subclasses__()]
