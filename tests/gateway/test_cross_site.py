@@ -116,7 +116,7 @@ async def test_a_listed_origin_may_not_use_a_cookie(opened):
         with pytest.raises(InvalidStatus) as refused:
             async with door.socket(cookie, headers={"Origin": FOREIGN}):
                 pass
-        assert refused.value.response.status_code == 403
+        assert refused.value.response.status_code == 401
         with pytest.raises(InvalidStatus) as refused:
             async with door.socket(headers={"Origin": FOREIGN}):
                 pass

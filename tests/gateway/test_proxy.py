@@ -25,7 +25,7 @@ async def test_the_clients_credentials_and_false_names_are_dropped_and_the_true_
     cookie = await door.log_in("alice")
     headers = [
         ("X-Tom-Client", "x"), ("X-Tom-User", "bob"), ("x-tom-agent-secret", "guess"), ("X-Tom-Door", "token"),
-        ("Authorization", "Bearer x"), ("X-API-Key", "tom_x"), ("X-Forwarded-For", "1.2.3.4"),
+        ("Authorization", "Basic eDp5"), ("X-API-Key", ""), ("X-Forwarded-For", "1.2.3.4"),
         ("X-Forwarded-Proto", "http"), ("Forwarded", "for=1.2.3.4"), ("X-Real-IP", "1.2.3.4"), ("TE", "trailers"),
         ("Connection", "keep-alive, X-Private"), ("X-Private", "mine"), ("X-Admin-Token", "x"),
         ("Cookie", f"__Host-tom={cookie}"), ("X-Kept", "1"), ("X-Request-ID", "abc.DEF-1_2"),
@@ -38,7 +38,10 @@ async def test_the_clients_credentials_and_false_names_are_dropped_and_the_true_
     assert len(sent) == len(told["headers"]), "nothing is said twice"
     tom = {name: value for name, value in sent.items() if name.startswith("x-tom")}
     secret = door.agents.by_user["alice"].secret
-    assert tom == {"x-tom-user": "alice", "x-tom-door": "cookie", "x-tom-agent-secret": secret}
+    assert tom == {
+        "x-tom-user": "alice", "x-tom-door": "cookie", "x-tom-agent-secret": secret, "x-tom-key": "user:alice",
+        "x-tom-address": "127.0.0.1", "x-tom-scopes": "chat health memory notifications options read",
+    }  # fmt: skip
     assert sent["x-request-id"] == "abc.DEF-1_2"
     assert sent["x-kept"] == "1"
     gone = {"authorization", "cookie", "x-api-key", "forwarded", "x-real-ip", "te", "x-private", "x-admin-token"}

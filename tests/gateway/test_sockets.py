@@ -172,7 +172,7 @@ async def test_the_agent_is_told_who_by_the_gateway_only(door):
     cookie = await door.log_in("alice")
     headers = {
         "X-Tom-Client": "x", "X-Tom-User": "bob", "X-Tom-Agent-Secret": "guess", "X-Forwarded-For": "1.2.3.4",
-        "Authorization": "Bearer x", "X-Request-ID": "mine.1",
+        "Authorization": "Basic eDp5", "X-Request-ID": "mine.1",
     }  # fmt: skip
     async with door.socket(
         cookie, path="/ws/chat?frames=plain", headers=headers, subprotocols=["tom.chat.v1"]

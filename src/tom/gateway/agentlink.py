@@ -13,6 +13,7 @@ from typing import Final
 
 import httptools
 
+from tom.policy.permissions import Caller
 from tom.spawner.unixpath import reachable
 
 CONNECT_SECONDS: Final = 5.0
@@ -241,11 +242,23 @@ async def ask(socket: str, target: str, headers: Iterable[Header], *, seconds: f
         raise TimedOut(f"no answer in {seconds:g} s") from None
 
 
-def link_headers(user: str, secret: str, request_id: str, door: str = "cookie") -> list[Header]:
-    """What the gateway adds to every request: who is calling, proven by the agent's own secret."""
-    return [
+def link_headers(
+    user: str, secret: str, request_id: str, door: str = "cookie", *, caller: Caller | None = None
+) -> list[Header]:
+    """What the gateway adds to every request: who is calling, proven by the agent's own secret.
+
+    With a ``caller`` also how far they reach, how they are called where rates are counted, and from where they come.
+    """
+    headers = [
         (b"x-tom-user", user.encode()),
-        (b"x-tom-door", door.encode()),
+        (b"x-tom-door", (caller.door if caller else door).encode()),
         (b"x-tom-agent-secret", secret.encode()),
         (b"x-request-id", request_id.encode()),
     ]
+    if caller is not None:
+        headers += [
+            (b"x-tom-scopes", " ".join(sorted(caller.scopes)).encode()),
+            (b"x-tom-key", caller.key.encode()),
+            (b"x-tom-address", caller.address.encode("latin-1", "replace")),
+        ]
+    return headers

@@ -4,36 +4,54 @@ Authorisation reads the matched route. Every answer, also a refusal, carries the
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from tom.errors import AuthenticationRequired, ShuttingDown, TomError
 from tom.gateway.csrf import UNSAFE_METHODS
 from tom.gateway.gate import Gate
 from tom.gateway.headers import with_standard
-from tom.gateway.identify import cleared_cookie
+from tom.gateway.identify import Identity, cleared_cookie
 from tom.gateway.problems import Dialect, InternalError, problem
+from tom.gateway.refusals import LoginRequired
 from tom.gateway.request import ClientGone, Header, Receive, Reply, Request, Scope, Send, join_headers
 from tom.gateway.table import Access, Origin, Route, Table, dialect_of
+from tom.policy.crossorigin import CrossOrigin
+from tom.policy.permissions import require
 from tom.telemetry import logs
-from tom.telemetry.health import Counters
+from tom.telemetry.metrics import Metrics
 
 log = logs.get("gateway")
 access_log = logs.get("access")
 
 _COOKIE: Final = b"set-cookie"
+TICKET_PATH: Final = "/ws/ticket"
 
 
 class GatewayApp:
     """Answers HTTP requests; sockets have a door of their own (`tom.gateway.websocket`)."""
 
     def __init__(
-        self, gate: Gate, table: Table, counters: Counters, standard_headers: Callable[[str], list[Header]]
+        self,
+        gate: Gate,
+        table: Table,
+        metrics: Metrics | None,
+        standard_headers: Callable[[str], list[Header]],
+        *,
+        cors_origins: Iterable[str] = (),
+        socket_origins: Iterable[str] = (),
     ) -> None:
-        """``standard_headers`` (by request id) are on every answer."""
+        """``standard_headers`` (by request id) are on every answer.
+
+        ``cors_origins``: foreign pages that may use every route, with a token; ``socket_origins``: those that may open a
+        socket, and so ask for a ticket.
+        """
+        listed = frozenset(cors_origins)
+        self._for_pages = CrossOrigin(listed)
+        self._for_tickets = CrossOrigin(listed | frozenset(socket_origins))
         self._gate = gate
         self._table = table
-        self._counters = counters
+        self._metrics = metrics
         self._standard_headers = standard_headers
         self.stopping = False
 
@@ -48,7 +66,14 @@ class GatewayApp:
         with logs.bind(request_id=request.request_id):
             try:
                 self._gate.receive(request)
+                await self._gate.check_url(request)
+                preflight = self._cross_origin(request).preflight(request.method, request.headers)
+                if preflight is not None:
+                    await request.answer(Reply(204, b"", preflight))
+                    return
                 route = self._table.find(request)
+                if route.counted and self._metrics:
+                    self._metrics.request(request.method)
                 await self._serve(request, route)
             except ClientGone:
                 pass
@@ -61,11 +86,11 @@ class GatewayApp:
 
     async def _serve(self, request: Request, route: Route) -> None:
         identity = self._gate.identify(request)
-        if request.method in UNSAFE_METHODS and (identity.principal or route.origin is not Origin.COOKIE):
+        by_cookie = identity.principal is not None and identity.principal.login is not None
+        if request.method in UNSAFE_METHODS and (by_cookie or route.origin is not Origin.COOKIE):
             lenient = route.origin is Origin.ALWAYS or identity.principal is None
             self._gate.check_origin(request, logging_in=lenient)
-        if route.access is Access.LOGIN and identity.principal is None:
-            raise AuthenticationRequired
+        _admit(route, identity, request)
         if self.stopping and not route.quiet:
             raise ShuttingDown
         if identity.principal is None:
@@ -82,6 +107,9 @@ class GatewayApp:
         dialect: Dialect = route.dialect if route else dialect_of(request.path)
         await request.answer(problem(request, error, dialect))
 
+    def _cross_origin(self, request: Request) -> CrossOrigin:
+        return self._for_tickets if request.path == TICKET_PATH else self._for_pages
+
     def _finishing(self, request: Request, send: Send) -> Send:
         """Put on every answer what belongs on every answer."""
 
@@ -89,6 +117,7 @@ class GatewayApp:
             if message["type"] == "http.response.start":
                 request.status = message["status"]
                 headers = with_standard(message["headers"], self._standard_headers(request.request_id))
+                headers += self._cross_origin(request).headers(request.headers)
                 if request.identity.stale and not any(name == _COOKIE for name, _ in headers):
                     headers.append((_COOKIE, cleared_cookie(secure=request.secure)))
                 message["headers"] = headers
@@ -97,9 +126,8 @@ class GatewayApp:
         return finish
 
     def _account(self, request: Request, route: Route | None, started: float) -> None:
-        if route and route.counted:
-            self._counters.request()
-            self._counters.response(failed=request.status >= 500)
+        if route and route.counted and self._metrics and request.status:
+            self._metrics.answer(request.method, route.path, request.status, time.perf_counter() - started)
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
         tell = access_log.debug if route and route.quiet else access_log.info
         tell(
@@ -111,6 +139,18 @@ class GatewayApp:
             status_code=request.status,
             duration_ms=milliseconds,
         )
+
+
+def _admit(route: Route, identity: Identity, request: Request) -> None:
+    """Whether this caller may use the route. `AuthenticationRequired`, `InvalidToken`, `ScopeMissing` and their like."""
+    if route.access is Access.OPEN:
+        return
+    if identity.principal is None:
+        raise identity.refused or AuthenticationRequired
+    if route.access is Access.LOGIN and identity.principal.login is None:
+        raise LoginRequired
+    if route.scope is not None:
+        require(identity.principal.caller(request.address), route.scope)
 
 
 def _template(route: Route | None) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from tom.accounts.accounts import Accounts
 from tom.accounts.logins import LoginLimits
+from tom.accounts.tickets import Tickets
 from tom.accounts.users import UserEntry
 from tom.clock import Clock, SystemClock
 from tom.config.document import encode_agent
@@ -26,20 +27,24 @@ from tom.gateway.control import SOCKET, Control
 from tom.gateway.gate import Gate
 from tom.gateway.headers import security_headers
 from tom.gateway.hosts import Hosts
+from tom.gateway.identify import Principal
 from tom.gateway.login import LoginDoor
+from tom.gateway.numbers import HouseNumbers
 from tom.gateway.peers import Peers
 from tom.gateway.pool import Pool, PoolLimits
 from tom.gateway.proxy import Proxy
 from tom.gateway.request import Header
-from tom.gateway.routes import Health, login_page, own_routes, page, proxied_routes
+from tom.gateway.routes import Health, login_page, own_routes, page, proxied_routes, token_routes
 from tom.gateway.serving import Listener, Server, bind_https, bind_loopback
 from tom.gateway.table import Table
+from tom.gateway.tokens import TokenDoor
 from tom.gateway.websocket import SocketDoor
 from tom.ids import ulid
 from tom.spawner.spawner import AgentHandle, AgentSpec, Spawner
 from tom.spawner.unixpath import SocketDirectory
 from tom.telemetry import logs
-from tom.telemetry.health import Counters
+from tom.telemetry.health import Uptime
+from tom.telemetry.metrics import Metrics
 
 log = logs.get("gateway")
 
@@ -163,19 +168,25 @@ class Gateway:
             limits=PoolLimits(limits.start_timeout, limits.idle_stop, limits.max_agents),
         )
         await stack.enter_async_context(pool)
-        counters = Counters(self._clock)
+        uptime = Uptime(self._clock)
+        metrics = Metrics(self._clock) if settings.doors.metrics else None
+        house = HouseNumbers(metrics, pool, self._secret_of, uptime, self._clock) if metrics else None
+        tickets = Tickets[Principal](self._clock)
         gate = Gate(
             Hosts(settings.public_hosts, certificate_names=lambda: watch.certificate.names),
             Peers(settings.trusted_proxies),
             accounts,
             listed_origins=settings.chat.allow_origins,
+            tickets=tickets,
+            burn=accounts.tokens.revoke_shown,
         )
-        health = Health(counters, pool, lambda: watch.state)
+        health = Health(uptime, pool, lambda: watch.state, lambda: house.numbers if house else None)
         standard = _standard_headers(watch)
         endpoint = settings.chat.endpoint
         proxy = Proxy(pool, secret_of=self._secret_of, timeout=settings.proxy_timeout)
         routes = [*own_routes(LoginDoor(accounts, login_page), health, endpoint), *proxied_routes(proxy)]
-        app = GatewayApp(gate, Table(routes), counters, standard)
+        routes += token_routes(TokenDoor(accounts, tickets, self._clock, endpoint=endpoint))
+        app = GatewayApp(gate, Table(routes), metrics, standard, socket_origins=settings.chat.allow_origins)
         sockets = SocketDoor(
             gate,
             pool,
@@ -183,6 +194,7 @@ class Gateway:
             endpoint=endpoint,
             standard_headers=standard,
             largest=settings.chat.max_message_size,
+            most=settings.chat.max_connections,
         )
         return _Parts(accounts, pool, health, app, sockets)
 

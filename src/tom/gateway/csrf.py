@@ -7,6 +7,8 @@ Used for POST, PUT, PATCH, DELETE and for every WebSocket upgrade. Browsers say 
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from tom.policy.crossorigin import is_listed
+
 UNSAFE_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -29,4 +31,4 @@ def origin_allowed(origin: bytes | None, is_own: Callable[[str], bool], listed: 
     if origin is None:
         return True
     text = origin.decode("latin-1")
-    return is_own(text) or text in listed
+    return is_own(text) or is_listed(text, listed)

@@ -1,5 +1,7 @@
 """Which headers pass the gateway, inwards and outwards."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -16,7 +18,8 @@ _DROPPED: Final = HOP_BY_HOP | {
 }  # fmt: skip
 _DROPPED_PREFIXES: Final = (b"x-tom-", b"x-forwarded-", b"sec-websocket-")
 WITHOUT_BODY: Final = frozenset({204, 304})
-_HANDSHAKE: Final = frozenset({b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"})
+_HANDSHAKE: Final = frozenset({b"sec-websocket-key", b"sec-websocket-version"})
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _RETURNED: Final = frozenset({b"content-type", b"content-length", b"retry-after", b"allow"})
 _KINDS: Final = frozenset({b"application/json", b"text/event-stream"})
 _NOT_KEPT: Final = frozenset({b"no-store", b"no-cache"})
@@ -38,10 +41,26 @@ def inwards(headers: list[Header], joined: Mapping[bytes, bytes]) -> list[Header
     ]
 
 
-def handshake(headers: list[Header]) -> list[Header]:
-    """What a WebSocket upgrade needs besides; no extensions are offered, so frames pass as they are."""
+def handshake(headers: list[Header], protocol: str | None) -> list[Header]:
+    """What a WebSocket upgrade needs besides; no extensions are offered, so frames pass as they are.
+
+    ``protocol`` is the subprotocol to ask for: what a client offers may hold its ticket.
+    """
     kept = [header for header in headers if header[0] in _HANDSHAKE]
+    if protocol is not None:
+        kept.append((b"sec-websocket-protocol", protocol.encode("ascii")))
     return [(b"connection", b"Upgrade"), (b"upgrade", b"websocket"), *kept]
+
+
+def accepting(headers: Mapping[bytes, bytes], protocol: str | None) -> list[Header]:
+    """The gateway's own answer to a handshake (RFC 6455, 4.2.2), for a socket that it closes itself."""
+    digest = hashlib.sha1(headers[b"sec-websocket-key"] + _GUID, usedforsecurity=False).digest()
+    answer = [
+        (b"upgrade", b"websocket"),
+        (b"connection", b"Upgrade"),
+        (b"sec-websocket-accept", base64.b64encode(digest)),
+    ]
+    return [*answer, (b"sec-websocket-protocol", protocol.encode("ascii"))] if protocol else answer
 
 
 def is_handshake(headers: Mapping[bytes, bytes]) -> bool:
@@ -68,10 +87,10 @@ def may_pass(headers: list[Header], status: int, *, without_body: bool) -> bool:
     return without_body or status in WITHOUT_BODY or (b"content-length", b"0") in headers
 
 
-def switching(head: bytes, offered: bytes) -> list[Header] | None:
+def switching(head: bytes, offered: str | None) -> list[Header] | None:
     """The answer to a WebSocket handshake, made anew from what the agent said; None when it is none.
 
-    ``offered`` is the client's ``Sec-WebSocket-Protocol``.
+    ``offered`` is the subprotocol that the agent was asked for.
     """
     first, *lines = head.split(b"\r\n")
     parted = [line.partition(b":") for line in lines]
@@ -81,8 +100,7 @@ def switching(head: bytes, offered: bytes) -> list[Header] | None:
         return None
     answer = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (b"sec-websocket-accept", accepts[0])]
     agreed = [value for name, value in said if name == b"sec-websocket-protocol"]
-    known = {name.strip() for name in offered.split(b",")} - {b""}
-    return answer + [(b"sec-websocket-protocol", value) for value in agreed[:1] if value in known]
+    return answer + [(b"sec-websocket-protocol", value) for value in agreed[:1] if value.decode("latin-1") == offered]
 
 
 def with_standard(headers: list[Header], standard: list[Header]) -> list[Header]:

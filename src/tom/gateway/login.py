@@ -1,8 +1,7 @@
 """Logging in and out: ``/auth``, ``/login``, ``/logout``."""
 
-import json
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol, cast
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 from tom.accounts.accounts import Accounts
@@ -10,6 +9,7 @@ from tom.accounts.devices import KEPT_SECONDS
 from tom.accounts.refusals import InvalidCredentials, TooBusy, TooManyAttempts
 from tom.errors import TomError
 from tom.gateway.identify import cleared_cookie, login_cookie
+from tom.gateway.jsonbody import parse_object
 from tom.gateway.problems import Dialect, document, error_headers, problem, text_of
 from tom.gateway.refusals import BadRequest, UnsupportedMediaType
 from tom.gateway.request import Reply, Request, json_reply, page_reply, redirect
@@ -65,7 +65,7 @@ class LoginDoor:
         if not given.username or not given.password:
             missing = "password" if given.username else "username"
             return self._refused(request, given, BadRequest(f"Missing '{missing}'"))
-        device = _device(request)
+        device = device_of(request)
         try:
             token, login = await self._accounts.log_in(
                 given.username,
@@ -77,8 +77,7 @@ class LoginDoor:
             )
         except (InvalidCredentials, TooManyAttempts, TooBusy) as error:
             return self._refused(request, given, error)
-        if request.identity.principal:
-            await self._accounts.log_out(request.identity.principal.login)
+        await self._end_login(request)
         cookie = login_cookie(token, secure=request.secure, max_age=self._accounts.max_age(login))
         device = await self._accounts.remember_device(login.user, device)
         # The login cookie comes first: clients other than browsers keep the first one.
@@ -90,8 +89,7 @@ class LoginDoor:
 
     async def log_out(self, request: Request) -> Reply:
         """``POST /logout``: the same answer with and without a login."""
-        if request.identity.principal:
-            await self._accounts.log_out(request.identity.principal.login)
+        await self._end_login(request)
         headers = [(b"set-cookie", cleared_cookie(secure=request.secure))]
         if _speaks_json(request):
             return json_reply({"status": "OK"}, headers=headers)
@@ -107,6 +105,12 @@ class LoginDoor:
             '<p><a href="/">Stay</a></p>'
         )
         return page_reply(document("Log out", button))
+
+    async def _end_login(self, request: Request) -> None:
+        """End the login that the request came with; a token is taken back elsewhere."""
+        principal = request.identity.principal
+        if principal and principal.login:
+            await self._accounts.log_out(principal.login)
 
     def _refused(self, request: Request, given: Credentials, error: TomError) -> Reply:
         if not given.form:
@@ -125,7 +129,7 @@ def safe_next(target: str | None) -> str:
     return target if target.isascii() else "/"
 
 
-def _device(request: Request) -> str:
+def device_of(request: Request) -> str:
     """What the browser kept of an earlier login; empty when nothing."""
     name = SECURE_DEVICE if request.secure else LOOPBACK_DEVICE
     for part in request.headers.get(b"cookie", b"").split(b";"):
@@ -166,24 +170,7 @@ def _form(body: bytes) -> dict[str, Any]:
 
 
 def _json(body: bytes) -> dict[str, Any]:
-    """A flat object. Two parsers must not be able to disagree about it, so no key stands twice."""
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields = dict(items)
-        if len(fields) != len(items):
-            raise ValueError("a key stands twice")
-        return fields
-
-    def refuse(_: str) -> NoReturn:
-        raise ValueError("not a number")
-
-    try:
-        fields = json.loads(body, object_pairs_hook=pairs, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("Request body is not valid JSON") from error
-    if not isinstance(fields, dict):
-        raise BadRequest("Request body is not a JSON object")
-    known = cast("dict[str, Any]", fields)
+    known = parse_object(body)
     if any(isinstance(value, dict | list) for value in known.values()):
         raise BadRequest("Request body is not a flat JSON object")
     return known

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tom.errors import AuthenticationRequired, TomError
+from tom.errors import AuthenticationRequired, InvalidToken, TomError
 from tom.gateway.agentlink import Broken, Exchange, LinkError, TimedOut, ask, exchange, link_headers
 from tom.gateway.headers import inwards, may_pass, outwards
 from tom.gateway.identify import Principal
@@ -22,7 +22,7 @@ from tom.gateway.pool import Lease, Pool
 from tom.gateway.problems import Dialect, error_body
 from tom.gateway.reach import reach
 from tom.gateway.refusals import AgentBroken, AgentTimedOut
-from tom.gateway.request import ClientGone, Request
+from tom.gateway.request import ClientGone, Header, Request
 from tom.spawner.spawner import AgentHandle
 from tom.telemetry import logs
 
@@ -61,7 +61,7 @@ class Proxy:
 
     async def _pass_on(self, request: Request, who: Principal, door: Door, body: bytes) -> None:
         headers = inwards(request.scope["headers"], request.headers)
-        headers += link_headers(who.user, self._secret_of(who.user), request.request_id, who.door)
+        headers += self._link_headers(request, who)
 
         def connect(handle: AgentHandle) -> Awaitable[Exchange]:
             return exchange(handle.socket, request.method, target_of(request), headers, body)
@@ -77,6 +77,10 @@ class Proxy:
         finally:
             link.close()
             lease.release()
+
+    def _link_headers(self, request: Request, who: Principal) -> list[Header]:
+        caller = who.caller(request.address)
+        return link_headers(who.user, self._secret_of(who.user), request.request_id, caller=caller)
 
     async def _stream(self, request: Request, who: Principal, link: Exchange, door: Door) -> None:
         if not may_pass(link.headers, link.status, without_body=request.method == "HEAD"):
@@ -107,7 +111,7 @@ class Proxy:
         log.warning(f"⚠️ Agent of '{who.user}' did not answer in {self._timeout:g} s", event="agent_timeout")
         identifier = _request_id_of(body) if door.process else None
         if identifier:
-            headers = link_headers(who.user, self._secret_of(who.user), request.request_id, who.door)
+            headers = self._link_headers(request, who)
             with contextlib.suppress(LinkError, msgspec.DecodeError):
                 target = f"/process/{quote(identifier, safe='')}"
                 status, answer = await ask(lease.handle.socket, target, headers, seconds=_ASK_SECONDS)
@@ -126,7 +130,7 @@ class Proxy:
             if len(reasons) == 1 and task:
                 task.cancel()
 
-        release = who.login.hold(lambda: stop(AuthenticationRequired))
+        release = who.held.hold(lambda: stop(AuthenticationRequired))
         watcher = asyncio.ensure_future(_gone(request))
         watcher.add_done_callback(lambda done: None if done.cancelled() else stop(ClientGone))
         try:
@@ -136,7 +140,7 @@ class Proxy:
                 raise
             if reasons[0] is ClientGone:
                 raise ClientGone from None
-            await self._cut_off(request, door)
+            await self._cut_off(request, who, door)
         else:
             if reasons and task:
                 task.uncancel()
@@ -144,9 +148,9 @@ class Proxy:
             release()
             watcher.cancel()
 
-    async def _cut_off(self, request: Request, door: Door) -> None:
-        """The login has ended: nothing of the answer may follow."""
-        error = AuthenticationRequired()
+    async def _cut_off(self, request: Request, who: Principal, door: Door) -> None:
+        """The login or token has ended: nothing of the answer may follow."""
+        error = AuthenticationRequired() if who.login else InvalidToken()
         if request.status == 0:
             raise error
         if not await _end_stream(request, error, door.dialect):

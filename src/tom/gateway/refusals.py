@@ -25,6 +25,13 @@ class MethodNotAllowed(CallerError):
         self.allowed = allowed
 
 
+class LoginRequired(CallerError):
+    """This needs a login; a token does not reach this far."""
+
+    code = "scope_missing"
+    http_status = 403
+
+
 class PayloadTooLarge(CallerError):
     """The request body is too large."""
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.utils import get_remote_addr
 
-from tom.accounts.logins import Login
+from tom.accounts.holding import Holding
 from tom.gateway.agentlink import Broken, Exchange
 from tom.gateway.frames import FrameTrack, close_frame
 from tom.gateway.headers import may_pass, outwards, with_standard
@@ -142,29 +142,41 @@ class ClientSide(asyncio.Protocol):
         self._release: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.ending = False
+        self.gone: Callable[[], None] | None = None
+        """Called once when the connection is lost."""
 
     # --- opening --------------------------------------------------------------------------------------------------
 
-    def relay(self, agent: AgentSide, lease: Lease, login: Login, headers: list[Header]) -> None:
+    def relay(self, agent: AgentSide, lease: Lease, held: Holding, headers: list[Header]) -> None:
         """The agent has accepted: tell the client by ``headers`` and connect the two.
 
-        Takes over ``agent`` and ``lease``.
+        Takes over ``agent`` and ``lease``. The socket ends with ``held``, the login or token it was opened with.
 
         When the client is gone already nothing happens, and `agent` stays None.
         """
         if self.transport.is_closing():
             return
         self.agent, self._lease = agent, lease
-        lines = [b"%s: %s" % header for header in headers]
-        self.transport.write(b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b"", b""]))
+        self._switch(headers)
         agent.start(self)
         self.transport.resume_reading()
-        self._release = login.hold(self._logged_out)
+        self._release = held.hold(self._logged_out)
 
     def refuse(self, reply: Reply, headers: list[Header]) -> None:
         """Answer by HTTP and close."""
         self.transport.write(render_reply(Reply(reply.status, reply.body, with_standard(reply.headers, headers))))
         self.transport.close()
+
+    def turn_away(self, headers: list[Header], code: int, reason: str) -> None:
+        """Accept by ``headers`` and close at once; nothing of what the client sends is read."""
+        if not self.transport.is_closing():
+            self._switch(headers)
+            self.transport.resume_reading()
+            self._say_goodbye(close_frame(code, reason))
+
+    def _switch(self, headers: list[Header]) -> None:
+        lines = [b"%s: %s" % header for header in headers]
+        self.transport.write(b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b"", b""]))
 
     # --- ending ---------------------------------------------------------------------------------------------------
 
@@ -189,7 +201,7 @@ class ClientSide(asyncio.Protocol):
         self.end(RESTART, "Service restart")
 
     def _logged_out(self) -> None:
-        self.end(LOGGED_OUT, "Login ended")
+        self.end(LOGGED_OUT, "Login or token ended")
 
     def _say_goodbye(self, frame: bytes) -> None:
         """Wait a moment for the client's own close frame, so that ours is not lost in a reset connection."""
@@ -223,6 +235,10 @@ class ClientSide(asyncio.Protocol):
         if agent is None:
             if self._opening is None:
                 self._open(data)
+            elif self.ending:
+                self._track.feed(data)
+                if self._track.closed:
+                    self._close()
             return
         self._track.feed(data)
         if self._track.oversized:
@@ -245,6 +261,8 @@ class ClientSide(asyncio.Protocol):
             self.agent.transport.close()
         if self._lease:
             self._lease.release()
+        if self.gone:
+            self.gone()
 
     def pause_writing(self) -> None:
         """The client is slow: read no more from the agent."""

@@ -123,7 +123,7 @@ class Request:
     async def answer(self, reply: Reply) -> None:
         """Send a whole answer."""
         headers = reply.headers
-        if reply.status != 304:
+        if reply.status not in {204, 304}:
             headers = [*headers, (b"content-length", str(len(reply.body)).encode())]
         await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": reply.body})

@@ -16,9 +16,11 @@ from tom.gateway.proxy import Door, Proxy
 from tom.gateway.refusals import UnsupportedMediaType
 from tom.gateway.request import Reply, Request, json_reply, page_reply
 from tom.gateway.table import Access, Origin, Route
+from tom.gateway.tokens import TokenDoor
 from tom.openapi import operations
 from tom.policy.permissions import Scope
-from tom.telemetry.health import Counters
+from tom.telemetry.health import Uptime, health_body
+from tom.telemetry.numbers import Numbers
 
 _MIB: Final = 1_048_576
 
@@ -68,16 +70,19 @@ class UpgradeRequired(CallerError):
 class Health:
     """``/health`` and ``/health/ready``."""
 
-    def __init__(self, counters: Counters, pool: Pool, tls_state: Callable[[], str]) -> None:
-        """``tls_state``: a word for the certificate's condition."""
-        self._counters = counters
+    def __init__(
+        self, uptime: Uptime, pool: Pool, tls_state: Callable[[], str], numbers: Callable[[], Numbers | None]
+    ) -> None:
+        """``tls_state``: a word for the certificate's condition; ``numbers``: what was counted, None where nothing is."""
+        self._uptime = uptime
+        self._numbers = numbers
         self._pool = pool
         self._tls_state = tls_state
         self.ready = False
 
     async def live(self, _request: Request) -> Reply:
         """``GET /health``: no user names, no versions."""
-        return json_reply({**self._counters.body(), **self._parts()})
+        return json_reply({**health_body(self._uptime, self._numbers()), **self._parts()})
 
     async def readiness(self, _request: Request) -> Reply:
         """``GET /health/ready``."""
@@ -113,7 +118,7 @@ def own_routes(door: LoginDoor, health: Health, endpoint: str) -> list[Route]:
         Route("GET", "/static/{path:path}", Access.OPEN, _page_route, quiet=True),
         Route("POST", "/page/render", Access.LOGIN, _page_route, quiet=True),
         *document_routes(),
-        Route("GET", endpoint, Access.LOGIN, _not_a_socket, dialect=Dialect.CHAT),
+        Route("GET", endpoint, Access.CALLER, _not_a_socket, dialect=Dialect.CHAT, scope=Scope.CHAT),
     ]
 
 
@@ -124,7 +129,7 @@ def proxied_routes(proxy: Proxy) -> Iterable[Route]:
         yield Route(
             row.method,
             row.path,
-            Access.LOGIN,
+            Access.CALLER,
             passing_on,
             dialect=row.door.dialect,
             scope=row.scope,

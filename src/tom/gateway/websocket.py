@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from tom.accounts.logins import Login
+from tom.accounts.tickets import agreed_protocol
 from tom.errors import AuthenticationRequired, ShuttingDown, TomError
 from tom.gateway.agentlink import Broken, LinkError, NotReachable, link_headers, render_head
 from tom.gateway.gate import Gate
-from tom.gateway.headers import handshake, inwards, is_handshake, switching
+from tom.gateway.headers import accepting, handshake, inwards, is_handshake, switching
+from tom.gateway.identify import Principal
 from tom.gateway.pool import Pool
 from tom.gateway.problems import Dialect, InternalError, problem
 from tom.gateway.proxy import target_of
@@ -16,6 +17,7 @@ from tom.gateway.reach import reach
 from tom.gateway.refusals import AgentBroken, BadRequest, NotFound
 from tom.gateway.relay import AgentSide, ClientSide
 from tom.gateway.request import Header, Request
+from tom.policy.permissions import Scope, require
 from tom.spawner.spawner import AgentHandle
 from tom.spawner.unixpath import reachable
 from tom.telemetry import logs
@@ -23,6 +25,7 @@ from tom.telemetry import logs
 log = logs.get("proxy")
 
 _HANDSHAKE_SECONDS: Final = 30.0
+_TRY_LATER: Final = 1013
 
 
 class SocketDoor:
@@ -37,11 +40,14 @@ class SocketDoor:
         endpoint: str,
         standard_headers: Callable[[str], list[Header]],
         largest: int,
+        most: int = 1000,
     ) -> None:
         """``endpoint``: the one path that is a socket; ``standard_headers`` (by request id) are on every answer.
 
-        ``largest``: bytes of one frame of a client.
+        ``largest``: bytes of one frame of a client; ``most``: sockets at the same time.
         """
+        self._most = most
+        self._open = 0
         self._largest = largest
         self._gate = gate
         self._pool = pool
@@ -58,7 +64,14 @@ class SocketDoor:
     async def open(self, client: ClientSide, request: Request) -> None:
         """Check, connect, relay; or refuse by HTTP. Returns when the relay runs or the refusal is written."""
         try:
-            who = self._check(request)
+            who = await self._check(request)
+            if client.ending:
+                return
+            self._open += 1
+            client.gone = self._leave
+            if self._open > self._most:
+                self._turn_away(client, request)
+                return
             with logs.bind(user=who.user, request_id=request.request_id):
                 await self._connect(client, request, who)
         except TomError as error:
@@ -67,50 +80,61 @@ class SocketDoor:
             log.error("❌ A socket could not be opened", event="request_failed", error=error)
             client.refuse(problem(request, InternalError(), Dialect.CHAT), [])
 
-    def _check(self, request: Request) -> Login:
+    async def _check(self, request: Request) -> Principal:
+        """Who may open the socket; the checks are in the contract's order."""
         self._gate.receive(request)
+        await self._gate.check_url(request)
         if request.path != self._endpoint:
             raise NotFound
-        self._gate.check_socket(request)
-        principal = self._gate.identify(request).principal
-        if principal is None:
-            raise AuthenticationRequired
-        self._gate.check_origin(request)
+        identity = self._gate.identify_socket(request)
+        if identity.principal is None:
+            raise identity.refused or AuthenticationRequired
+        require(identity.principal.caller(request.address), Scope.CHAT)
         if not is_handshake(request.headers):
             raise BadRequest("The upgrade is no WebSocket handshake")
         if self.stopping:
             raise ShuttingDown
-        return principal.login
+        return identity.principal
 
-    async def _connect(self, client: ClientSide, request: Request, login: Login) -> None:
+    def _leave(self) -> None:
+        self._open -= 1
+
+    def _turn_away(self, client: ClientSide, request: Request) -> None:
+        """There are as many sockets as may be: accepted, and closed before anything is read."""
+        answer = accepting(request.headers, _protocol(request))
+        standard = self._standard_headers(request.request_id)
+        client.turn_away([*answer, *standard], _TRY_LATER, "Server at maximum capacity")
+
+    async def _connect(self, client: ClientSide, request: Request, who: Principal) -> None:
         """Connect, a second time when the agent died before it answered: an upgrade has no effect until it did."""
-        user = login.user
-        headers = inwards(request.scope["headers"], request.headers) + handshake(request.scope["headers"])
-        headers += link_headers(user, self._secret_of(user), request.request_id)
+        user, protocol = who.user, _protocol(request)
+        headers = inwards(request.scope["headers"], request.headers) + handshake(request.scope["headers"], protocol)
+        caller = who.caller(request.address)
+        headers += link_headers(user, self._secret_of(user), request.request_id, caller=caller)
         head = render_head("GET", target_of(request), headers, length=None)
         try:
-            await self._upgrade(client, request, login, head)
+            await self._upgrade(client, request, who, head)
         except (LinkError, TimeoutError) as error:
             log.warning(f"⚠️ Agent of '{user}' did not open a socket: {error}", event="agent_failed")
             if not await self._pool.ended(user):
                 raise AgentBroken(user) from error
             try:
-                await self._upgrade(client, request, login, head)
+                await self._upgrade(client, request, who, head)
             except (LinkError, TimeoutError) as again:
                 raise AgentBroken(user) from again
 
-    async def _upgrade(self, client: ClientSide, request: Request, login: Login, head: bytes) -> None:
-        lease, agent = await reach(self._pool, login.user, _open_agent_side)
+    async def _upgrade(self, client: ClientSide, request: Request, who: Principal, head: bytes) -> None:
+        lease, agent = await reach(self._pool, who.user, _open_agent_side)
         standard = self._standard_headers(request.request_id)
         try:
             agent.transport.write(head)
             async with asyncio.timeout(_HANDSHAKE_SECONDS):
                 await agent.answered
             if agent.switched:
-                answer = switching(agent.head, request.headers.get(b"sec-websocket-protocol", b""))
+                answer = switching(agent.head, _protocol(request))
                 if answer is None:
                     raise Broken("the answer is no handshake")
-                client.relay(agent, lease, login, [*answer, *standard])
+                client.relay(agent, lease, who.held, [*answer, *standard])
                 return
             client.refuse(await agent.refusal(), standard)
         finally:
@@ -125,3 +149,7 @@ async def _open_agent_side(handle: AgentHandle) -> AgentSide:
             return (await asyncio.get_running_loop().create_unix_connection(AgentSide, address))[1]
     except OSError as error:
         raise NotReachable(str(error)) from error
+
+
+def _protocol(request: Request) -> str | None:
+    return agreed_protocol(request.headers.get(b"sec-websocket-protocol", b"").decode("latin-1"))
