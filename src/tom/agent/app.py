@@ -15,6 +15,7 @@ from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
 from tom.agent.device import device_of
 from tom.agent.documentdoor import DocumentDoor
+from tom.agent.examplesdoor import ExamplesDoor
 from tom.agent.exportdoor import ExportDoor, UsageDoor
 from tom.agent.identify import Door
 from tom.agent.openaidoor import OpenAIDoor
@@ -61,6 +62,7 @@ class AgentApp:
                 *ExportDoor(cell).routes(),
                 *UsageDoor(cell).routes(),
                 *DocumentDoor(cell).routes(),
+                *(ExamplesDoor().routes() if door.alone else ()),
             ],
             redirect_slashes=False,
             default=self._unknown,
