@@ -1,38 +1,32 @@
 """The body of GET /health."""
 
-from datetime import UTC, datetime
-
-from tom.telemetry.health import Counters
-
-
-class Hand:
-    """A clock moved by hand."""
-
-    def __init__(self):
-        self.seconds = 100.0
-
-    def now(self):
-        return datetime(2025, 1, 15, tzinfo=UTC)
-
-    def monotonic(self):
-        return self.seconds
-
-    async def sleep(self, seconds):
-        self.seconds += seconds
+from tom.telemetry.health import Uptime, health_body
+from tom.telemetry.metrics import Metrics
+from tom.testing.manual_clock import ManualClock
 
 
 def test_it_counts_what_was_asked_answered_and_failed():
-    clock = Hand()
-    counters = Counters(clock)
-    counters.request()
-    counters.request()
-    counters.response(failed=False)
-    counters.response(failed=True)
-    clock.seconds += 1.23456
-    assert counters.body() == {
+    clock = ManualClock()
+    uptime, metrics = Uptime(clock), Metrics(clock)
+    metrics.request("POST")
+    metrics.request("POST")
+    metrics.answer("POST", "/sessions", 201, 0.1)
+    metrics.answer("POST", "/sessions", 500, 0.1)
+    clock.advance(1.23456)
+    assert health_body(uptime, metrics.numbers) == {
         "status": "ok",
         "uptime_seconds": 1.235,
         "requests_total": 2,
         "responses_total": 2,
         "errors_total": 1,
+    }
+
+
+def test_without_metrics_it_is_alive_all_the_same():
+    assert health_body(Uptime(ManualClock()), None) == {
+        "status": "ok",
+        "uptime_seconds": 0.0,
+        "requests_total": 0,
+        "responses_total": 0,
+        "errors_total": 0,
     }

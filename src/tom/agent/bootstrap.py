@@ -22,6 +22,7 @@ from tom.agent.rates import Rates
 from tom.agent.runtools import RunTools
 from tom.agent.scheduler import Scheduler
 from tom.agent.serving import serve
+from tom.agent.tally import Tally, tell_sessions
 from tom.agent.toolrunner import ToolRunner
 from tom.agent.upkeep import Upkeep
 from tom.agent.worker import Worker
@@ -45,7 +46,8 @@ from tom.services.toolbox import Toolbox
 from tom.store import open_store
 from tom.store.opening import History
 from tom.telemetry import logs
-from tom.telemetry.health import Counters
+from tom.telemetry.health import Uptime
+from tom.telemetry.metrics import Metrics
 
 log = logs.get("agent")
 
@@ -131,7 +133,7 @@ def build_cell(
     worker.begin_anew = afresh.opened
     upkeep = _upkeep(parts, conversations)
     scheduler.beside += [afresh.serve, upkeep.serve, partial(load_counter, counter, _default_model(parts))]
-    return Cell(
+    cell = Cell(
         settings,
         parts.store,
         parts.feed,
@@ -140,7 +142,7 @@ def build_cell(
         parts.toolbox,
         parts.models,
         clock,
-        Counters(clock),
+        Uptime(clock),
         Approvals(parts.store, scheduler, parts.feed, parts.toolbox, clock),
         parts.library,
         parts.files,
@@ -149,6 +151,16 @@ def build_cell(
         upkeep,
         _rates(settings, clock),
     )
+    _watch(cell)
+    return cell
+
+
+def _watch(cell: Cell) -> None:
+    """Have what happens logged and, unless that is off, counted."""
+    tell_sessions(cell.feed)
+    if cell.settings.doors.metrics:
+        cell.metrics = Metrics(cell.clock)
+        Tally(cell.metrics, cell.clock).listen(cell.feed)
 
 
 def _worker(parts: _Parts) -> Worker:

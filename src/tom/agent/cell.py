@@ -1,5 +1,6 @@
 """One person's cell: the parts that their doors share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tom.agent.afresh import Afresh
@@ -18,7 +19,13 @@ from tom.llm.levels import Models
 from tom.services.library import Library
 from tom.services.toolbox import Toolbox
 from tom.store.opening import History
-from tom.telemetry.health import Counters
+from tom.telemetry.health import Uptime
+from tom.telemetry.metrics import Metrics
+
+
+def _none() -> float:
+    """Nothing is behind."""
+    return 0.0
 
 
 @dataclass(slots=True)
@@ -33,7 +40,7 @@ class Cell:
     toolbox: Toolbox
     models: Models
     clock: Clock
-    counters: Counters
+    uptime: Uptime
     approvals: Answering
     library: Library
     files: Files
@@ -43,6 +50,8 @@ class Cell:
     rates: Rates
     sockets: SocketCount = field(default_factory=SocketCount)
     ready: bool = False
+    metrics: Metrics | None = None
+    archive_lag: Callable[[], float] = _none
 
     @property
     def services(self) -> frozenset[str]:

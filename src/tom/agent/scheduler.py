@@ -78,6 +78,11 @@ class Scheduler:
         return self._places.busy
 
     @property
+    def queued_runs(self) -> int:
+        """Runs that wait for their turn."""
+        return len(self._places) - len(self._places.at_work)
+
+    @property
     def waiting_runs(self) -> int:
         """Runs that wait for their person."""
         return len(self._places.at_work) - self._places.busy

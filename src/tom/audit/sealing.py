@@ -58,7 +58,8 @@ def write_segment(directory: Path, rows: list[Row]) -> None:
     path = folder / f"{rows[0].number}-{rows[-1].number}.jsonl.gz"
     fresh = path.with_suffix(".new")
     lines = "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(gzip.compress(lines.encode("utf-8"), mtime=0))
         file.flush()
         os.fsync(file.fileno())

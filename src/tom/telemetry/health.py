@@ -1,40 +1,32 @@
-"""Counters of one program and the body of ``GET /health``."""
+"""The body of ``GET /health``: alive since when, and how much was asked, as far as that is counted."""
 
 from tom.clock import Clock
+from tom.telemetry.numbers import Numbers
 
 
-class Counters:
-    """What `GET /health` tells. Used by one event loop: no lock."""
+class Uptime:
+    """How long a program has been running."""
 
-    __slots__ = ("_clock", "_started", "errors_total", "requests_total", "responses_total")
+    __slots__ = ("_clock", "_started", "started_at")
 
     def __init__(self, clock: Clock) -> None:
-        """Everything is zero and the uptime begins now."""
+        """It begins now."""
         self._clock = clock
         self._started = clock.monotonic()
-        self.requests_total = 0
-        self.responses_total = 0
-        self.errors_total = 0
+        self.started_at = clock.now()
 
-    def request(self) -> None:
-        """A session was created, a message posted or a WebSocket ``chat`` action received."""
-        self.requests_total += 1
-
-    def response(self, *, failed: bool) -> None:
-        """It was answered; ``failed``: with a status of 500 or more, or its run failed."""
-        self.responses_total += 1
-        self.errors_total += failed
-
-    def uptime(self) -> float:
+    def seconds(self) -> float:
         """Seconds since the program started, to the millisecond."""
         return round(self._clock.monotonic() - self._started, 3)
 
-    def body(self) -> dict[str, str | int | float]:
-        """The body of ``GET /health``."""
-        return {
-            "status": "ok",
-            "uptime_seconds": self.uptime(),
-            "requests_total": self.requests_total,
-            "responses_total": self.responses_total,
-            "errors_total": self.errors_total,
-        }
+
+def health_body(uptime: Uptime, numbers: Numbers | None) -> dict[str, str | int | float]:
+    """The body of ``GET /health``; ``numbers`` None: nothing is counted, the counters stay 0."""
+    traffic = numbers.traffic if numbers else None
+    return {
+        "status": "ok",
+        "uptime_seconds": uptime.seconds(),
+        "requests_total": sum(traffic.received.values()) if traffic else 0,
+        "responses_total": sum(traffic.answered.values()) if traffic else 0,
+        "errors_total": numbers.errors if numbers else 0,
+    }
