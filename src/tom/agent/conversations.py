@@ -6,9 +6,10 @@ itself to the run before its first word.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from weakref import WeakValueDictionary
 
 from tom import ids
@@ -25,6 +26,7 @@ from tom.clock import Clock, timestamp
 from tom.conversation import event as happened
 from tom.conversation.event import Event, EventType
 from tom.conversation.run import RunState
+from tom.conversation.upkeep import conversation_changed
 from tom.errors import (
     ConversationBusy,
     ConversationNotFound,
@@ -33,6 +35,7 @@ from tom.errors import (
     RunNotFound,
     RunNotRetryable,
     ShuttingDown,
+    Superseded,
 )
 from tom.store.eventstore import ConversationRow, DuplicateRequest, EventStore, RunFilter, RunRow
 
@@ -189,7 +192,11 @@ class Conversations:
             raise ShuttingDown
         conversation_id = upkeep_id() if surface == UPKEEP else ids.ulid()
         opened = happened.conversation_opened(
-            conversation_id, surface=surface, metadata=metadata, kind=kind, memory_limit=memory_limit
+            conversation_id,
+            surface=surface,
+            metadata=metadata,
+            kind=UPKEEP if surface == UPKEEP else kind,  # no list shows it
+            memory_limit=memory_limit,
         )
         initial = () if surface == UPKEEP else self._initial(conversation_id)
         await self._append(opened, *initial)
@@ -228,6 +235,13 @@ class Conversations:
         """Stop the active run. Raises `ConversationNotFound`."""
         await self.get(conversation_id)
         return await self.scheduler.stop(conversation_id, run_id, queued=queued)
+
+    async def change(self, conversation_id: str, change: Mapping[str, Any]) -> None:
+        """Change what is known about a conversation (`upkeep.conversation_changed`). Raises `ConversationNotFound`."""
+        try:
+            await self._append(conversation_changed(conversation_id, change))
+        except Superseded:  # there is none, or not any more
+            raise ConversationNotFound from None
 
     async def erase(self, conversation_id: str, *, only_if: Callable[[ConversationRow], bool] | None = None) -> bool:
         """Remove a conversation for good, its runs cancelled first. Raises `ConversationNotFound`.

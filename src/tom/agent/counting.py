@@ -108,11 +108,15 @@ class CountingStore:
         *,
         ids: Collection[str] | None = None,
         surface: str | None = None,
+        kind: str | None = None,
+        matching: str = "",
         limit: int = 50,
         before: str | None = None,
     ) -> tuple[ConversationRow, ...]:
         """As the store's."""
-        return await self._store.conversations(ids=ids, surface=surface, limit=limit, before=before)
+        return await self._store.conversations(
+            ids=ids, surface=surface, kind=kind, matching=matching, limit=limit, before=before
+        )
 
     async def runs(self, which: RunFilter, *, limit: int = 1000) -> tuple[RunRow, ...]:
         """As the store's."""

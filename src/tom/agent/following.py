@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from tom.agent.backlog import INTERVAL, LIMIT, Backlog
 from tom.agent.conversations import Accepted, Conversations
 from tom.agent.feed import Delta, Item, Restarted, Stored
-from tom.agent.waiting import still_open
+from tom.agent.waiting import ASKED, ask_id, still_open
 from tom.conversation.event import Event, EventType
 from tom.errors import RunNotFound
 
@@ -38,6 +38,7 @@ class Following:
         self._conversations = conversations
         self._through_waiting = through_waiting
         self._shown: dict[tuple[int, int], int] = {}
+        self._answered: frozenset[str] = frozenset()
         self._backlog = Backlog(conversations.feed, accepted.run.id, interval=interval, limit=limit)
 
     def close(self) -> None:
@@ -70,6 +71,10 @@ class Following:
     def _is_last(self, event: Event) -> bool:
         return event.type in ENDS or (event.type == EventType.RUN_WAITING and not self._through_waiting)
 
+    def is_open(self, asked: Event) -> bool:
+        """Whether an ask that was told is still asked: of a repeated run some are answered long since."""
+        return ask_id(asked.extra) not in self._answered
+
     # --- what was before -----------------------------------------------------------------------------------------
 
     async def _earlier(self) -> tuple[list[Item], bool]:
@@ -83,6 +88,8 @@ class Following:
         others = [item for item in held if not isinstance(item, Stored | Delta | Restarted)]
         told = (*events, *(item.event for item in missed))
         self.cached = events[-1].type in ENDS
+        waiting = {ask_id(event.extra) for event in still_open(told)} if not self.cached else set[str]()
+        self._answered = frozenset(ask_id(event.extra) for event in told if event.type in ASKED) - waiting
         items = self._told(told)
         live = self._conversations.feed.live(self.accepted.run.id)
         if live is not None and live.text:

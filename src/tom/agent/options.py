@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from typing import Any, cast
 
 from tom.config.agent import AgentSettings
-from tom.errors import InvalidOption, ModelNotAllowed, OptionConflict
+from tom.errors import InvalidOption, ModelNotAllowed, OptionConflict, OptionNotAllowed
+from tom.policy.permissions import Caller, Scope
 
 THINKING = ("off", "low", "high")
 LONGEST_NAME = 256
@@ -108,6 +109,20 @@ def checked_options(value: Any, choices: Choices) -> Mapping[str, Any]:
         message = f"Option 'max_tokens' must be at most {choices.longest_reply}."
         raise InvalidOption(message, option="max_tokens", maximum=choices.longest_reply)
     return options
+
+
+OPEN = frozenset({"temperature", "top_p", "max_tokens"})
+"""What also a caller without the scope ``options`` may choose."""
+
+
+def check_permitted(options: Mapping[str, Any], caller: Caller) -> None:
+    """Let options pass that the caller may use. Raises `OptionNotAllowed` naming the first other one."""
+    if caller.may(Scope.OPTIONS):
+        return
+    for name in options:
+        if name not in OPEN:
+            message = f"Option '{_shown(name)}' may not be used."
+            raise OptionNotAllowed(message, option=name)
 
 
 def _check(name: str, given: Any) -> None:

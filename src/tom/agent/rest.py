@@ -1,169 +1,181 @@
-"""The REST door, as far as reading goes: the list of conversations, their events, and erasing one.
+"""The REST door's sessions: opening, listing, looking at, changing, stopping and erasing them.
 
 The REST door calls a conversation a *session*, because its contract does.
 """
 
-import asyncio
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tom.agent.answering import JsonAnswer, chat_error
+from tom.agent.answering import JsonAnswer
 from tom.agent.cell import Cell
-from tom.agent.learning import UPKEEP
-from tom.conversation import codec
-from tom.errors import CallerError, ConversationNotFound, TomError
+from tom.agent.decisions import Unfit
+from tom.agent.guarding import json_body, routes_of
+from tom.agent.rest_events import EventsDoor
+from tom.agent.rest_faults import (
+    InvalidCursor,
+    InvalidQuery,
+    SessionNotFound,
+    check_fields,
+    check_maximum,
+    fitting,
+    integer,
+    read_memory_limit,
+    read_metadata,
+    session_id_of,
+)
+from tom.agent.rest_messages import MessagesDoor
+from tom.agent.rest_shapes import opened, session, with_history
+from tom.errors import ConversationNotFound, RunNotFound
 from tom.store.eventstore import ConversationRow
+from tom.telemetry import logs
 
-type Endpoint = Callable[[Request], Awaitable[Response]]
+log = logs.get("rest")
 
-
-class SessionNotFound(CallerError):
-    """There is no such session."""
-
-    code = "session_not_found"
-    http_status = 404
-
-
-class InvalidCursor(CallerError):
-    """'before' is not a cursor of an earlier page."""
-
-    code = "invalid_cursor"
-    http_status = 400
-
-
-class InvalidQuery(CallerError):
-    """A query parameter is not valid."""
-
-    code = "validation_error"
+LONGEST_QUERY = 200
+LONGEST_TITLE = 200
+KIND = "chat"
+"""What `GET /sessions` lists; calls of `/v1` without a conversation are kept as another kind."""
 
 
 class RestDoor:
-    """Reads conversations of one person."""
+    """The sessions of one person."""
 
     def __init__(self, cell: Cell) -> None:
-        """Read from ``cell``."""
+        """Those of ``cell``."""
         self._cell = cell
+        self._maximum = cell.settings.doors.memory_max
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
-        return [
-            Route("/sessions", _answered(self.list_sessions), methods=["GET"]),
-            Route("/sessions/{session_id}", _answered(self.get_session), methods=["GET"]),
-            Route("/sessions/{session_id}", _answered(self.delete_session), methods=["DELETE"]),
-            Route("/sessions/{session_id}/events", _answered(self.list_events), methods=["GET"]),
-        ]
+        endpoints = {
+            "createSession": self.create_session,
+            "listSessions": self.list_sessions,
+            "getSession": self.get_session,
+            "changeSession": self.change_session,
+            "deleteSession": self.delete_session,
+            "stopRun": self.stop_run,
+            **MessagesDoor(self._cell).endpoints(),
+            **EventsDoor(self._cell).endpoints(),
+        }
+        return routes_of(self._cell, endpoints)
+
+    # --- one and all ---------------------------------------------------------------------------------------------
+
+    async def create_session(self, request: Request) -> Response:
+        """Open a session; the body may be empty."""
+        given = await json_body(request)
+        check_fields(given, ("memory_limit", "metadata"))
+        asked = fitting(lambda: read_memory_limit(given)) or self._cell.settings.doors.memory_default
+        metadata = fitting(lambda: read_metadata(given)) or {}
+        limit = check_maximum(asked, self._maximum)
+        session_id = await self._cell.conversations.open("rest", dict(metadata), memory_limit=limit)
+        return _created(await self._cell.conversations.get(session_id), self._maximum)
 
     async def list_sessions(self, request: Request) -> Response:
-        """Conversations, newest use first."""
-        limit = _integer(request, "limit", 50, 1, 200)
-        rows = await self._cell.store.conversations(limit=limit + 1, before=_cursor_of(request))
+        """Sessions, newest use first; ``q`` is searched for in titles and messages."""
+        limit = integer(request, "limit", 50, 1, 200)
+        sought = request.query_params.get("q", "").strip()
+        if len(sought) > LONGEST_QUERY:
+            message = f"'q' must be at most {LONGEST_QUERY} characters"
+            raise InvalidQuery(message, errors=[{"loc": ["query", "q"], "msg": "too long", "type": "value_error"}])
+        rows = await self._cell.store.conversations(
+            limit=limit + 1, before=_cursor_of(request), kind=KIND, matching=sought
+        )
         page = rows[:limit]
         following = _encode_cursor(page[-1]) if len(rows) > limit else None
-        opened = [row for row in page if row.surface != UPKEEP]
-        return JsonAnswer({"sessions": [_session(row) for row in opened], "next": following})
+        return JsonAnswer({"sessions": [session(row, self._maximum) for row in page], "next": following})
 
     async def get_session(self, request: Request) -> Response:
-        """One conversation and its newest messages; no instructions."""
+        """One session and its newest messages; no instructions."""
         row = await self._get(request)
-        events = await self._cell.store.read(row.id, after=max(0, row.last_seq - 1000), limit=1000)
-        history = [
-            {
-                "role": event.role,
-                "content": event.content,
-                "created_at": event.timestamp,
-                "metadata": {"seq": event.seq, "run_id": event.run_id},
-            }
-            for event in events
-            if event.role in {"user", "assistant"} and event.content
-        ]
-        return JsonAnswer(_session(row) | {"usage": row.usage.as_json(), "history": history[-200:]})
+        return JsonAnswer(await with_history(self._cell.store, row, self._maximum))
+
+    async def change_session(self, request: Request) -> Response:
+        """Change what is named; the rest stays."""
+        given = await json_body(request)
+        check_fields(given, ("title", "memory_limit", "pinned", "metadata"))
+        change = fitting(lambda: _read_change(given))
+        row = await self._get(request)
+        if "memory_limit" in change:
+            check_maximum(change["memory_limit"], self._maximum)
+        if change:
+            await self._cell.conversations.change(row.id, change)
+            row = await self._get(request)
+        return JsonAnswer(await with_history(self._cell.store, row, self._maximum))
 
     async def delete_session(self, request: Request) -> Response:
-        """Erase a conversation; its run is cancelled first."""
+        """Erase a session; its run is cancelled first."""
         row = await self._get(request)
         await self._cell.conversations.erase(row.id)
+        log.info("🗑️ Session deleted", event="session_deleted", session_id=row.id)
         return Response(status_code=204)
 
-    async def list_events(self, request: Request) -> Response:
-        """The events after ``after``; with ``wait`` the answer comes as soon as there is one."""
-        after = _integer(request, "after", 0, 0, 2**53)
-        limit = _integer(request, "limit", 500, 1, 2000)
-        wait = _integer(request, "wait", 0, 0, 60)
+    async def stop_run(self, request: Request) -> Response:
+        """Stop what runs; to stop what does not is no error."""
+        given = await json_body(request)
+        check_fields(given, ("run_id", "queued"))
+        run_id, queued = fitting(lambda: _read_stop(given))
         row = await self._get(request)
-        if after > row.last_seq:
-            message = f"'after' is beyond the last event ({row.last_seq})"
-            raise InvalidQuery(message, last_seq=row.last_seq)
-        events = await self._cell.store.read(row.id, after=after, limit=limit)
-        if not events and wait:
-            await self._something_new(row.id, after, wait)
-            events = await self._cell.store.read(row.id, after=after, limit=limit)
-        body = {
-            "session_id": row.id,
-            "events": [codec.to_json(event) for event in events],
-            "first_seq": row.first_seq,
-            "last_seq": max(row.last_seq, events[-1].seq if events else 0),
-            "next_after": events[-1].seq if events else after,
-            "epoch": self._cell.store.epoch,
-        }
-        return JsonAnswer(body)
-
-    async def _something_new(self, conversation_id: str, after: int, wait: int) -> None:
-        happened = asyncio.Event()
-        leave = self._cell.feed.listen(conversation_id, lambda _: happened.set())
-        try:
-            if await self._cell.store.read(conversation_id, after=after, limit=1):
-                return
-            async with asyncio.timeout(wait):
-                await happened.wait()
-        except TimeoutError:
-            pass
-        finally:
-            leave()
+        if run_id is not None and (await self._cell.conversations.run(run_id)).conversation_id != row.id:
+            raise RunNotFound
+        stopped = await self._cell.conversations.stop(row.id, run_id, queued=queued)
+        return JsonAnswer({"stopped": stopped is not None, "run_id": stopped})
 
     async def _get(self, request: Request) -> ConversationRow:
         try:
-            return await self._cell.conversations.get(request.path_params["session_id"])
+            return await self._cell.conversations.get(session_id_of(request))
         except ConversationNotFound:
             raise SessionNotFound from None
 
 
-def _answered(endpoint: Endpoint) -> Endpoint:
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except TomError as error:
-            return chat_error(error, request.scope["tom.request_id"])
-
-    return answer
+def _created(row: ConversationRow, maximum: int) -> Response:
+    return JsonAnswer(opened(row, maximum), 201, {"Location": f"/sessions/{row.id}"})
 
 
-def _session(row: ConversationRow) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "title": row.title,
-        "memory_limit": row.memory_limit,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "last_seq": row.last_seq,
-        "state": row.state,
-        "metadata": dict(row.metadata),
-    }
+# --- reading bodies --------------------------------------------------------------------------------------------------
 
 
-def _integer(request: Request, name: str, default: int, low: int, high: int) -> int:
-    given = request.query_params.get(name)
-    if given is None:
-        return default
-    if not given.isascii() or not given.isdigit() or len(given) > 18 or not low <= int(given) <= high:
-        message = f"'{name}' must be a whole number from {low} to {high}"
-        raise InvalidQuery(message)
-    return int(given)
+def _read_change(given: Mapping[str, Any]) -> dict[str, Any]:
+    change: dict[str, Any] = {}
+    if "title" in given:
+        change |= {"title": _title(given["title"]), "title_by": "person"}
+    if (limit := read_memory_limit(given)) is not None:
+        change["memory_limit"] = limit
+    if "pinned" in given:
+        if not isinstance(given["pinned"], bool):
+            raise Unfit("pinned", "true or false is required", "type_error")
+        change["pinned"] = given["pinned"]
+    if (metadata := read_metadata(given)) is not None:
+        change["metadata"] = dict(metadata)
+    return change
+
+
+def _title(value: object) -> str:
+    if not isinstance(value, str):
+        raise Unfit("title", "a text is required", "type_error")
+    if len(value) > LONGEST_TITLE:
+        raise Unfit("title", f"longer than {LONGEST_TITLE} characters")
+    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise Unfit("title", "NUL and lone surrogates are not text")
+    return " ".join(value.split())
+
+
+def _read_stop(given: Mapping[str, Any]) -> tuple[str | None, bool]:
+    run_id, queued = given.get("run_id"), given.get("queued", False)
+    if "run_id" in given and not isinstance(run_id, str):
+        raise Unfit("run_id", "the id of a run is required", "type_error")
+    if not isinstance(queued, bool):
+        raise Unfit("queued", "true or false is required", "type_error")
+    return cast("str | None", run_id), queued
+
+
+# --- cursors ---------------------------------------------------------------------------------------------------------
 
 
 def _encode_cursor(row: ConversationRow) -> str:

@@ -8,7 +8,8 @@ from starlette.requests import Request
 
 from tom.agent.decisions import Unfit
 from tom.agent.options import nearest
-from tom.errors import CallerError
+from tom.agent.submission import checked_metadata
+from tom.errors import CallerError, InvalidMemoryLimit, InvalidMessage
 
 SHOWN = 128
 """Characters of a client's own names that an error repeats."""
@@ -91,3 +92,35 @@ def integer(request: Request, name: str, default: int, low: int, high: int) -> i
         }
         raise InvalidQuery(message, errors=[error])
     return int(given)
+
+
+def read_memory_limit(given: Mapping[str, Any]) -> int | None:
+    """The field ``memory_limit``, None where it is absent. Raises `Unfit`; `check_maximum` says what is too great."""
+    if "memory_limit" not in given:
+        return None
+    value = given["memory_limit"]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Unfit("memory_limit", "a whole number is required", "type_error")
+    if value < 1:
+        raise Unfit("memory_limit", "at least 1 is required")
+    return value
+
+
+def check_maximum(limit: int, maximum: int) -> int:
+    """The limit. Raises `InvalidMemoryLimit` when it is greater than `MEMORY_MAX`."""
+    if limit > maximum:
+        message = f"The memory limit is at most {maximum}."
+        raise InvalidMemoryLimit(message, requested=limit, maximum=maximum)
+    return limit
+
+
+def read_metadata(given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The field ``metadata``, None where it is absent. Raises `Unfit`, `MetadataTooLarge`."""
+    if "metadata" not in given:
+        return None
+    if not isinstance(given["metadata"], dict):
+        raise Unfit("metadata", "an object is required", "type_error")
+    try:
+        return checked_metadata(given["metadata"])
+    except InvalidMessage:
+        raise Unfit("metadata", "lone surrogates are not text") from None

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -109,6 +109,19 @@ class EventStream(Response):
         if isinstance(self._pieces, AsyncGenerator):
             with contextlib.suppress(RuntimeError):  # it is closed already
                 await self._pieces.aclose()
+
+
+async def until_left[T](request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """What ``work`` returns, or None as soon as the client goes away; then ``work`` is cancelled."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request.receive))
+    try:
+        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.wait([working, leaving])
 
 
 async def _left(receive: Callable[[], Awaitable[_Message]]) -> None:

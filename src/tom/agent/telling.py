@@ -62,16 +62,18 @@ class Telling:
         return Frame(frames.waiting(self._request_id or request_id, ask_object(event)))
 
     def events(self, item: Item, *, visitor: bool) -> Iterator[Frame]:
-        """The frames for a reader of everything that happens in a conversation."""
+        """The frames for a reader of everything that happens in a conversation now."""
         if not isinstance(item, Stored):
             yield from self._spoken(item)
             return
-        event = item.event
-        self._note(event)
-        told = {**frames.event(event, item.request_id), "event": event_json(event, visitor=visitor)}
-        yield Frame(told, event.seq)
-        if event.type in ASKED:
-            yield self.asked(event, item.request_id)
+        self._note(item.event)
+        yield self.stored(item.event, item.request_id, visitor=visitor)
+        if item.event.type in ASKED:
+            yield self.asked(item.event, item.request_id)
+
+    def stored(self, event: Event, request_id: str | None, *, visitor: bool) -> Frame:
+        """The frame for an event by itself."""
+        return Frame({**frames.event(event, request_id), "event": event_json(event, visitor=visitor)}, event.seq)
 
     def _note(self, event: Event) -> None:
         """What is needed of a run later on, until it has ended."""

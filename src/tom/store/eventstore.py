@@ -148,10 +148,15 @@ class EventStore(Protocol):
         *,
         ids: Collection[str] | None = None,
         surface: str | None = None,
+        kind: str | None = None,
+        matching: str = "",
         limit: int = 50,
         before: str | None = None,
     ) -> tuple[ConversationRow, ...]:
-        """Conversations, newest use first; ``before`` is a (``updated_at`` + ``/`` + ``id``) cursor of an earlier page."""
+        """Conversations, newest use first; ``before`` is a (``updated_at`` + ``/`` + ``id``) cursor of an earlier page.
+
+        ``matching``: those whose title, or one of whose messages, holds all these words (`searching.py`); not with ``ids``.
+        """
         ...
 
     async def runs(self, which: RunFilter, *, limit: int = 1000) -> tuple[RunRow, ...]:

@@ -5,7 +5,7 @@ It keeps the same promises but the one about the disk.
 
 import secrets
 from collections import ChainMap
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,6 +39,9 @@ from tom.store.projection import (
     run_made,
     title_of,
 )
+from tom.store.searching import sought
+
+_SAID = frozenset({EventType.MESSAGE_RECEIVED, EventType.MODEL_REPLIED})
 
 type _Asks = MutableMapping[str, tuple[AskMade, str]]
 """By id: how each was asked, and its state."""
@@ -51,6 +54,10 @@ class _Conversation:
     instructions: list[Event] = field(default_factory=list[Event])
     """Those from before the first event."""
 
+    def texts(self) -> Iterator[str]:
+        """What is searched through: the title and the messages."""
+        yield self.row.title
+        yield from (event.content or "" for event in self.events if event.type in _SAID)
 
 class MemoryEventStore:
     """An `EventStore` and `Ledger` that is gone when the process is. ``boot_epoch`` stands for the number of an opening."""
@@ -142,18 +149,23 @@ class MemoryEventStore:
         *,
         ids: Collection[str] | None = None,
         surface: str | None = None,
+        kind: str | None = None,
+        matching: str = "",
         limit: int = 50,
         before: str | None = None,
     ) -> tuple[ConversationRow, ...]:
         """Conversations, newest use first."""
         self._check_open()
         before_time, _, before_id = (before or "~").partition("/")
+        wanted = sought(matching) if ids is None else None
         rows = [
-            row
-            for row in (conversation.row for conversation in self._conversations.values())
-            if (ids is None or row.id in ids)
-            and (surface is None or row.surface == surface)
-            and (row.updated_at, row.id) < (before_time, before_id)
+            conversation.row
+            for conversation in self._conversations.values()
+            if (ids is None or conversation.row.id in ids)
+            and (surface is None or conversation.row.surface == surface)
+            and (kind is None or conversation.row.kind == kind)
+            and (conversation.row.updated_at, conversation.row.id) < (before_time, before_id)
+            and (wanted is None or any(map(wanted.found_in, conversation.texts())))
         ]
         rows.sort(key=lambda row: (row.updated_at, row.id), reverse=True)
         return tuple(rows[:limit])

@@ -147,6 +147,22 @@ SELECT id, title, kind, surface, state, memory_limit, metadata, first_seq, last_
        estimated, created_at, updated_at, cost, title_by, pinned, services, allowed, token_count, system_prompt
 FROM conversations
 WHERE (updated_at, id) < (:before_time, :before_id) AND (:surface IS NULL OR surface = :surface)
+  AND (:kind IS NULL OR kind = :kind)
+ORDER BY updated_at DESC, id DESC LIMIT :limit;
+
+-- name: conversations_matching
+SELECT id, title, kind, surface, state, memory_limit, metadata, first_seq, last_seq, prompt_tokens, completion_tokens,
+       estimated, created_at, updated_at, cost, title_by, pinned, services, allowed, token_count, system_prompt
+FROM conversations
+WHERE (updated_at, id) < (:before_time, :before_id) AND (:surface IS NULL OR surface = :surface)
+  AND (:kind IS NULL OR kind = :kind)
+  AND ((NOT EXISTS (SELECT 1 FROM json_each(:likes) WHERE title NOT LIKE value ESCAPE '\')
+        AND NOT EXISTS (SELECT 1 FROM json_each(:globs) WHERE title NOT GLOB value))
+    OR EXISTS (SELECT 1 FROM chat_events
+               WHERE conversation_id = conversations.id AND seq >= conversations.first_seq
+                 AND type IN ('message.received', 'model.replied') AND content != ''
+                 AND NOT EXISTS (SELECT 1 FROM json_each(:likes) WHERE content NOT LIKE value ESCAPE '\')
+                 AND NOT EXISTS (SELECT 1 FROM json_each(:globs) WHERE content NOT GLOB value)))
 ORDER BY updated_at DESC, id DESC LIMIT :limit;
 
 -- name: conversations_by_id
@@ -155,6 +171,7 @@ SELECT id, title, kind, surface, state, memory_limit, metadata, first_seq, last_
 FROM conversations
 WHERE id IN (SELECT value FROM json_each(:ids))
   AND (updated_at, id) < (:before_time, :before_id) AND (:surface IS NULL OR surface = :surface)
+  AND (:kind IS NULL OR kind = :kind)
 ORDER BY updated_at DESC, id DESC LIMIT :limit;
 
 -- name: run_of_request

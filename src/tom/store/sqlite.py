@@ -21,6 +21,7 @@ from tom.store.eventstore import ConversationRow, DayUsage, Publish, RunFilter, 
 from tom.store.projection import UNFINISHED, title_of
 from tom.store.queries import load_queries
 from tom.store.rows import read_conversation, read_day, read_run
+from tom.store.searching import sought
 
 _AFTER_EVERY_TIME = "~"
 
@@ -97,16 +98,22 @@ class SqliteEventStore:
         *,
         ids: Collection[str] | None = None,
         surface: str | None = None,
+        kind: str | None = None,
+        matching: str = "",
         limit: int = 50,
         before: str | None = None,
     ) -> tuple[ConversationRow, ...]:
         """Conversations, newest use first."""
         before_time, _, before_id = (before or _AFTER_EVERY_TIME).partition("/")
-        row: dict[str, Any] = {"before_time": before_time, "before_id": before_id, "surface": surface, "limit": limit}
+        row: dict[str, Any] = {"before_time": before_time, "before_id": before_id, "surface": surface, "kind": kind}
+        row["limit"] = limit
         query = "conversations"
         if ids is not None:
             query = "conversations_by_id"
             row["ids"] = json.dumps(list(ids))
+        elif (wanted := sought(matching)) is not None:
+            query = "conversations_matching"
+            row |= {"likes": json.dumps(wanted.likes), "globs": json.dumps(wanted.globs)}
         return await self._database.read(partial(self._list, query=query, row=row, read=read_conversation))
 
     async def runs(self, which: RunFilter, *, limit: int = 1000) -> tuple[RunRow, ...]:

@@ -38,6 +38,7 @@ from tom.testing.store_events import (
     waiting,
 )
 from tom.testing.store_reading import Contract, Reopen, run_row, state_of
+from tom.testing.store_searching_contract import SearchingContract
 from tom.testing.store_upkeep_contract import UpkeepContract
 
 
@@ -410,6 +411,12 @@ class ConversationsContract(Contract):
 
 
 class EventStoreContract(
-    EventsContract, RequestsContract, RunsContract, ConversationsContract, AsksContract, UpkeepContract
+    EventsContract,
+    RequestsContract,
+    RunsContract,
+    ConversationsContract,
+    AsksContract,
+    UpkeepContract,
+    SearchingContract,
 ):
     """Everything that `tom.store.eventstore.EventStore` and `Ledger` say."""
