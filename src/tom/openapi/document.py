@@ -8,7 +8,7 @@ from typing import Any, Final
 from tom.openapi import admin, asks, completions, house, messages, own, sessions, tokens
 from tom.openapi.describing import JSON, Answer, Content, Link, Parameter, Told
 from tom.openapi.faults import STATUSES, fault_example, fault_schema, refusals_of
-from tom.openapi.operations import GATEWAY, OPERATIONS, Operation
+from tom.openapi.operations import GATEWAY, OPERATIONS, Dialect, Operation
 from tom.openapi.prose import GROUPS, INTRODUCTION
 
 VERSION: Final = "1.0"
@@ -145,7 +145,7 @@ def _refusals(operation: Operation, told: Told, responses: dict[str, Any]) -> di
         if status in told.answers:
             continue
         name = f"E{status}.{operation.name}" if len(codes) > 2 else f"E{status}.{'.'.join(codes)}"
-        name = name if operation.dialect == "chat" else f"{name}.completions"
+        name = name if operation.dialect is Dialect.CHAT else f"{name}.{operation.dialect}"
         responses[name] = _fault(operation, status, codes)
         found[str(status)] = {"$ref": f"#/components/responses/{name}"}
     return found

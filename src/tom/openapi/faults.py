@@ -107,6 +107,8 @@ def from_row(operation: Operation, *, takes_body: bool) -> dict[int, tuple[str, 
         found[403] = ("scope_missing",)
         found[429] = ("rate_limited",)
         found[503] = ("admin_disabled", "shutting_down")
+    elif operation.dialect is Dialect.TOM:
+        found |= {401: ("authentication_required",), 403: ("scope_missing",), 503: ("shutting_down",)}
     elif operation.scope is not None:
         found[401] = ("authentication_required", "invalid_token", "conflicting_credentials")
         found[403] = ("scope_missing",)
@@ -122,7 +124,7 @@ def from_row(operation: Operation, *, takes_body: bool) -> dict[int, tuple[str, 
     if operation.method in WITH_BODY:
         found |= {413: ("payload_too_large",), 415: ("unsupported_media_type",)}
     if takes_body:
-        found |= {400: ("invalid_json",), 422: ("validation_error",)}
+        found |= {400: ("invalid_json",)} | ({} if operation.dialect is Dialect.TOM else {422: ("validation_error",)})
     return found
 
 
@@ -140,6 +142,10 @@ def fault_schema(status: int, codes: Iterable[str], dialect: Dialect) -> Schema:
     named = one_of(*codes)
     if dialect is Dialect.OPENAI:
         return _completion_fault(status, named)
+    if dialect is Dialect.TOM:
+        return record(
+            {"status": {"const": "ERROR"}, "message": text(), "request_id": text()}, additionalProperties=True
+        )
     if status == 429:
         return record({"error": one_of("rate_limited"), "retry_after": number("Seconds.", minimum=0)})
     told = record({"code": named, "message": text()}, {"details": mapping()})
@@ -153,6 +159,8 @@ def fault_example(status: int, code: str, dialect: Dialect) -> Any:
         error = {"message": message, "type": fault_type(status), "param": None, "code": code}
         more = {"retry_after": 2.0} if status == 429 else {}
         return {"error": error, **more, "request_id": REQUEST_ID}
+    if dialect is Dialect.TOM:
+        return {"status": "ERROR", "message": message.removesuffix("."), "request_id": REQUEST_ID}
     if status == 429:
         return {"error": "rate_limited", "retry_after": 2.0}
     return {"error": {"code": code, "message": message}, "request_id": REQUEST_ID}

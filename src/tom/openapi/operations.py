@@ -26,6 +26,7 @@ class Dialect(StrEnum):
 
     CHAT = "chat"
     OPENAI = "openai"
+    TOM = "tom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +110,9 @@ OPERATIONS: Final = (*SESSIONS, *ASKS, *OWN, *OPENAI, *HOUSE)
 """All of them; paths with fixed words stand before those with parameters that would match them."""
 
 GATEWAY: Final = (
-    Operation("GET", "/tokens", "listTokens", _CHAT, house=True),
-    Operation("POST", "/tokens", "createToken", _CHAT, house=True),
-    Operation("DELETE", "/tokens/{id}", "deleteToken", _CHAT, house=True),
+    Operation("GET", "/tokens", "listTokens", _CHAT, dialect=Dialect.TOM, house=True),
+    Operation("POST", "/tokens", "createToken", _CHAT, dialect=Dialect.TOM, house=True),
+    Operation("DELETE", "/tokens/{id}", "deleteToken", _CHAT, dialect=Dialect.TOM, house=True),
 )
 """What only the gateway has, and only for a login: they are documented, and an agent alone answers 404."""
 

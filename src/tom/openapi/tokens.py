@@ -63,13 +63,13 @@ TOLD: Final[Mapping[str, Told]] = {
                 name="revoke", operation="deleteToken", text="End it.", parameters={"id": "$response.body#/id"},
             ),),
         )},
-        refusals={400: ("unknown_scope",), 409: ("too_many_tokens",)},
+        refusals={400: ("invalid_token_request",), 401: ("password_required",), 409: ("too_many_tokens",), 429: ("rate_limited",)},
     ),
     "deleteToken": Told(
         summary="End a token",
         text="Within a second, also for what is open with it.",
         parameters=(in_path("id", "The token's id.", "t7"),),
         answers={204: Answer(text="It has ended.")},
-        refusals={404: ("not_found",)},
+        refusals={404: ("token_not_found",)},
     ),
 }  # fmt: skip
