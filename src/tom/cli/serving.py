@@ -30,7 +30,7 @@ _LARGE_BLOCK = 1 << 20
 
 def load(directory: Path, host: str | None, port: int | None) -> Settings:
     """The settings, with where to listen as the command line says. Raises `ConfigInvalid`."""
-    settings = Settings.load(directory)
+    settings = Settings.load(directory, host=host or "")
     listen = settings.listen
     return replace(
         settings, listen=replace(listen, host=host or listen.host, port=listen.port if port is None else port)

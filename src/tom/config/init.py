@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from tom.config.providers import KNOWN, KnownProvider, key_variable, usable_key
 from tom.config.secret import Secret
 from tom.config.values import time_zone, username, web_url
 from tom.config.vendors import Ask, ask_all, choose_models, list_models
+from tom.config.written import found_chat_file
+from tom.config.yamltext import YamlInvalid, read_yaml
 
 _EXAMPLE_PROGRAM = "mcp-server-time"
 
@@ -60,7 +62,7 @@ def write_first_config(
         raise FileExistsError(path)
     variables = Environment(env, Path.cwd(), data_dir).values
     found, llm = _vendors(variables, ask)
-    text = _rendered(found, llm, name, env)
+    text = _rendered(found, llm, name, env, chat=_in_chat_file(data_dir))
     write_atomically(path, text, replace=False)
     return FirstConfig(path, name, llm)
 
@@ -111,23 +113,36 @@ def _prefixed(known: KnownProvider, models: tuple[str, str, str]) -> tuple[str, 
     return first, second, third
 
 
-def _rendered(found: list[_Found], llm: str, user: str, env: Mapping[str, str]) -> str:
-    return f"""\
-# Tom's settings. Every key is described in docs/reference/configuration.md; `tom config check` says what is wrong.
-# A secret need not stand here: name its variable, or write ${{VARIABLE}} or file:/path instead of it.
+def _in_chat_file(data_dir: Path) -> Collection[str]:
+    """The keys of a chat file that is there: what it says is not said again in other words."""
+    path = found_chat_file(data_dir)
+    try:
+        return read_yaml(path, mergeable=frozenset(("chat",))).keys() if path is not None else ()
+    except (OSError, YamlInvalid):
+        return ()  # whoever reads the settings then says what is wrong with it
 
-global:
-{_llm_lines(found, llm)}
-  listen:
-    # This machine only. 0.0.0.0 lets others in your network connect.
-    host: 127.0.0.1
 
+_CONTEXT = """
 chat:
   service:
     context:
       # Size of a whole prompt in tokens: the more, the further back the model remembers, and the more it costs.
       max_tokens: 32000
+"""
 
+
+def _rendered(found: list[_Found], llm: str, user: str, env: Mapping[str, str], *, chat: Collection[str]) -> str:
+    chosen = "  # Which language model answers, the chat file says." if "llm" in chat else _llm_lines(found, llm)
+    return f"""\
+# Tom's settings. Every key is described in docs/reference/configuration.md; `tom config check` says what is wrong.
+# A secret need not stand here: name its variable, or write ${{VARIABLE}} or file:/path instead of it.
+
+global:
+{chosen}
+  listen:
+    # This machine only. 0.0.0.0 lets others in your network connect.
+    host: 127.0.0.1
+{"" if "chat" in chat else _CONTEXT}
 users:
   # `tom user add NAME` enters more people; passwords are not kept here.
   - username: {user}

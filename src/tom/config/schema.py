@@ -175,8 +175,12 @@ def _sentence(fault: Any) -> str:
 
 
 def _unknown(path: Path) -> str:
-    key = str(path[-1])
-    near = difflib.get_close_matches(key.lower(), known_keys(holds(path[:-1])), n=1, cutoff=0.6)
+    return unknown(str(path[-1]), known_keys(holds(path[:-1])))
+
+
+def unknown(key: str, known: list[str]) -> str:
+    """``unknown key, did you mean 'role'?``."""
+    near = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.6)
     return f"unknown key, did you mean {near[0]!r}?" if near else "unknown key"
 
 

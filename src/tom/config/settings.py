@@ -107,14 +107,22 @@ class Settings:
     template: AgentSettings = field(repr=False)
 
     @classmethod
-    def load(cls, data_dir: Path, config_path: Path | None = None, env: Mapping[str, str] = os.environ) -> "Settings":
+    def load(
+        cls,
+        data_dir: Path,
+        config_path: Path | None = None,
+        env: Mapping[str, str] = os.environ,
+        *,
+        host: str = "",
+    ) -> "Settings":
         """Read ``<data_dir>/config.yml`` (or ``config_path``, or ``TOM_CONFIG``) under what ``env`` says.
 
-        ConfigInvalid with every error when anything is refused.
+        ``host`` is where the gateway will listen, if that is not `global.listen.host`. ConfigInvalid with every error
+        when anything is refused.
         """
         from tom.config.loading import Loading  # noqa: PLC0415 - brings pydantic, which those who hold settings do without
 
-        return Loading(data_dir, config_path, env).run()
+        return Loading(data_dir, config_path, env, host=host).run()
 
     def user(self, name: str) -> UserEntry | None:
         """The user of this name, whatever its case."""

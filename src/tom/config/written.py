@@ -34,6 +34,8 @@ SECTIONS: Final = frozenset(
 )
 """Sections that a chat file may have; people, policy and services of the house stand in config.yml only."""
 
+_ALL_KEYS: Final = frozenset(schema.known_keys(schema.holds(())))
+
 type Tree = dict[str, Any]
 
 
@@ -157,7 +159,7 @@ def _add_chat(written: Written, path: Path) -> None:
         return
     flat = {key for variable in VARIABLES for key in variable.keys}
     for key in [key for key in tree if key not in SECTIONS | flat]:
-        sentence = "belongs into config.yml" if key in schema.known_keys(schema.holds(())) else "unknown key"
+        sentence = "belongs into config.yml" if key in _ALL_KEYS else schema.unknown(key, [*SECTIONS, *flat])
         written.errors.append(problem(path.name, f"{key}: {sentence}"))
         del tree[key]
     written.chat = SourceFile(path, tree)
