@@ -185,10 +185,16 @@ def _told(event: Event) -> Message:
 
 
 def _beginning_of_current(messages: tuple[Message, ...], current: RunHistory, own: int) -> int:
-    """The index of the person's message of the current run: the last user message of the window."""
-    if not (asked := current.asked()):
-        return max(0, len(messages) - own)
-    return max(index for index, message in enumerate(messages) if message == asked[0])
+    """The index of the person's message of the current run, the last user message of the window.
+
+    Where it only told what came of calls, that of the reply which asked for them: nothing stands between the two.
+    """
+    if asked := current.asked():
+        return max(index for index, message in enumerate(messages) if message == asked[0])
+    start = max(0, len(messages) - own)
+    while start and messages[start - 1].role is Role.TOOL:
+        start -= 1
+    return start - 1 if start and messages[start - 1].calls else start
 
 
 def _wrapped(message: Message) -> Message:
