@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, Router
+from starlette.routing import Route
 
 from tom import ids
 from tom.agent.answering import JsonAnswer, chat_error, dialect_at, openai_error, tom_error
@@ -24,6 +24,7 @@ from tom.agent.replay import ReplayDoor
 from tom.agent.rest import RestDoor
 from tom.agent.rest_asks import AsksDoor
 from tom.agent.rest_files import FilesDoor
+from tom.agent.routing import DoorRouter, defect
 from tom.agent.servicesdoor import ServicesDoor
 from tom.agent.websocket import serve_websocket
 from tom.errors import NotFoundHere, TomError
@@ -47,7 +48,7 @@ class AgentApp:
         """Serve ``cell`` to whom ``door`` lets in."""
         self._cell = cell
         self._door = door
-        self._router = Router(
+        self._router = DoorRouter(
             [
                 Route("/health", self.health, methods=["GET"]),
                 Route("/health/ready", self.ready, methods=["GET"]),
@@ -63,9 +64,7 @@ class AgentApp:
                 *UsageDoor(cell).routes(),
                 *DocumentDoor(cell).routes(),
                 *(ExamplesDoor().routes() if door.alone else ()),
-            ],
-            redirect_slashes=False,
-            default=self._unknown,
+            ]
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,8 +119,7 @@ class AgentApp:
             await self._router(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - a defect costs one clear answer
             log.error("❌ A defect in a request", event="internal_error", path=scope["path"], exception=error)
-            answer = tom_error(f"Internal error: {scope['tom.request_id']}", 500)
-            await answer(scope, receive, send)
+            await defect(scope, self._cell.clock)(scope, receive, send)
 
     def _refuse(self, scope: Scope, refused: TomError) -> Response:
         if scope["path"] == "/health" and refused.http_status == 401:
@@ -144,12 +142,6 @@ class AgentApp:
         """Whether new work is taken."""
         ready = self._cell.ready and not self._cell.scheduler.draining
         return JsonAnswer({"ready": ready}, 200 if ready else 503)
-
-    async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if dialect_at(scope["path"]) is Dialect.OPENAI:
-            await openai_error(NotFoundHere(), scope["tom.request_id"])(scope, receive, send)
-            return
-        await tom_error("Not found", 404)(scope, receive, send)
 
 
 async def _refuse_upgrade(scope: Scope, receive: Receive, send: Send, refused: TomError) -> None:

@@ -86,10 +86,10 @@ class MessagesDoor:
 
     async def _answer(self, request: Request, following: Following) -> Response:
         if wants_events(request):
-            return EventStream(kept_alive(self._told(following)))
+            return EventStream(kept_alive(self._told(following)), closing=following.close)
         try:
-            if _prefers_async(request):
-                return await self._at_once(following.accepted)
+            if _prefers_async(request) and (answer := await self._at_once(following.accepted)) is not None:
+                return answer
             outcome = await until_left(request, self._outcome(following))
         finally:
             following.close()
@@ -122,9 +122,11 @@ class MessagesDoor:
             raise SessionNotFound from None
         return outcome
 
-    async def _at_once(self, accepted: Accepted) -> Response:
-        """How the run stands now."""
+    async def _at_once(self, accepted: Accepted) -> Response | None:
+        """How the run stands now; None when it is over and its answer is at hand."""
         state = (await self._cell.conversations.run(accepted.run.id)).state
+        if state.ended:
+            return None
         answer = unfinished_answer(accepted.run, Outcome(), state)
         answer.headers["Preference-Applied"] = "respond-async"
         return answer

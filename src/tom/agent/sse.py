@@ -9,6 +9,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tom import ids
+from tom.agent import frames
+from tom.telemetry import logs
+
+log = logs.get("agent")
+
 PING = b": ping\n\n"
 PING_SECONDS = 15.0
 PATIENCE = 30.0
@@ -65,12 +71,19 @@ class EventStream(Response):
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, pieces: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> None:
-        """Send ``pieces``, each at once."""
+    def __init__(
+        self,
+        pieces: AsyncIterator[bytes],
+        headers: Mapping[str, str] | None = None,
+        *,
+        closing: Callable[[], None] | None = None,
+    ) -> None:
+        """Send ``pieces``, each at once; ``closing`` is called at the end, also when none was ever asked for."""
         fixed = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
         super().__init__(headers={**fixed, **(headers or {})})
         del self.headers["content-length"]
         self._pieces = pieces
+        self._closing = closing
 
     async def __call__(
         self,
@@ -97,18 +110,34 @@ class EventStream(Response):
             sending.result()
 
     async def _send(self, send: Callable[[_Message], Awaitable[None]]) -> None:
-        async for piece in self._pieces:
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            except TimeoutError:
-                return  # the server closes an answer that is not brought to its end
+        try:
+            async for piece in self._pieces:
+                if not await _sent(send, piece):
+                    return  # the server closes an answer that is not brought to its end
+        except Exception as error:  # noqa: BLE001 - a defect costs one clear answer
+            reference = ids.ulid()
+            log.error("❌ A defect in a stream", event="internal_error", reference=reference, exception=error)
+            details = {"reference": reference}
+            told = frames.failed(None, "internal_error", f"Internal error: {reference}", details)
+            await _sent(send, sse_event("error", told))
         await send({"type": "http.response.body", "body": b""})
 
     async def _close(self) -> None:
         if isinstance(self._pieces, AsyncGenerator):
             with contextlib.suppress(RuntimeError):  # it is closed already
                 await self._pieces.aclose()
+        if self._closing is not None:
+            self._closing()
+
+
+async def _sent(send: Callable[[_Message], Awaitable[None]], piece: bytes) -> bool:
+    """Send a piece; False when nobody took it in `PATIENCE` seconds."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except TimeoutError:
+        return False
+    return True
 
 
 async def until_left[T](request: Request, work: Coroutine[Any, Any, T]) -> T | None:
