@@ -15,6 +15,7 @@ Needs nothing but Python. Settings are environment variables:
 Exit status: 0 done, 1 the API failed, 2 a setting is wrong (then nothing has been sent).
 """
 
+import http.client
 import json
 import math
 import os
@@ -68,7 +69,7 @@ def read_settings(variables: Mapping[str, str]) -> Settings:
 
     settings = Settings(
         url=read(web_url, "CHAT_API_URL", "http://localhost:8000"),
-        token=variables.get("CHAT_API_TOKEN", "").strip(),
+        token=read(token, "CHAT_API_TOKEN", ""),
         message=variables.get("CHAT_USER_MESSAGE", "") or "Hello there!",
         role=variables.get("CHAT_MESSAGE_ROLE", "").strip() or "user",
         memory_limit=read(integer, "CHAT_MEMORY_LIMIT", None),
@@ -88,6 +89,14 @@ def web_url(name: str, text: str) -> str:
         message = f"{name} must be an http or https URL"
         raise SettingWrong(message)
     return text.rstrip("/")
+
+
+def token(name: str, text: str) -> str:
+    """What may stand in a header."""
+    if not text.isascii() or not text.isprintable():
+        message = f"{name} must be one line of ASCII"
+        raise SettingWrong(message)
+    return text
 
 
 def integer(name: str, text: str) -> int:
@@ -117,14 +126,19 @@ def seconds(name: str, text: str) -> float:
 def json_object(name: str, text: str) -> dict[str, Any]:
     """A JSON object."""
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
         message = f"{name} must be valid JSON"
         raise SettingWrong(message) from None
     if not isinstance(value, dict):
         message = f"{name} must decode to a JSON object"
         raise SettingWrong(message)
     return value
+
+
+def refuse(constant: str) -> None:
+    """NaN and Infinity are Python's, not JSON's."""
+    raise ValueError(constant)
 
 
 class Api:
@@ -139,7 +153,11 @@ class Api:
         body: dict[str, Any] = {"metadata": self._settings.metadata}
         if self._settings.memory_limit is not None:
             body["memory_limit"] = self._settings.memory_limit
-        return str(self._ask("POST", "/sessions", body)["id"])
+        made = self._ask("POST", "/sessions", body)
+        if not isinstance(made.get("id"), str):
+            message = "POST /sessions: the answer has no id"
+            raise ApiFailed(message)
+        return made["id"]
 
     def send(self, session: str) -> dict[str, Any]:
         """The answer to the message; without ``message`` in it, the reply is not there yet."""
@@ -156,7 +174,7 @@ class Api:
         try:
             self._ask("DELETE", f"/sessions/{session}")
         except ApiFailed as failure:
-            if failure.status != 404:  # noqa: PLR2004 - "not found" is what was wanted
+            if failure.status != 404:
                 raise
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -174,14 +192,17 @@ class Api:
             with error:
                 message = f"{method} {path}: {error.code} {explained(error.read())}"
             raise ApiFailed(message, error.code) from None
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             message = f"{method} {path}: no answer from {self._settings.url}: {getattr(error, 'reason', error)}"
             raise ApiFailed(message) from None
         try:
-            return json.loads(text) if text else {}
+            answered = json.loads(text or b"{}")
         except ValueError:
-            message = f"{method} {path}: the answer is not JSON"
-            raise ApiFailed(message) from None
+            answered = None
+        if not isinstance(answered, dict):
+            message = f"{method} {path}: the answer is no JSON object"
+            raise ApiFailed(message)
+        return answered
 
 
 def explained(body: bytes) -> str:

@@ -104,7 +104,7 @@ function fill(bubble, text) {
 function show(role, text) {
   const bubble = document.createElement("div");
   bubble.className = `said ${role}`;
-  bubble.append(document.createElement("small"));
+  bubble.append(Object.assign(document.createElement("small"), { dir: "auto" }));
   fill(bubble, text);
   $("talk").append(bubble);
   $("talk").scrollTop = $("talk").scrollHeight;
