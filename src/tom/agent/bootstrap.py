@@ -44,6 +44,7 @@ from tom.services.library import Library
 from tom.services.registry import ServiceRegistry
 from tom.services.toolbox import Toolbox
 from tom.store import open_store
+from tom.store.eventstore import ConversationRow
 from tom.store.opening import History
 from tom.telemetry import logs
 from tom.telemetry.health import Uptime
@@ -228,6 +229,9 @@ def _upkeep(parts: _Parts, conversations: Conversations) -> Upkeep:
     def tell(event: Event) -> None:
         feed.publish(Stored(event, None))
 
+    async def erase(conversation_id: str, only_if: Callable[[ConversationRow], bool]) -> bool:
+        return await conversations.erase(conversation_id, only_if=only_if)
+
     readings = settings.home / "clock.json" if _lasts(settings) else None
     upkeep = Upkeep(
         parts.store,
@@ -238,6 +242,7 @@ def _upkeep(parts: _Parts, conversations: Conversations) -> Upkeep:
         publish=tell,
         readings=readings,
         drop_files=conversations.drop_files,
+        erase=erase,
     )
 
     def notice(item: Item) -> None:

@@ -19,6 +19,7 @@ from tom import ids
 from tom.agent.answering import JsonAnswer, openai_error
 from tom.agent.cell import Cell
 from tom.agent.conversations import Accepted
+from tom.agent.expiring import KIND
 from tom.agent.following import Following
 from tom.agent.guarding import guarded, json_body, routes_of
 from tom.agent.openai_answer import Outcome, Rendering, outcome_of, waiting
@@ -37,9 +38,6 @@ from tom.openapi.operations import operation
 from tom.store.eventstore import RunFilter
 
 SURFACE = "api"
-KIND = "api"
-"""Of the conversations in which calls live that stand for themselves."""
-
 READ_BACK = 2000
 """Events of a conversation in which is looked for what a client tells again."""
 

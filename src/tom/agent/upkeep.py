@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tom.agent.aside import ask_aside
+from tom.agent.expiring import KIND, Erase, Expiring
 from tom.agent.learning import UPKEEP
 from tom.agent.limits import RunLimits
 from tom.agent.retention import Retention
@@ -63,11 +64,12 @@ class Upkeep:
         publish: Callable[[Event], None] | None = None,
         readings: Path | None = None,
         drop_files: Callable[[str], Awaitable[None]] | None = None,
+        erase: Erase | None = None,
     ) -> None:
         """``limits`` makes the limits of one question to a model; ``publish`` is told of what was stored.
 
         ``readings`` is the file in which the clock's readings are kept, None: in memory. ``drop_files`` removes the
-        files of a conversation that no event names any more.
+        files of a conversation that no event names any more; ``erase`` a whole conversation.
         """
         self._store = store
         self._models = models
@@ -77,6 +79,8 @@ class Upkeep:
         self._publish = publish
         steadiness = Steadiness(clock, readings)
         self.retention = Retention(store, settings.persistence, steadiness, drop_files=drop_files, publish=publish)
+        hours = settings.doors.api_retention_hours
+        self.expiring = Expiring(store, steadiness, erase, hours=hours) if erase is not None else None
         self._looked: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._due: dict[str, None] = {}
         self._woken = asyncio.Event()
@@ -115,14 +119,16 @@ class Upkeep:
         await self._try(self.retention.apply(conversation_id))
 
     async def hourly(self) -> None:
-        """Cut what has grown too old, in all conversations. Never raises."""
+        """Cut what has grown too old, in all conversations, and erase old calls of `/v1`. Never raises."""
         await self._try(self.retention.apply_all())
+        if self.expiring is not None:
+            await self._try(self.expiring.apply_all())
 
     async def _tell(self, conversation_id: str) -> None:
         if self._models.name in {SCRIPTED, UNCONFIGURED}:
             return
         for row in await self._store.conversations(ids=[conversation_id]):
-            if row.surface == UPKEEP:  # nobody sees it
+            if row.surface == UPKEEP or row.kind == KIND:  # nobody sees it
                 continue
             if self._settings.chat.titles:
                 await self._try(self._name(row))
