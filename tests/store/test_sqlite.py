@@ -332,7 +332,7 @@ async def test_a_history_of_the_first_version_is_taken_along(history, open_sqlit
 
 def plan_of(statement):
     connection = apsw.Connection(":memory:")
-    for script in ("0001_history.sql", "0002_asks.sql", "0003_instructions.sql"):
+    for script in ("0001_history.sql", "0002_asks.sql", "0003_instructions.sql", "0004_outbox.sql"):
         connection.execute((resources.files("tom.store") / "migrations" / script).read_text())
     names = set(re.findall(r":(\w+)", statement))
     numbered = max(map(int, re.findall(r"\?(\d)", statement)), default=0)
@@ -344,11 +344,15 @@ def plan_of(statement):
 
 SCANS = {
     "runs", "runs_asking", "runs_unfinished", "states_of_unfinished", "needed_from", "count_everything",
-    "summed", "instructed",
+    "summed", "instructed", "entries_due", "erasures_due", "lag", "parked", "release",
+    "refill_sessions", "refill_exchanges", "refill_prompts",
 }  # fmt: skip
-"""Queries that look at a whole list: of runs that nothing narrows, of the few unfinished runs, of everything."""
+"""Queries that look at a whole list: of runs that nothing narrows, of the few unfinished runs, of what waits, of everything."""
 
-SORTS = {"conversations_by_id", "runs_by_request", "runs_of_conversation"}
+SORTS = {
+    "conversations_by_id", "runs_by_request", "runs_of_conversation",
+    "parked", "refill_sessions", "refill_exchanges", "refill_prompts",
+}  # fmt: skip
 """Queries that sort what they return; the others find it in order."""
 
 

@@ -14,6 +14,7 @@ from tom.conversation.run import RunState
 from tom.errors import AlreadyAnswered, Superseded
 from tom.store.eventstore import DuplicateRequest, RunFilter
 from tom.store.memory import MemoryEventStore
+from tom.store.outbox import MirrorRules
 from tom.store.sqlite import SqliteEventStore
 from tom.testing import store_events as make
 from tom.testing.manual_clock import ManualClock
@@ -65,7 +66,11 @@ erasures = st.tuples(st.just("erase"), conversations)
 cuts = st.tuples(st.just("cut"), st.tuples(conversations, st.integers(0, 20)))
 restarts = st.tuples(st.just("restart"), st.none())
 moments = st.tuples(st.just("wait"), st.floats(-10, 100))
-histories = st.lists(st.one_of(appends, appends, appends, appends, erasures, cuts, restarts, moments), max_size=25)
+tellings = st.tuples(st.sampled_from(["confirm", "refuse", "refill"]), st.integers(0, 3))
+histories = st.lists(
+    st.one_of(appends, appends, appends, appends, erasures, cuts, restarts, moments, tellings), max_size=25
+)
+mirrors = st.builds(MirrorRules, full=st.booleans(), keep=st.booleans())
 
 
 async def outcome(store, verb, argument):
@@ -75,9 +80,34 @@ async def outcome(store, verb, argument):
             return tuple(replace(event, id="") for event in await store.append(argument))
         if verb == "cut":
             return await store.erase(argument[0], before=argument[1])
+        if verb in {"confirm", "refuse", "refill"}:
+            return await tell(store, verb, argument)
         return await store.erase(argument)
     except (DuplicateRequest, Superseded, AlreadyAnswered) as refused:
         return repr(refused)
+
+
+async def tell(store, verb, number):
+    """What an archive's answer does to the outbox."""
+    if verb == "refill":
+        return await store.refill([None, None, *CONVERSATIONS][number])
+    entries = await store.due()
+    if verb == "confirm":
+        return await store.confirm(entries[:number])
+    if entries:
+        until = "2026-01-01T00:01:00.000Z" if number else ""
+        await store.postpone(entries[number % len(entries)], until=until, reason="odd")
+    return None
+
+
+def as_told(entries):
+    """Entries without the numbers that differ."""
+    return [replace(one, id=0, events=tuple(replace(event, id="") for event in one.events)) for one in entries]
+
+
+async def waiting(store):
+    lag = await store.lag()
+    return as_told(await store.due(limit=5)), as_told(await store.due()), replace(lag, parked=as_told(lag.parked))
 
 
 async def everything(store):
@@ -97,13 +127,14 @@ async def everything(store):
         for call in ("call-1", "call-2")
     ]
     listed = await store.runs(RunFilter()), await store.conversations(), await store.spent(since="")
-    return found, listed, unfinished, asks, store.lease
+    return found, listed, unfinished, asks, store.lease, await waiting(store)
 
 
-async def compare(history):
+async def compare(history, mirror):
     clock = ManualClock()
     folder = Path(tempfile.mkdtemp(dir=MEMORY_DISK))
-    memory, sqlite = MemoryEventStore(clock), await SqliteEventStore.open(folder / "history.db", clock=clock)
+    memory = MemoryEventStore(clock, mirror=mirror)
+    sqlite = await SqliteEventStore.open(folder / "history.db", clock=clock, mirror=mirror)
     try:
         for verb, argument in history:
             if verb == "wait":
@@ -111,7 +142,7 @@ async def compare(history):
             elif verb == "restart":
                 memory = memory.reopen()
                 await sqlite.close()
-                sqlite = await SqliteEventStore.open(folder / "history.db", clock=clock)
+                sqlite = await SqliteEventStore.open(folder / "history.db", clock=clock, mirror=mirror)
             else:
                 assert await outcome(memory, verb, argument) == await outcome(sqlite, verb, argument)
         assert await everything(memory) == await everything(sqlite)
@@ -139,14 +170,14 @@ def runs_are_unique(history):
     return kept
 
 
-@given(histories)
+@given(histories, mirrors)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_twins_agree(history):
-    asyncio.run(compare(runs_are_unique(history)))
+def test_the_twins_agree(history, mirror):
+    asyncio.run(compare(runs_are_unique(history), mirror))
 
 
 @pytest.mark.trust
-@given(histories)
+@given(histories, mirrors)
 @settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_twins_agree_for_long(history):
-    asyncio.run(compare(runs_are_unique(history)))
+def test_the_twins_agree_for_long(history, mirror):
+    asyncio.run(compare(runs_are_unique(history), mirror))

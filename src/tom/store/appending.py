@@ -37,6 +37,7 @@ from tom.store.projection import (
     run_changed,
     run_made,
 )
+from tom.store.queueing import Queueing
 from tom.store.rows import read_run
 
 REMEMBERED = 4096
@@ -61,8 +62,9 @@ class _Group:
 class Appender:
     """Numbers events and writes them with the rows that follow from them. Used by one thread."""
 
-    def __init__(self, sql: Mapping[str, str], clock: Clock, lease: int) -> None:
-        """``sql``: the store's statements; ``lease``: the number of this opening."""
+    def __init__(self, sql: Mapping[str, str], clock: Clock, lease: int, queueing: Queueing) -> None:
+        """``sql``: the store's statements; ``lease``: the number of this opening; ``queueing``: of what an archive is told."""
+        self._queueing = queueing
         self._sql = sql
         self._clock = clock
         self._lease = lease
@@ -82,13 +84,14 @@ class Appender:
         self, connection: apsw.Connection, appends: Sequence[Sequence[Event]]
     ) -> list[tuple[Event, ...] | Refusal]:
         """Store each append's events; returns them as stored, or why they are refused."""
-        group = _Group(self._cursor_of(connection), self._now())
+        group = _Group(self._cursor_of(connection), self.now())
         answers = [self._take(group, events) for events in appends]
         group.cursor.executemany(self._insert_event, group.rows)
         for effect in group.effects:
             self._write_effect(group.cursor, effect)
         spent, runs = NOTHING, 0
         for conversation_id, events in group.stored.items():
+            self._queueing.add(group.cursor, events)
             change = conversation_changed(events)
             self._write_conversation(group.cursor, change)
             self._last[conversation_id] = change.last_seq
@@ -132,7 +135,7 @@ class Appender:
             self._cursor = connection.cursor()
         return self._cursor
 
-    def _now(self) -> str:
+    def now(self) -> str:
         """The time, rendered once a millisecond."""
         moment = self._clock.now()
         if not self._rendered_from <= moment < self._rendered_from + _MILLISECOND:

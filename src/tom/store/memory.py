@@ -27,6 +27,8 @@ from tom.store.asked import (
     ask_changed,
 )
 from tom.store.eventstore import ConversationRow, DayUsage, DuplicateRequest, Publish, RunFilter, RunRow
+from tom.store.memoryqueue import MemoryOutbox, MemoryQueue
+from tom.store.outbox import MirrorRules
 from tom.store.projection import (
     UPKEEP,
     ConversationChanged,
@@ -59,13 +61,14 @@ class _Conversation:
         yield self.row.title
         yield from (event.content or "" for event in self.events if event.type in _SAID)
 
-class MemoryEventStore:
+
+class MemoryEventStore(MemoryOutbox):
     """An `EventStore` and `Ledger` that is gone when the process is. ``boot_epoch`` stands for the number of an opening."""
 
     durable = False
 
-    def __init__(self, clock: Clock | None = None, *, boot_epoch: int = 1) -> None:
-        """Begin empty."""
+    def __init__(self, clock: Clock | None = None, *, boot_epoch: int = 1, mirror: MirrorRules | None = None) -> None:
+        """Begin empty; ``mirror``: what an archive is told, None: there is none."""
         self._clock = clock or SystemClock()
         self._lease = boot_epoch
         self._epoch = secrets.token_hex(16)
@@ -75,6 +78,7 @@ class MemoryEventStore:
         self._asks: dict[str, tuple[AskMade, str]] = {}
         self._days: dict[str, DayUsage] = {}
         self._closed = False
+        self._tells(MemoryQueue(mirror, events_of=self._events_of, runs=self._runs))
 
     def reopen(self) -> "MemoryEventStore":
         """The same conversations as the next opening would find them after this one ended, however it ended.
@@ -88,12 +92,18 @@ class MemoryEventStore:
         following._requests = self._requests
         following._asks = self._asks
         following._days = self._days
+        following._tells(self._queue)
         return following
 
     @property
     def epoch(self) -> str:
         """Random: nothing of another process is in here."""
         return self._epoch
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing can be written at the moment."""
+        return False
 
     @property
     def lease(self) -> int:
@@ -124,6 +134,8 @@ class MemoryEventStore:
             groups.setdefault(event.conversation_id, []).append(event)
         for group in groups.values():
             self._extend(conversation_changed(group), group)
+        self._queue.add(stored)
+        self._queued.set()
         return stored
 
     async def read(self, conversation_id: str, *, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
@@ -189,7 +201,11 @@ class MemoryEventStore:
         self._check_open()
         if before is None:
             self._erase_runs(conversation_id, None)
-            return self._conversations.pop(conversation_id, None) is not None
+            erased = self._conversations.pop(conversation_id, None) is not None
+            if erased:
+                self._queue.erased(conversation_id, timestamp(self._clock.now()))
+                self._queued.set()
+            return erased
         conversation = self._conversations.get(conversation_id)
         if conversation is None:
             return False
@@ -198,6 +214,7 @@ class MemoryEventStore:
         kept = [event for event in before_cut if event.type == EventType.PROMPT_SET]
         if len(kept) == len(before_cut) or self._needed_from(conversation) < before:
             return False
+        self._queue.before_cut(conversation_id, cut)
         self._erase_runs(conversation_id, cut)
         del conversation.events[: len(before_cut)]
         conversation.instructions += kept
@@ -207,6 +224,7 @@ class MemoryEventStore:
         first = next((event.content for event in left if event.role == "user"), None)
         title = title_of(first or "") if row.title_by == "message" else row.title
         conversation.row = replace(row, first_seq=cut, tokens=tokens, title=title)
+        self._queue.after_cut(conversation_id, cut, timestamp(self._clock.now()))
         retired = history_retired(conversation_id, first_seq=cut, events=len(before_cut) - len(kept))
         for event in await self.append([retired]):
             if publish is not None:
@@ -226,6 +244,14 @@ class MemoryEventStore:
     def _events(self, conversation_id: str) -> list[Event]:
         conversation = self._conversations.get(conversation_id)
         return conversation.events if conversation else []
+
+    def _rows(self) -> Sequence[ConversationRow]:
+        return [conversation.row for conversation in self._conversations.values()]
+
+    def _events_of(self, conversation_id: str) -> Sequence[Event]:
+        """With the instructions from before the first one."""
+        conversation = self._conversations.get(conversation_id)
+        return [*conversation.instructions, *conversation.events] if conversation else []
 
     def _numbered(self, events: Sequence[Event]) -> tuple[Event, ...]:
         now = timestamp(self._clock.now())

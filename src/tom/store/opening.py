@@ -4,24 +4,37 @@ from pathlib import Path
 from typing import Protocol
 
 from tom.clock import Clock, SystemClock
-from tom.config.agent import PersistenceSettings
+from tom.config.agent import ArchiveSettings, PersistenceSettings
 from tom.store.eventstore import EventStore, Ledger
+from tom.store.outbox import MirrorRules, Outbox
 from tom.telemetry import logs
 
 log = logs.get("history")
 
 
 class History(EventStore, Ledger, Protocol):
-    """Both seams of this package: every store here has them."""
+    """What conversations are and what they cost."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing can be written at the moment: the disk does not take it."""
+        ...
 
 
-async def open_store(settings: PersistenceSettings, home: Path, *, clock: Clock | None = None) -> History:
-    """Open the history that the settings ask for; ``home`` is where a relative ``path`` lies.
+class Store(History, Outbox, Protocol):
+    """All seams of this package: every store here has them."""
+
+
+async def open_store(
+    settings: PersistenceSettings, home: Path, *, clock: Clock | None = None, archive: ArchiveSettings | None = None
+) -> Store:
+    """Open the history that the settings ask for; ``home`` is where a relative ``path`` lies; ``archive``: what it is told.
 
     ``enabled: false`` keeps conversations in memory only and does not read an earlier file; ``clear_on_startup``
     erases that file first, for good. Raises what `SqliteEventStore.open` says.
     """
     clock = clock or SystemClock()
+    mirror = rules_of(archive)
     path = home / settings.path
     on_disk = settings.type == "sql"
     if on_disk and settings.clear_on_startup:
@@ -29,10 +42,17 @@ async def open_store(settings: PersistenceSettings, home: Path, *, clock: Clock 
     if on_disk and settings.enabled:
         from tom.store.sqlite import SqliteEventStore  # noqa: PLC0415 - whoever reads the seam needs no SQLite
 
-        return await SqliteEventStore.open(path, clock=clock)
+        return await SqliteEventStore.open(path, clock=clock, mirror=mirror)
     from tom.store.memory import MemoryEventStore  # noqa: PLC0415 - as above
 
-    return MemoryEventStore(clock)
+    return MemoryEventStore(clock, mirror=mirror)
+
+
+def rules_of(archive: ArchiveSettings | None) -> MirrorRules | None:
+    """What the archive of these settings is told; None: there is none."""
+    if archive is None or archive.backend == "none":
+        return None
+    return MirrorRules(full=archive.full, keep=archive.retention == "keep")
 
 
 async def _clear(path: Path, clock: Clock) -> None:

@@ -293,3 +293,90 @@ DELETE FROM conversations WHERE id = ?;
 
 -- name: count_everything
 SELECT (SELECT count(*) FROM conversations), (SELECT count(*) FROM chat_events);
+
+-- name: queue
+INSERT OR REPLACE INTO outbox (target, dedup_key, conversation, kind, run, seq, created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: forget_queued
+DELETE FROM outbox WHERE conversation = ?1 AND (?2 IS NULL OR (kind IN ('exchange', 'prompt') AND seq < ?2));
+
+-- name: erasures_due
+SELECT id, kind, conversation, run, seq, body, tries, reason FROM outbox INDEXED BY outbox_erasures
+WHERE kind = 'erase' AND next_at <= :now ORDER BY id LIMIT :limit;
+
+-- name: entries_due
+SELECT id, kind, conversation, run, seq, body, tries, reason FROM outbox AS entry
+WHERE kind != 'erase'
+  AND NOT EXISTS (SELECT 1 FROM outbox AS held INDEXED BY outbox_held
+                  WHERE held.next_at != '' AND held.conversation = entry.conversation AND held.id <= entry.id
+                    AND held.next_at > :now)
+ORDER BY id LIMIT :limit;
+
+-- name: waiting_of
+SELECT id, kind, conversation, run, seq, body, tries, reason FROM outbox
+WHERE conversation = ? AND body IS NULL AND kind = 'exchange' ORDER BY id;
+
+-- name: parked
+SELECT id, kind, conversation, run, seq, body, tries, reason FROM outbox INDEXED BY outbox_held
+WHERE next_at != '' AND parked ORDER BY id LIMIT ?;
+
+-- name: confirm
+DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: postpone
+UPDATE outbox SET tries = tries + 1, next_at = ?, parked = ?, reason = ? WHERE id = ?;
+
+-- name: write_out
+UPDATE outbox SET body = ? WHERE id = ?;
+
+-- name: lag
+SELECT count(*), min(created_at), min(CASE WHEN next_at != '' AND NOT parked THEN next_at END) FROM outbox;
+
+-- name: release
+UPDATE outbox SET tries = 0, next_at = '', parked = 0, reason = ''
+WHERE next_at != '' AND (?1 IS NULL OR conversation = ?1);
+
+-- name: refill_sessions
+INSERT INTO outbox (target, dedup_key, conversation, kind, seq, created_at)
+SELECT :target, 'session:' || id, id, 'session', last_seq, :at FROM conversations
+WHERE :conversation IS NULL OR id = :conversation ORDER BY created_at, id
+ON CONFLICT (target, dedup_key) DO NOTHING;
+
+-- name: refill_exchanges
+INSERT INTO outbox (target, dedup_key, conversation, kind, run, seq, created_at)
+SELECT :target, 'exchange:' || (extra ->> 'run_id'), conversation_id, 'exchange', extra ->> 'run_id', seq, :at FROM chat_events
+WHERE type = 'run.completed' AND extra ->> 'run_id' IS NOT NULL AND (:conversation IS NULL OR conversation_id = :conversation)
+ORDER BY conversation_id, seq
+ON CONFLICT (target, dedup_key) DO NOTHING;
+
+-- name: refill_prompts
+INSERT INTO outbox (target, dedup_key, conversation, kind, seq, created_at)
+SELECT :target, 'prompt:' || conversation_id || ':' || seq, conversation_id, 'prompt', seq, :at FROM chat_events
+WHERE type = 'prompt.set' AND extra ->> 'run_id' IS NULL AND (:conversation IS NULL OR conversation_id = :conversation)
+  AND (:keep OR seq >= (SELECT first_seq FROM conversations WHERE id = conversation_id))
+ORDER BY conversation_id, seq
+ON CONFLICT (target, dedup_key) DO NOTHING;
+
+-- name: first_of_run
+SELECT first_seq FROM runs WHERE id = ? AND conversation_id = ?;
+
+-- name: beginning_of_run
+SELECT chat_events.id, chat_events.conversation_id, seq, timestamp, type, role, content, tool_calls, tool_call_id, model, usage,
+       extra, token_count, chat_events.request_id
+FROM runs JOIN chat_events ON chat_events.conversation_id = runs.conversation_id AND chat_events.seq = runs.first_seq
+WHERE runs.id = ? AND runs.conversation_id = ?;
+
+-- name: events_between
+SELECT id, conversation_id, seq, timestamp, type, role, content, tool_calls, tool_call_id, model, usage, extra,
+       token_count, request_id
+FROM chat_events
+WHERE conversation_id = ? AND seq BETWEEN ? AND ? ORDER BY seq;
+
+-- name: said_between
+SELECT id, conversation_id, seq, timestamp, type, role, content, tool_calls, tool_call_id, model, usage, extra,
+       token_count, request_id
+FROM chat_events
+WHERE conversation_id = ? AND seq BETWEEN ? AND ?
+  AND type IN ('message.received', 'run.retried', 'prompt.set', 'model.replied')
+ORDER BY seq;

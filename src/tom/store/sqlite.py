@@ -1,5 +1,6 @@
 """Conversations in one SQLite file."""
 
+import asyncio
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any, Self
 
 import apsw
 
-from tom.clock import Clock, SystemClock
+from tom.clock import Clock, SystemClock, timestamp
 from tom.conversation.codec import decode_row
 from tom.conversation.event import Event, EventType
 from tom.conversation.upkeep import history_retired
@@ -18,8 +19,10 @@ from tom.sqlite.recovery import end_process
 from tom.store.appending import Appender
 from tom.store.durability import needs_fsync
 from tom.store.eventstore import ConversationRow, DayUsage, Publish, RunFilter, RunRow
+from tom.store.outbox import Entry, Lag, MirrorRules
 from tom.store.projection import UNFINISHED, title_of
 from tom.store.queries import load_queries
+from tom.store.queueing import Queueing, queues_something
 from tom.store.rows import read_conversation, read_day, read_run
 from tom.store.searching import sought
 
@@ -31,11 +34,14 @@ class SqliteEventStore:
 
     durable = True
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, mirror: MirrorRules | None = None) -> None:
         """Use `open`."""
         self._database = database
         self._sql = load_queries()
-        self._appender = Appender(self._sql, clock, database.boot_epoch)
+        self._clock = clock
+        self._queueing = Queueing(self._sql, mirror)
+        self._queued = asyncio.Event()
+        self._appender = Appender(self._sql, clock, database.boot_epoch, self._queueing)
         self._append = self._appender.append_all
         database.after_rollback(self._appender.forget)
         self._summed: set[str] = set()
@@ -50,14 +56,18 @@ class SqliteEventStore:
         on_fatal: Callable[[], None] = end_process,
         boot_id: str | None = None,
         vfs: str | None = None,
+        mirror: MirrorRules | None = None,
     ) -> Self:
-        """Open or create the file ``path``. Parameters and errors are those of `Database.open`."""
+        """Open or create the file ``path``; ``mirror``: what an archive is told, None: there is none.
+
+        The other parameters, and errors, are those of `Database.open`.
+        """
         clock = clock or SystemClock()
         migrations = resources.files("tom.store").joinpath("migrations")
         database = await Database.open(
             path, migrations=migrations, clock=clock, on_fatal=on_fatal, boot_id=boot_id, vfs=vfs
         )
-        store = cls(database, clock)
+        store = cls(database, clock, mirror)
         store._summed, store._instructed = await database.read(store._read_special)
         return store
 
@@ -65,6 +75,11 @@ class SqliteEventStore:
     def epoch(self) -> str:
         """Changes when numbers handed out earlier may mean something else."""
         return self._database.epoch
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing can be written at the moment."""
+        return self._database.lost
 
     @property
     def lease(self) -> int:
@@ -83,6 +98,8 @@ class SqliteEventStore:
         stored = await self._database.write_together(self._append, events, full=needs_fsync(events), rows=len(events))
         if isinstance(stored, Exception):
             raise stored
+        if self._queueing.rules is not None and queues_something(stored):
+            self._queued.set()
         return stored
 
     async def read(self, conversation_id: str, *, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
@@ -145,8 +162,42 @@ class SqliteEventStore:
             for event in retired:
                 publish(event)
         if erased:
+            self._queued.set()
             await self._database.truncate()
         return erased
+
+    # --- what an archive is told ----------------------------------------------------------------------------------
+
+    async def due(self, *, limit: int = 200) -> tuple[Entry, ...]:
+        """Entries to be told now; see `Outbox`."""
+        self._queued.clear()
+        now = timestamp(self._clock.now())
+        return await self._database.read(partial(self._queueing.due, now=now, limit=limit))
+
+    async def confirm(self, entries: Sequence[Entry]) -> None:
+        """The archive has these."""
+        await self._database.write(partial(self._queueing.confirm, entries=entries), full=False)
+
+    async def postpone(self, entry: Entry, *, until: str, reason: str) -> None:
+        """The archive refused it."""
+        await self._database.write(
+            partial(self._queueing.postpone, entry=entry, until=until, reason=reason), full=False
+        )
+
+    async def lag(self) -> Lag:
+        """How far the archive is behind."""
+        return await self._database.read(self._queueing.lag)
+
+    async def refill(self, conversation_id: str | None = None) -> int:
+        """Queue everything again."""
+        at = timestamp(self._clock.now())
+        waiting = await self._database.write(partial(self._queueing.refill, conversation_id=conversation_id, at=at))
+        self._queued.set()
+        return waiting
+
+    async def queued(self) -> None:
+        """Wait until something was queued after the last `due` began."""
+        await self._queued.wait()
 
     async def count(self) -> tuple[int, int]:
         """How many conversations and events there are."""
@@ -200,7 +251,10 @@ class SqliteEventStore:
     def _erase(self, connection: apsw.Connection, conversation_id: str) -> bool:
         self._erase_events(connection, conversation_id, None)
         connection.execute(self._sql["erase_conversation"], (conversation_id,))
-        return bool(connection.changes())
+        erased = bool(connection.changes())
+        if erased:
+            self._queueing.erased(connection, conversation_id, self._appender.now())
+        return erased
 
     def _retire(self, connection: apsw.Connection, conversation_id: str, before: int) -> tuple[Event, ...]:
         """Remove the events before a seq; the event that tells of it, nothing when there was nothing to remove."""
@@ -210,9 +264,11 @@ class SqliteEventStore:
         last = connection.execute(self._sql["last_seq"], (conversation_id,)).get or 0
         cut = min(before, last + 1)
         tokens = connection.execute(self._sql["tokens_before"], (conversation_id, cut)).get
+        self._queueing.before_cut(connection, conversation_id, cut)
         gone = self._erase_events(connection, conversation_id, cut)
         if not gone:
             return ()
+        self._queueing.after_cut(connection, conversation_id, cut, self._appender.now())
         text = connection.execute(self._sql["first_message"], (conversation_id,)).get
         connection.execute(self._sql["retire_conversation"], (cut, tokens, title_of(text or ""), conversation_id))
         retired = history_retired(conversation_id, first_seq=cut, events=gone)
