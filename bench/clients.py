@@ -71,13 +71,15 @@ class Naive:
         )
 
 
-async def events(http: aiohttp.ClientSession, url: str, body: object, key: str) -> Timing:
+async def events(
+    http: aiohttp.ClientSession, url: str, body: object, key: str, headers: dict[str, str] | None = None
+) -> Timing:
     """Post and read server-sent events; the text is under ``key``, at any depth."""
     clock = asyncio.get_running_loop().time
     started, first, characters = clock(), 0.0, 0
-    async with asyncio.timeout(ANSWER_SECONDS), http.post(url, json=body) as answer:
+    async with asyncio.timeout(ANSWER_SECONDS), http.post(url, json=body, headers=headers) as answer:
         if answer.status != 200:
-            message = f"{url}: {answer.status}"
+            message = f"{url}: {answer.status} {await answer.text()}"
             raise RuntimeError(message)
         async for line in answer.content:
             if line.startswith(b"data: {"):

@@ -35,14 +35,17 @@ class Server:
     tls: ssl.SSLContext | None = None
 
 
-def settings(model_url: str) -> dict[str, Any]:
-    """As a fresh install has it, but for more parallel runs, sockets and messages of one person than a person sends."""
+def settings(model_url: str, **websocket: Any) -> dict[str, Any]:
+    """As a fresh install has it, but for more parallel runs, sockets and messages of one person than a person sends.
+
+    Rates are counted, with limits that a benchmark does not reach; ``websocket``: further keys of that section.
+    """
     simulated = {"api": "none", "base_url": model_url, "models": "compatible/simulated"}
     return {
         "global": {"llm": "simulated", "log_level": "WARNING", "llms": {"simulated": simulated}},
         "chat": {
             "service": {"max_parallel_runs": 64},
-            "websocket": {"max_connections_per_user": 128, "actions_per_second": 10_000},
+            "websocket": {"max_connections_per_user": 128, "actions_per_second": 10_000, **websocket},
         },
     }
 
@@ -112,10 +115,10 @@ async def naive(model: Server) -> AsyncGenerator[Server]:
 
 
 @asynccontextmanager
-async def tom(model: Server) -> AsyncGenerator[Server]:
+async def tom(model: Server, **websocket: Any) -> AsyncGenerator[Server]:
     """`tom up` with everything on, in a fresh data directory."""
     with tempfile.TemporaryDirectory() as folder:
-        house = House(Path(folder), settings=settings(f"{model.url}/v1"), people=PEOPLE)
+        house = House(Path(folder), settings=settings(f"{model.url}/v1", **websocket), people=PEOPLE)
         await house.start()
         try:
             yield Server("tom", house.process.pid, house.url, house.tls())
