@@ -5,11 +5,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from tom import ids
+from tom.agent.admindoor import AdminDoor, InternalDoor
 from tom.agent.answering import JsonAnswer, chat_error, dialect_at, openai_error, tom_error
 from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
@@ -17,20 +16,24 @@ from tom.agent.device import device_of
 from tom.agent.documentdoor import DocumentDoor
 from tom.agent.examplesdoor import ExamplesDoor
 from tom.agent.exportdoor import ExportDoor, UsageDoor
-from tom.agent.identify import Door
+from tom.agent.healthdoor import HealthDoor
+from tom.agent.entering import enter
+from tom.agent.identify import Admitted, Door
+from tom.agent.metricsdoor import MetricsDoor
 from tom.agent.openaidoor import OpenAIDoor
 from tom.agent.policydoor import PolicyDoor
 from tom.agent.replay import ReplayDoor
 from tom.agent.rest import RestDoor
 from tom.agent.rest_asks import AsksDoor
 from tom.agent.rest_files import FilesDoor
+from tom.agent.revoking import serve_while_held
 from tom.agent.routing import DoorRouter, defect
 from tom.agent.servicesdoor import ServicesDoor
+from tom.agent.watching import Watching
 from tom.agent.websocket import serve_websocket
-from tom.errors import NotFoundHere, TomError
+from tom.errors import InvalidToken, NotFoundHere, TomError
 from tom.openapi.operations import Dialect
 from tom.telemetry import logs
-from tom.telemetry.health import health_body
 
 type Scope = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -48,10 +51,14 @@ class AgentApp:
         """Serve ``cell`` to whom ``door`` lets in."""
         self._cell = cell
         self._door = door
+        self._watching = Watching(cell, alone=door.alone)
+        admin = AdminDoor(cell, cell.admin) if cell.admin and door.alone else None
         self._router = DoorRouter(
             [
-                Route("/health", self.health, methods=["GET"]),
-                Route("/health/ready", self.ready, methods=["GET"]),
+                *HealthDoor(cell, alone=door.alone, admin=admin).routes(),
+                *MetricsDoor(cell, alone=door.alone, admin=admin).routes(),
+                *(admin.routes() if admin else ()),
+                *(() if door.alone else InternalDoor(cell).routes()),
                 *RestDoor(cell).routes(),
                 *AsksDoor(cell).routes(),
                 *FilesDoor(cell).routes(),
@@ -80,7 +87,7 @@ class AgentApp:
                 await self._http(scope, receive, _with_request_id(send, request_id))
 
     async def _websocket(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
-        refused = self._identify(scope)
+        refused = await enter(self._door, scope)
         if refused is None and scope["path"] != self._cell.settings.chat.endpoint:
             refused = NotFoundHere()
         if refused is None:
@@ -90,7 +97,9 @@ class AgentApp:
             return
         device = device_of(headers.get(b"user-agent", b"").decode("latin-1"))
         plain = wants_plain(scope.get("query_string", b""))
-        await serve_websocket(self._cell, receive, send, caller=scope["tom.caller"], device=device, plain=plain)
+        admitted: Admitted = scope["tom.admitted"]
+        entry = Entry(admitted, lambda: self._door.holds(admitted), agreed_protocol(scope), device, plain=plain)
+        await serve_websocket(self._cell, receive, send, entry)
 
     async def _count_upgrade(self, scope: Scope) -> TomError | None:
         """Count the opening of a socket, or return the reason to refuse it."""
@@ -100,21 +109,25 @@ class AgentApp:
             return refused
         return None
 
-    def _identify(self, scope: Scope) -> TomError | None:
-        """Put who is calling into the connection's scope, or return the reason to refuse it."""
-        try:
-            caller = self._door.identify(scope)
-        except TomError as refused:
-            return refused
-        scope["tom.caller"] = caller
-        scope["tom.door"] = caller.door
-        return None
-
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = self._identify(scope)
+        async def answer(noted: Send) -> None:
+            await self._answer(scope, receive, noted)
+
+        await self._watching.serve(scope, send, answer)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = await enter(self._door, scope)
         if refused is not None:
             await self._refuse(scope, refused)(scope, receive, send)
             return
+        admitted: Admitted = scope["tom.admitted"]
+        if admitted.token is None:
+            await self._route(scope, receive, send)
+        else:
+            refuse = self._refuse(scope, InvalidToken())
+            await serve_while_held(admitted.token, self._route, scope, receive, send, refuse)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._router(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - a defect costs one clear answer
@@ -129,19 +142,6 @@ class AgentApp:
         if self._door.alone:
             return chat_error(refused, scope["tom.request_id"])
         return tom_error(refused.message, refused.http_status)
-
-    async def health(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
-        """Alive; for the gateway also how busy."""
-        numbers = self._cell.metrics.numbers if self._cell.metrics else None
-        body: dict[str, Any] = dict(health_body(self._cell.uptime, numbers))
-        if not self._door.alone:
-            body |= {"active_runs": self._cell.scheduler.unfinished_runs, "sockets": self._cell.sockets.open}
-        return JsonAnswer(body)
-
-    async def ready(self, request: Request) -> Response:  # noqa: ARG002
-        """Whether new work is taken."""
-        ready = self._cell.ready and not self._cell.scheduler.draining
-        return JsonAnswer({"ready": ready}, 200 if ready else 503)
 
 
 async def _refuse_upgrade(scope: Scope, receive: Receive, send: Send, refused: TomError) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tom.agent.afresh import Afresh
 from tom.agent.approvals import Answering
@@ -21,6 +22,9 @@ from tom.services.toolbox import Toolbox
 from tom.store.opening import History
 from tom.telemetry.health import Uptime
 from tom.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from tom.agent.admindoor import Admin
 
 
 def _none() -> float:
@@ -52,6 +56,7 @@ class Cell:
     ready: bool = False
     metrics: Metrics | None = None
     archive_lag: Callable[[], float] = _none
+    admin: "Admin | None" = None
 
     @property
     def services(self) -> frozenset[str]:

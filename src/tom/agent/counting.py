@@ -91,6 +91,11 @@ class CountingStore:
         """As the store's."""
         return self._store.lease
 
+    @property
+    def lost(self) -> bool:
+        """As the store's."""
+        return self._store.lost
+
     async def append(self, events: Sequence[Event]) -> tuple[Event, ...]:
         """Count, then store."""
         return await self._store.append([stamp(event, self._counter) for event in events])

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tom.agent.answering import PayloadTooLarge, parse_body, problem, read_body
-from tom.errors import InvalidJson, TomError, UnsupportedMediaType
+from tom.agent.tally import tell_refusal
+from tom.errors import InvalidJson, RateLimited, TomError, UnsupportedMediaType
 from tom.openapi.operations import OPERATIONS, Operation
 from tom.policy.permissions import Caller, require
 
@@ -46,6 +47,9 @@ def guarded(cell: "Cell", operation: Operation, endpoint: Endpoint) -> Endpoint:
                 _check_body(request, operation)
             return await endpoint(request)
         except TomError as error:
+            tell_refusal(error, operation=operation.name)
+            if cell.metrics is not None and isinstance(error, RateLimited):
+                cell.metrics.rate_limited()
             return problem(error, request.scope["tom.request_id"], operation.dialect)
 
     return answer

@@ -1,7 +1,7 @@
 """``GET /metrics`` of an agent alone, and what an agent tells its gateway: the numbers that it counted."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,17 +17,23 @@ from tom.telemetry.numbers import encode_numbers
 GATEWAY = "gateway"
 """The door of a gateway that asks for itself."""
 
-type Check = Callable[[Request], Awaitable[None]]
+
+class Admins(Protocol):
+    """Lets admins in; `tom.agent.admindoor.AdminDoor` does."""
+
+    async def check(self, request: Request) -> str:
+        """Who the admin is. Raises for everybody else."""
+        ...
 
 
 class MetricsDoor:
     """Shows what was counted. Where metrics are off it has no routes."""
 
-    def __init__(self, cell: Cell, *, alone: bool, check: Check) -> None:
-        """``check`` raises unless the request may see figures that are not for everybody."""
+    def __init__(self, cell: Cell, *, alone: bool, admin: Admins | None) -> None:
+        """``alone``: there is no gateway, which else shows the figures; ``admin`` knows who may see them."""
         self._cell = cell
         self._alone = alone
-        self._check = check
+        self._admin = admin
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
@@ -47,7 +53,9 @@ class MetricsDoor:
     async def _show(self, request: Request, metrics: Metrics) -> Response:
         doors = self._cell.settings.doors
         if not is_local(self._cell, alone=self._alone) and not doors.metrics_public:
-            await self._check(request)
+            if self._admin is None:
+                raise NotFoundHere
+            await self._admin.check(request)
         wanted = wants_prometheus(request.query_params.get("format"), request.headers.get("accept", ""))
         gauges = gauges_of(self._cell)
         headers = public_headers(self._cell, alone=self._alone) | {"Cache-Control": "no-store"}

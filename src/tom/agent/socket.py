@@ -20,6 +20,7 @@ from tom.agent.learning import is_upkeep
 from tom.agent.options import Choices
 from tom.agent.outbox import Outbox
 from tom.agent.prompt import Circumstances
+from tom.agent.tally import tell_refusal
 from tom.agent.waiting import ANSWERED, ASKED, Pace, ask_id, open_asks, still_open
 from tom.clock import Clock, timestamp
 from tom.config.agent import ToolNotices
@@ -75,10 +76,12 @@ class Socket:
         show_thinking: bool,
         tool_notices: ToolNotices,
         admit: Callable[[], Awaitable[None]] | None = None,
+        count: Callable[[str | None, int], None] | None = None,
     ) -> None:
         """Speak for one client of ``user`` on ``device``; ``streaming`` is the default for its messages.
 
-        ``admit`` counts an action, or raises `RateLimited`, or `Abuse` for whoever will not hear of it.
+        ``admit`` counts an action, or raises `RateLimited`, or `Abuse` for whoever will not hear of it. ``count`` is told of
+        each ``chat`` and ``retry``: the run whose end answers it, or None and the status with which it was answered.
         """
         self._conversations = conversations
         self._outbox = outbox
@@ -91,6 +94,7 @@ class Socket:
         self._show_thinking = show_thinking
         self._tool_notices = tool_notices
         self._admit = admit
+        self._count = count
         self._attached: dict[str, tuple[str, bool, Callable[[], None]]] = {}
         self._subscribed: dict[str, Callable[[], None]] = {}
         self._seen: dict[str, int] = {}
@@ -114,6 +118,7 @@ class Socket:
 
     async def receive(self, text: str) -> None:
         """Carry out one frame of the client; whatever is wrong is answered by one error frame. Raises `Abuse`."""
+        wanted: Action | None = None
         try:
             envelope = actions.read_envelope(text)
             self._bad_json = 0
@@ -130,16 +135,23 @@ class Socket:
                 raise Abuse(4400, "Too many frames that are not JSON") from error
             self._send(frames.refused(None, error))
         except TomError as error:
+            self._note_refusal(wanted, error)
             self._send(frames.refused(actions.request_id_of(text), error))
         except Abuse:
             raise
         except Exception as error:  # noqa: BLE001 - a defect costs one clear answer, not the socket
             reference = ids.ulid()
             log.error("❌ A defect in an action", event="internal_error", reference=reference, exception=error)
+            self._note_refusal(wanted, TomError())
             answer = frames.failed(
                 actions.request_id_of(text), "internal_error", f"Internal error: {reference}", {"reference": reference}
             )
             self._send(answer)
+
+    def _note_refusal(self, wanted: Action | None, error: TomError) -> None:
+        tell_refusal(error, operation=type(wanted).__name__.lower() if wanted else "frame")
+        if self._count is not None and isinstance(wanted, _COUNTED):
+            self._count(None, error.http_status)
 
     def refuse_rate(self, text: str, wait: float) -> None:
         """Answer an action that came too fast."""
@@ -208,6 +220,8 @@ class Socket:
     async def _answer(self, accepted: Accepted, request_id: str, *, streaming: bool) -> None:
         """Tell that it is accepted and follow the run. Nothing is awaited before the socket is attached to a new run."""
         run = accepted.run
+        if self._count is not None:
+            self._count(None if accepted.repeated else run.id, 200)
         self._send(
             frames.accepted(
                 request_id,

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tom.agent.options import choices_of
@@ -83,6 +84,8 @@ async def serve_websocket(
         try:
             await cell.rates.admit(caller, None)
         except RateLimited:
+            if cell.metrics is not None:
+                cell.metrics.rate_limited()
             rate.strike(cell.clock.monotonic())
             raise
 
@@ -98,6 +101,7 @@ async def serve_websocket(
         show_thinking=chat.show_thinking,
         tool_notices=chat.tool_notifications,
         admit=admit,
+        count=partial(cell.metrics.action, chat.endpoint) if cell.metrics else None,
     )
     try:
         await _converse(cell, socket, outbox, rate, receive, send)

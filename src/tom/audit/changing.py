@@ -26,17 +26,22 @@ class Changeable:
     log: LogSettings
 
 
+def field_named(name: str) -> str:
+    """The key of a setting that may be changed, by it or by its variable. Raises `InvalidField`."""
+    key = _SHORT.get(name.lower(), name.lower())
+    if key not in _FIELDS:
+        raise InvalidField(f"'{name[:64]}' cannot be changed here; what can: {', '.join(sorted(_FIELDS))}")
+    return key
+
+
 def current(now: Changeable, name: str) -> Any:
     """What a setting says now. Raises `InvalidField` for one that cannot be changed here."""
-    if name not in _FIELDS:
-        raise InvalidField(f"'{name[:64]}' cannot be changed here; what can: {', '.join(sorted(_FIELDS))}")
-    return _FIELDS[name].now(now)
+    return _FIELDS[field_named(name)].now(now)
 
 
 def changed(now: Changeable, name: str, value: Any) -> Changeable:
     """The settings with another value. Raises `InvalidField`, `InvalidValue`."""
-    current(now, name)
-    return _FIELDS[name].change(now, value)
+    return _FIELDS[field_named(name)].change(now, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,9 @@ _FIELDS: Final[Mapping[str, _Field]] = {
     "rate_limits.read.burst": _rate("read_burst", whole=True),
     "memory_default": _memory("memory_default"),
     "memory_max": _memory("memory_max"),
-    "log_level": _level(),
+    "global.log_level": _level(),
 }
+_SHORT: Final = {"log_level": "global.log_level", "logging.level": "global.log_level"}
 FIELDS: Final = tuple(_FIELDS)
 
 

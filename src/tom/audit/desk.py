@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from tom.audit.asked import Answer, Asked, Page, read_bypass, read_change, read_flag, read_page, read_span, read_state
 from tom.audit.chain import Chain
-from tom.audit.changing import FIELDS, SOURCE, UNTIL
+from tom.audit.changing import FIELDS, SOURCE, UNTIL, field_named
 from tom.clock import Clock, timestamp
 
 MASK: Final = "***"
@@ -200,7 +200,8 @@ class Desk:
         return Answer(200, told | {"changeable": {"value": list(FIELDS), "source": "Tom"}})
 
     async def _change(self, asked: Asked) -> Answer:
-        name, value = read_change(asked.body)
+        given, value = read_change(asked.body)
+        name = field_named(given)
         before = self._house.current(name)
         now = await self._house.change(name, value)
         self._changed.add(name)

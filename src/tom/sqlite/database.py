@@ -72,6 +72,11 @@ class Database:
         """The number of this opening, from 1."""
         return self._opened.opening.boot_epoch
 
+    @property
+    def lost(self) -> bool:
+        """Whether the last write found the file unusable; the next that works ends it."""
+        return self._writer.lost
+
     async def write[T](self, work: Callable[[apsw.Connection], T], *, full: bool = True, rows: int = 1) -> T:
         """Run ``work`` in the writer's thread inside a transaction; return what it returned, after the commit.
 

@@ -68,6 +68,11 @@ class Recovery:
         self._on_fatal = on_fatal
         self._broken = False
 
+    @property
+    def broken(self) -> bool:
+        """Whether the file could not be written when it was last tried; readable from any thread."""
+        return self._broken or self.given_up
+
     def explain(self, error: Exception) -> Exception:
         """The error for whoever asked. A failed fsync ends the process here."""
         if is_failed_sync(error):

@@ -98,6 +98,11 @@ class Writer:
         """Whether an fsync has failed: nothing is written any more."""
         return self._recovery.given_up
 
+    @property
+    def lost(self) -> bool:
+        """Whether the last write found the file unusable."""
+        return self._recovery.broken
+
     def _gather(self, asked: Write | Alone) -> None:
         if not self._gathered:
             self._loop.call_soon(self._hand_over)

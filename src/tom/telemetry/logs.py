@@ -161,6 +161,16 @@ def configure(settings: Wanted, *, user: str = "system", threaded: bool = True) 
     _adopt_libraries(level)
 
 
+def set_level(name: str) -> None:
+    """Write what is of this level or above it from now on. ValueError for an unknown level."""
+    level = LEVELS.get(name.upper())
+    if level is None:
+        message = f"unknown log level {name!r}"
+        raise ValueError(message)
+    _outlet.level = level
+    _adopt_libraries(level)
+
+
 def flush(timeout: float = 2.0) -> bool:
     """Wait until everything logged so far is written; False when that took longer than ``timeout`` seconds."""
     return _outlet.writer.flush(timeout)
