@@ -13,6 +13,7 @@ from tom.gateway.gate import Gate
 from tom.gateway.headers import with_standard
 from tom.gateway.identify import Identity, cleared_cookie
 from tom.gateway.problems import Dialect, InternalError, problem
+from tom.gateway.rates import AddressRates
 from tom.gateway.refusals import LoginRequired
 from tom.gateway.request import ClientGone, Header, Receive, Reply, Request, Scope, Send, join_headers
 from tom.gateway.table import Access, Origin, Route, Table, dialect_of
@@ -40,8 +41,9 @@ class GatewayApp:
         *,
         cors_origins: Iterable[str] = (),
         socket_origins: Iterable[str] = (),
+        rates: AddressRates | None = None,
     ) -> None:
-        """``standard_headers`` (by request id) are on every answer.
+        """``standard_headers`` (by request id) are on every answer; ``rates`` None: nothing is counted.
 
         ``cors_origins``: foreign pages that may use every route, with a token; ``socket_origins``: those that may open a
         socket, and so ask for a ticket.
@@ -53,6 +55,7 @@ class GatewayApp:
         self._table = table
         self._metrics = metrics
         self._standard_headers = standard_headers
+        self._rates = rates
         self.stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +94,9 @@ class GatewayApp:
             lenient = route.origin is Origin.ALWAYS or identity.principal is None
             self._gate.check_origin(request, logging_in=lenient)
         _admit(route, identity, request)
+        if self._rates is not None:
+            named = identity.principal.key if identity.principal and route.counts_caller else ""
+            await self._rates.admit(request.address, route.rate, named)
         if self.stopping and not route.quiet:
             raise ShuttingDown
         if identity.principal is None:

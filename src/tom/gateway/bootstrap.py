@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from tom.accounts.accounts import Accounts
+from tom.accounts.hosts import Hosts
 from tom.accounts.logins import LoginLimits
 from tom.accounts.tickets import Tickets
 from tom.accounts.users import UserEntry
@@ -26,13 +27,12 @@ from tom.gateway.certwatch import CertificateWatch
 from tom.gateway.control import SOCKET, Control
 from tom.gateway.gate import Gate
 from tom.gateway.headers import security_headers
-from tom.gateway.hosts import Hosts
 from tom.gateway.identify import Principal
 from tom.gateway.login import LoginDoor
 from tom.gateway.numbers import HouseNumbers
-from tom.gateway.peers import Peers
 from tom.gateway.pool import Pool, PoolLimits
 from tom.gateway.proxy import Proxy
+from tom.gateway.rates import AddressRates
 from tom.gateway.request import Header
 from tom.gateway.routes import Health, login_page, own_routes, page, proxied_routes, token_routes
 from tom.gateway.serving import Listener, Server, bind_https, bind_loopback
@@ -40,6 +40,10 @@ from tom.gateway.table import Table
 from tom.gateway.tokens import TokenDoor
 from tom.gateway.websocket import SocketDoor
 from tom.ids import ulid
+from tom.limits.addresses import Peers
+from tom.limits.bypass import Bypass
+from tom.limits.link import open_link
+from tom.limits.opening import open_limiter
 from tom.spawner.spawner import AgentHandle, AgentSpec, Spawner
 from tom.spawner.unixpath import SocketDirectory
 from tom.telemetry import logs
@@ -67,6 +71,7 @@ class _Parts:
     health: Health
     app: GatewayApp
     sockets: SocketDoor
+    rates: AddressRates
     servers: list[Server] = field(default_factory=list[Server])
 
 
@@ -93,6 +98,13 @@ class Gateway:
     def fingerprint(self) -> str:
         """SHA-256 of the certificate in use, as browsers show it."""
         return self._watch.certificate.fingerprint if self._watch else ""
+
+    @property
+    def rates(self) -> AddressRates:
+        """What is counted of addresses, and the bypass list. RuntimeError before it serves."""
+        if self._parts is None:
+            raise RuntimeError("the gateway does not serve")
+        return self._parts.rates
 
     async def serve(self) -> None:
         """Listen and answer until `stop`; then drain. Agents are left to the spawner's `close`.
@@ -172,6 +184,7 @@ class Gateway:
         metrics = Metrics(self._clock) if settings.doors.metrics else None
         house = HouseNumbers(metrics, pool, self._secret_of, uptime, self._clock) if metrics else None
         tickets = Tickets[Principal](self._clock)
+        rates = await self._rates(accounts, stack)
         gate = Gate(
             Hosts(settings.public_hosts, certificate_names=lambda: watch.certificate.names),
             Peers(settings.trusted_proxies),
@@ -186,7 +199,9 @@ class Gateway:
         proxy = Proxy(pool, secret_of=self._secret_of, timeout=settings.proxy_timeout)
         routes = [*own_routes(LoginDoor(accounts, login_page), health, endpoint), *proxied_routes(proxy)]
         routes += token_routes(TokenDoor(accounts, tickets, self._clock, endpoint=endpoint))
-        app = GatewayApp(gate, Table(routes), metrics, standard, socket_origins=settings.chat.allow_origins)
+        app = GatewayApp(
+            gate, Table(routes), metrics, standard, socket_origins=settings.chat.allow_origins, rates=rates
+        )
         sockets = SocketDoor(
             gate,
             pool,
@@ -195,8 +210,18 @@ class Gateway:
             standard_headers=standard,
             largest=settings.chat.max_message_size,
             most=settings.chat.max_connections,
+            rates=rates,
         )
-        return _Parts(accounts, pool, health, app, sockets)
+        return _Parts(accounts, pool, health, app, sockets, rates)
+
+    async def _rates(self, accounts: Accounts, stack: contextlib.AsyncExitStack) -> AddressRates:
+        """What is counted of addresses, here and (with `REDIS_URL`) together with others."""
+        doors = self._settings.doors
+        bypass = Bypass(accounts.database, self._clock)
+        await bypass.load()
+        limiter = open_limiter(open_link(doors.redis.url.reveal(), self._clock), self._clock)
+        stack.push_async_callback(limiter.close)
+        return AddressRates(limiter, doors.rates, bypass)
 
     async def _listen(self, parts: _Parts, listeners: list[Listener], stack: contextlib.AsyncExitStack) -> None:
         assert self._watch  # noqa: S101 - made by `serve`

@@ -2,15 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from tom.accounts.hosts import Hosts
 from tom.accounts.presented import presented_token, token_in_url
 from tom.accounts.refusals import TokenInUrl
 from tom.accounts.tickets import Tickets, offered_ticket
 from tom.errors import ConflictingCredentials, InvalidToken, OriginNotAllowed, WrongHost
 from tom.gateway import csrf
-from tom.gateway.hosts import Hosts
 from tom.gateway.identify import NOBODY, Identity, KnownCredentials, Principal, identify
-from tom.gateway.peers import Peers
 from tom.gateway.request import Request
+from tom.limits.addresses import Peers
 
 
 class Gate:

@@ -18,6 +18,7 @@ from tom.gateway.request import Reply, Request, json_reply, page_reply
 from tom.gateway.table import Access, Origin, Route
 from tom.gateway.tokens import TokenDoor
 from tom.openapi import operations
+from tom.openapi.operations import Rate
 from tom.policy.permissions import Scope
 from tom.telemetry.health import Uptime, health_body
 from tom.telemetry.numbers import Numbers
@@ -34,6 +35,7 @@ class Passed:
     door: Door
     scope: Scope | None
     counted: bool = False
+    rate: Rate = Rate.NONE
 
 
 _TOM: Final = Door(Dialect.TOM)
@@ -52,7 +54,7 @@ _OF_TOM: Final = (
 PROXIED: Final = (
     *_OF_TOM,
     *(
-        Passed(row.method, row.path, Door(_DIALECTS[row.dialect], row.limit), row.scope, counted=row.counted)
+        Passed(row.method, row.path, Door(_DIALECTS[row.dialect], row.limit), row.scope, row.counted, row.rate)
         for row in operations.OPERATIONS
         if not row.house
     ),
@@ -94,11 +96,21 @@ class Health:
 
 def token_routes(door: TokenDoor) -> list[Route]:
     """A person's tokens, and tickets for sockets."""
+    ticket = operations.operation("POST", TICKET_PATH)
     return [
         Route("GET", "/tokens", Access.LOGIN, door.list),
         Route("POST", "/tokens", Access.LOGIN, door.create),
         Route("DELETE", "/tokens/{id}", Access.LOGIN, door.revoke),
-        Route("POST", TICKET_PATH, Access.CALLER, door.ticket, dialect=Dialect.CHAT, scope=Scope.CHAT),
+        Route(
+            ticket.method,
+            ticket.path,
+            Access.CALLER,
+            door.ticket,
+            dialect=Dialect.CHAT,
+            scope=ticket.scope,
+            rate=ticket.rate,
+            counts_caller=True,
+        ),
     ]
 
 
@@ -134,6 +146,7 @@ def proxied_routes(proxy: Proxy) -> Iterable[Route]:
             dialect=row.door.dialect,
             scope=row.scope,
             counted=row.counted,
+            rate=row.rate,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from tom.gateway.problems import Dialect
 from tom.gateway.refusals import MethodNotAllowed, NotFound
 from tom.gateway.request import Reply, Request
+from tom.openapi.operations import Rate
 from tom.policy.permissions import Scope
 
 type Endpoint = Callable[[Request], Awaitable[Reply | None]]
@@ -43,7 +44,8 @@ class Origin(Enum):
 class Route:
     """One method of one path. An endpoint that returns None has answered by itself.
 
-    ``scope`` is asked of the caller before the endpoint, and with it an agent, is reached.
+    ``scope`` is asked of the caller before the endpoint, and with it an agent, is reached. ``rate``: in which bucket the
+    caller's address counts; ``counts_caller``: and the caller too, since no agent does.
     """
 
     method: str
@@ -55,6 +57,8 @@ class Route:
     counted: bool = False
     quiet: bool = False
     scope: Scope | None = None
+    rate: Rate = Rate.NONE
+    counts_caller: bool = False
 
 
 @dataclass(frozen=True, slots=True)

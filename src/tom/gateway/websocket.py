@@ -13,10 +13,12 @@ from tom.gateway.identify import Principal
 from tom.gateway.pool import Pool
 from tom.gateway.problems import Dialect, InternalError, problem
 from tom.gateway.proxy import target_of
+from tom.gateway.rates import AddressRates
 from tom.gateway.reach import reach
 from tom.gateway.refusals import AgentBroken, BadRequest, NotFound
 from tom.gateway.relay import AgentSide, ClientSide
 from tom.gateway.request import Header, Request
+from tom.openapi.operations import Rate
 from tom.policy.permissions import Scope, require
 from tom.spawner.spawner import AgentHandle
 from tom.spawner.unixpath import reachable
@@ -41,11 +43,13 @@ class SocketDoor:
         standard_headers: Callable[[str], list[Header]],
         largest: int,
         most: int = 1000,
+        rates: AddressRates | None = None,
     ) -> None:
         """``endpoint``: the one path that is a socket; ``standard_headers`` (by request id) are on every answer.
 
-        ``largest``: bytes of one frame of a client; ``most``: sockets at the same time.
+        ``largest``: bytes of one frame of a client; ``most``: sockets at the same time; ``rates`` None: nothing is counted.
         """
+        self._rates = rates
         self._most = most
         self._open = 0
         self._largest = largest
@@ -94,6 +98,8 @@ class SocketDoor:
             raise BadRequest("The upgrade is no WebSocket handshake")
         if self.stopping:
             raise ShuttingDown
+        if self._rates is not None:
+            await self._rates.admit(request.address, Rate.WRITE)
         return identity.principal
 
     def _leave(self) -> None:
@@ -109,7 +115,7 @@ class SocketDoor:
         """Connect, a second time when the agent died before it answered: an upgrade has no effect until it did."""
         user, protocol = who.user, _protocol(request)
         headers = inwards(request.scope["headers"], request.headers) + handshake(request.scope["headers"], protocol)
-        caller = who.caller(request.address)
+        caller = who.caller(self._rates.told(request.address) if self._rates else request.address)
         headers += link_headers(user, self._secret_of(user), request.request_id, caller=caller)
         head = render_head("GET", target_of(request), headers, length=None)
         try:
