@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tom.clock import Clock, timestamp
 from tom.conversation.event import Event, EventType
 from tom.store.eventstore import ConversationRow, RunRow
-from tom.store.mirrored import RowQueued, erasure_queued, exchange, row_queued
+from tom.store.mirrored import RowQueued, erasure_queued, exchange, row_queued, written_out
 from tom.store.outbox import MOST_AT_ONCE, PARKED_SHOWN, Entry, Kind, Lag, MirrorRules
 
 _PARKED = "~"
@@ -22,7 +22,8 @@ class _Waiting:
     key: str
     created_at: str
     next_at: str = ""
-    written_out: bool = False
+    kept: int = 0
+    """Bytes, once its texts are nowhere else."""
 
 
 class MemoryQueue:
@@ -56,17 +57,26 @@ class MemoryQueue:
         if self.rules is not None:
             self._queue(erasure_queued(conversation_id, at))
 
-    def before_cut(self, conversation_id: str, before: int) -> None:
-        """The events before that seq are about to be erased: what waits and is to be kept is written out."""
+    def before_cut(self, conversation_id: str, before: int) -> bool:
+        """The events before that seq are about to be erased: what waits and is to be kept is written out.
+
+        False when too much is written out already.
+        """
         if self.rules is None or not self.rules.keep:
-            return
+            return True
+        wanted: list[tuple[_Waiting, tuple[Event, ...]]] = []
         for row in self._waiting.values():
-            if row.entry.conversation_id != conversation_id or row.entry.kind != Kind.EXCHANGE or row.written_out:
+            if row.entry.conversation_id != conversation_id or row.entry.kind != Kind.EXCHANGE or row.kept:
                 continue
             needed: list[Event] = []
-            events = self._events(row.entry, needed.append)
+            events = tuple(self._events(row.entry, needed.append))
             if any(event.seq < before for event in needed):
-                row.entry, row.written_out = replace(row.entry, events=tuple(events)), True
+                wanted.append((row, events))
+        if wanted and sum(row.kept for row in self._waiting.values()) >= self.rules.most_kept:
+            return False
+        for row, events in wanted:
+            row.entry, row.kept = replace(row.entry, events=events), len(written_out(events).encode())
+        return True
 
     def after_cut(self, conversation_id: str, before: int, at: str) -> None:
         """The events before that seq were erased: the archive is told, unless it is to keep them."""
@@ -159,7 +169,7 @@ class MemoryQueue:
     def _told(self, row: _Waiting, rows: Mapping[str, ConversationRow]) -> Entry:
         entry = row.entry
         session = rows.get(entry.conversation_id) if entry.kind not in {Kind.ERASE, Kind.CUT} else None
-        events = entry.events if row.written_out else tuple(self._events(entry, lambda _: None))
+        events = entry.events if row.kept else tuple(self._events(entry, lambda _: None))
         return replace(entry, session=session, events=events)
 
     def _events(self, entry: Entry, needs: Callable[[Event], object]) -> Sequence[Event]:

@@ -5,10 +5,12 @@ instructions and tool calls as well. A message that was answered at the second a
 for what an archive holds is in order.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from tom.conversation.codec import to_json
 from tom.conversation.event import Event, EventType
 from tom.conversation.run import BEGINNINGS
 from tom.store.outbox import Kind, MirrorRules
@@ -90,6 +92,11 @@ def all_told(events: Sequence[Event], rules: MirrorRules) -> list[Event]:
         if event.type == EventType.RUN_COMPLETED:
             told += exchange(runs.get(event.run_id, ()), rules, beginnings.get)
     return sorted(told, key=lambda event: event.seq)
+
+
+def written_out(events: Sequence[Event]) -> str:
+    """The texts of a row whose events are about to be erased, as JSON."""
+    return json.dumps([to_json(event) for event in events], ensure_ascii=False)
 
 
 def _message_of(beginning: Event, origin: Callable[[str], Event | None]) -> Event | None:

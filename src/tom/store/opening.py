@@ -6,14 +6,17 @@ from typing import Protocol
 from tom.clock import Clock, SystemClock
 from tom.config.agent import ArchiveSettings, PersistenceSettings
 from tom.store.eventstore import EventStore, Ledger
+from tom.store.intake import Intake
 from tom.store.outbox import MirrorRules, Outbox
 from tom.telemetry import logs
 
 log = logs.get("history")
 
+MIB = 1_048_576
 
-class History(EventStore, Ledger, Protocol):
-    """What conversations are and what they cost."""
+
+class History(EventStore, Ledger, Intake, Protocol):
+    """What conversations are and what they cost, and the way in for one from elsewhere."""
 
     @property
     def lost(self) -> bool:
@@ -52,7 +55,7 @@ def rules_of(archive: ArchiveSettings | None) -> MirrorRules | None:
     """What the archive of these settings is told; None: there is none."""
     if archive is None or archive.backend == "none":
         return None
-    return MirrorRules(full=archive.full, keep=archive.retention == "keep")
+    return MirrorRules(archive.full, archive.retention == "keep", archive.outbox_max_mb * MIB)
 
 
 async def _clear(path: Path, clock: Clock) -> None:

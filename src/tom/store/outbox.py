@@ -31,10 +31,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MirrorRules:
-    """What an archive is told. ``full``: instructions and tool calls, too. ``keep``: also what retention erases first."""
+    """What an archive is told. ``full``: instructions and tool calls, too. ``keep``: also what retention erases first.
+
+    ``most_kept``: bytes of texts that are kept for the archive alone; retention erases no more until they are told.
+    """
 
     full: bool = False
     keep: bool = True
+    most_kept: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

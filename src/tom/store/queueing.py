@@ -8,10 +8,10 @@ from typing import Any
 
 import apsw
 
-from tom.conversation.codec import decode_row, from_json, to_json
+from tom.conversation.codec import decode_row, from_json
 from tom.conversation.event import Event
 from tom.store.eventstore import ConversationRow
-from tom.store.mirrored import QUEUES, TARGET, RowQueued, erasure_queued, exchange, row_queued
+from tom.store.mirrored import QUEUES, TARGET, RowQueued, erasure_queued, exchange, row_queued, written_out
 from tom.store.outbox import MOST_AT_ONCE, PARKED_SHOWN, Entry, Kind, Lag, MirrorRules
 from tom.store.rows import read_conversation
 
@@ -43,16 +43,23 @@ class Queueing:
         if self.rules is not None:
             self._queue(connection, erasure_queued(conversation_id, at))
 
-    def before_cut(self, connection: apsw.Connection, conversation_id: str, before: int) -> None:
-        """The events before that seq are about to be erased: what waits and is to be kept is written out."""
+    def before_cut(self, connection: apsw.Connection, conversation_id: str, before: int) -> bool:
+        """The events before that seq are about to be erased: what waits and is to be kept is written out.
+
+        False when too much is written out already: they may not be erased yet.
+        """
         if self.rules is None or not self.rules.keep:
-            return
+            return True
+        bodies: list[tuple[str, int]] = []
         for row in connection.execute(self._sql["waiting_of"], (conversation_id,)).fetchall():
             needed: list[Event] = []
             entry = self._entry(connection, row, {}, needed.append)
             if any(event.seq < before for event in needed):
-                body = json.dumps([to_json(event) for event in entry.events], ensure_ascii=False)
-                connection.execute(self._sql["write_out"], (body, entry.id))
+                bodies.append((written_out(entry.events), entry.id))
+        if bodies and connection.execute(self._sql["written_out"]).get >= self.rules.most_kept:
+            return False
+        connection.executemany(self._sql["write_out"], bodies)
+        return True
 
     def after_cut(self, connection: apsw.Connection, conversation_id: str, before: int, at: str) -> None:
         """The events before that seq were erased: the archive is told, unless it is to keep them."""

@@ -214,6 +214,16 @@ class OutboxContract(Contract):
         assert [entry for entry in told(await drain(store)) if entry[0] == "exchange"] == before
         assert await store.due() == ()
 
+    async def test_retention_waits_for_an_archive_that_is_far_behind(self, make: Make) -> None:
+        store = await make(MirrorRules(most_kept=1))
+        for run in ("r1", "r2", "r3"):
+            await converse(store, run)
+        assert await store.erase("c", before=5)
+        assert not await store.erase("c", before=9)
+        assert [entry.seq for entry in await store.due()] == [4, 8, 12]
+        await drain(store)
+        assert await store.erase("c", before=9)
+
     @pytest.mark.promise("P20")
     async def test_where_the_archive_follows_it_is_told_of_the_cut(self, make: Make) -> None:
         store = await make(FOLLOW)
