@@ -2,29 +2,41 @@
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
+import aiohttp
 import pytest
 
+from tom.agent.app import AgentApp
 from tom.agent.bootstrap import build_cell
+from tom.agent.identify import Admitted, AtThisMachine, WithoutTokens
 from tom.agent.options import choices_of
 from tom.agent.outbox import Outbox
+from tom.agent.serving import make_server
 from tom.agent.socket import Socket
+from tom.agent.websocket import Entry
 from tom.clock import SystemClock
-from tom.config.agent import AgentSettings, ChatSettings, LlmEntry, ServiceEntry
+from tom.config.agent import AgentSettings, ChatSettings, DoorSettings, LlmEntry, ServiceEntry
 from tom.config.secret import Secret
+from tom.policy.permissions import LOCAL_SCOPES, Caller
 from tom.services.memory import MemoryToolbox
 from tom.store.memory import MemoryEventStore
 from tom.testing.simulated_llm import SimulatedLLM
 
 
+def local_caller(cell):
+    return Caller(cell.settings.user, "local", LOCAL_SCOPES, f"user:{cell.settings.user}")
+
+
 class Client:
     """A socket without a transport: what it is sent is a list."""
 
-    def __init__(self, cell, *, streaming=True, thinking=False, device="a test", plain=False):
+    def __init__(self, cell, *, streaming=True, thinking=False, device="a test", plain=False, caller=None):
         self.outbox = Outbox(1_000_000, plain=plain)
         self.socket = Socket(
-            cell.conversations, self.outbox, cell.clock, cell.approvals, user=cell.settings.user, device=device,
+            cell.conversations, self.outbox, cell.clock, cell.approvals, caller=caller or local_caller(cell), device=device,
             choices=choices_of(cell.settings), streaming=streaming, show_thinking=thinking, tool_notices=cell.settings.chat.tool_notifications,
         )  # fmt: skip
         self.frames = []
@@ -116,6 +128,12 @@ def open_cell(tmp_path, llm):
 
 
 @pytest.fixture
+def entry_of():
+    """``entry_of(cell)``: how the person comes in who sits at the machine."""
+    return lambda cell: Entry(Admitted(local_caller(cell)), lambda: True)
+
+
+@pytest.fixture
 async def connect():
     """``connect(cell)`` opens a client; all are closed at the end."""
     clients = []
@@ -128,3 +146,167 @@ async def connect():
     yield open_one
     for client in clients:
         await client.close()
+
+
+# --- the REST door over real HTTP --------------------------------------------------------------------------------
+
+
+@dataclass
+class Letter:
+    """One event of a stream."""
+
+    name: str
+    id: str
+    data: dict
+
+
+class Rest:
+    """A client of one agent's REST door."""
+
+    def __init__(self, http):
+        self.http = http
+
+    async def ask(self, method, path, body=None, **options):
+        """The status and the decoded body of one answer; its headers are kept in ``headers``."""
+        if isinstance(body, str | bytes):
+            options["data"] = body
+        elif body is not None:
+            options["json"] = body
+        async with self.http.request(method, path, **options) as answer:
+            text = await answer.text()
+            self.headers = answer.headers
+            return answer.status, json.loads(text) if text else None
+
+    async def refused(self, method, path, body=None, **options):
+        """The status, the code and the whole error of one refusal."""
+        status, given = await self.ask(method, path, body, **options)
+        assert given["request_id"] == self.headers["X-Request-ID"]
+        return status, given["error"]["code"], given["error"]
+
+    async def open(self, **body):
+        status, given = await self.ask("POST", "/sessions", body)
+        assert status == 201
+        return given["id"]
+
+    async def say(self, session, content, **more):
+        options = {name: more.pop(name) for name in ("headers",) if name in more}
+        return await self.ask("POST", f"/sessions/{session}/messages", {"content": content, **more}, **options)
+
+    @asynccontextmanager
+    async def stream(self, method, path, body=None, headers=None):
+        """``async with rest.stream(…) as letters``: an iterator over the events of an open stream."""
+        headers = {"Accept": "text/event-stream", **(headers or {})}
+        async with self.http.request(method, path, json=body, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            assert answer.headers["Content-Type"].startswith("text/event-stream")
+            yield _letters(answer.content)
+
+    async def letters(self, method, path, body=None, headers=None):
+        """All events of a stream that ends."""
+        async with asyncio.timeout(20), self.stream(method, path, body, headers) as letters:
+            return [letter async for letter in letters]
+
+
+async def _letters(content):
+    fields = {}
+    async for line in content:
+        text = line.decode().rstrip("\n")
+        if not text and fields:
+            yield Letter(fields.get("event", ""), fields.get("id", ""), json.loads(fields["data"]))
+            fields = {}
+        elif text.startswith(":"):
+            yield Letter("comment", "", {"text": text})
+        elif text:
+            name, _, value = text.partition(": ")
+            fields[name] = value
+
+
+@dataclass
+class KnownCaller(WithoutTokens):
+    """A door that takes everybody for the same caller."""
+
+    caller: object
+    alone: bool = True
+
+    def identify(self, scope):
+        return self.caller
+
+
+@pytest.fixture
+def open_rest(open_cell):
+    """``async with open_rest(**settings) as (rest, cell)``; ``doors`` are settings of them, ``caller`` who is calling."""
+
+    @asynccontextmanager
+    async def open_one(*, doors=None, caller=None, cell=None, more=None, **options):
+        more = {"doors": DoorSettings(**(doors or {})), **(more or {})}
+        async with open_cell(more=more, **options) as opened:
+            listening = socket.create_server(("127.0.0.1", 0))
+            door = AtThisMachine() if caller is None else KnownCaller(caller)
+            server = make_server(AgentApp(opened, door), opened)
+            opened.ready = True
+            serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            try:
+                async with aiohttp.ClientSession(url) as http:
+                    yield Rest(http), opened
+            finally:
+                opened.feed.close()
+                server.should_exit = True
+                await serving
+                listening.close()
+
+    return open_one
+
+
+class Completions:
+    """A client of an agent's ``/v1``, as those of OpenAI are: whole answers, or the chunks of a stream."""
+
+    def __init__(self, http):
+        self.http = http
+
+    async def get(self, path, **headers):
+        async with self.http.get(path, headers=headers) as given:
+            return given.status, json.loads(await given.text())
+
+    async def post(self, messages, *, headers=None, path="/v1/chat/completions", **body):
+        asked = {"model": "tom", "messages": said(messages)} | body
+        async with self.http.post(path, json=asked, headers=headers) as given:
+            self.headers = given.headers
+            return given.status, json.loads(await given.text())
+
+    async def stream(self, messages, *, headers=None, **body):
+        """The data of each event, ``[DONE]`` as it is; what is no data stands in ``comments``."""
+        asked = {"model": "tom", "messages": said(messages), "stream": True} | body
+        async with self.http.post("/v1/chat/completions", json=asked, headers=headers) as given:
+            self.headers, self.status = given.headers, given.status
+            text = (await given.read()).decode()
+        lines = [line for line in text.split("\n") if line]
+        self.comments = [line for line in lines if not line.startswith("data: ")]
+        told = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+        return [piece if piece == "[DONE]" else json.loads(piece) for piece in told]
+
+
+def said(messages):
+    return [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+
+
+@pytest.fixture
+def v1():
+    """``async with v1(cell, door) as client``: the agent on a port of loopback, and a client of its ``/v1``."""
+
+    @asynccontextmanager
+    async def serve(cell, door=None, headers=None):
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = make_server(AgentApp(cell, door or AtThisMachine()), cell)
+        cell.ready = True
+        serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+        try:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            async with aiohttp.ClientSession(url, headers=headers) as http:
+                yield Completions(http)
+        finally:
+            server.should_exit = True
+            await serving
+            listening.close()
+
+    return serve

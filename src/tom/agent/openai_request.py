@@ -1,5 +1,6 @@
 """The body of ``POST /v1/chat/completions``: a closed list of parameters, read into what Tom is asked to do."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ def read_completion(body: Mapping[str, Any], choices: Choices, conversation: str
         if name not in PARAMETERS:
             shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in name[:60])
             raise UnsupportedParameter(f"Parameter '{shown}' is not supported.", param=shown)
+    for name in ("stop", "tools", "response_format"):
+        _check_text(name, given.get(name))
     if given.get("n", 1) != 1 or given.get("n") is True:
         message = "Parameter 'n' must be 1: one answer is given."
         raise UnsupportedParameter(message, param="n")
@@ -79,6 +82,14 @@ def read_completion(body: Mapping[str, Any], choices: Choices, conversation: str
         conversation_id=_conversation(metadata.get("conversation_id"), conversation),
         metadata=metadata,
     )
+
+
+def _check_text(name: str, value: Any) -> None:
+    """What is stored as it is must be text that can be written."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise invalid(name, "lone surrogates are not text") from None
 
 
 # --- the model and its options -----------------------------------------------------------------------------------
