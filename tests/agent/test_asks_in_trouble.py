@@ -170,7 +170,7 @@ async def test_a_question_whose_call_has_ended_does_not_hold_up_a_later_yes(open
 
 
 @pytest.mark.promise("P1")
-async def test_a_socket_that_vanishes_in_the_middle_of_a_message_leaves_it_to_be_answered(open_cell, llm):
+async def test_a_socket_that_vanishes_in_the_middle_of_a_message_leaves_it_to_be_answered(open_cell, llm, entry_of):
     store = FullNowAndThen()
     llm.otherwise(Script.text("ok"))
     gone = asyncio.Event()
@@ -198,7 +198,7 @@ async def test_a_socket_that_vanishes_in_the_middle_of_a_message_leaves_it_to_be
     store.before = vanish
     async with open_cell(store=store) as cell:
         async with asyncio.timeout(10):
-            await serve_websocket(cell, incoming.get, send)
+            await serve_websocket(cell, incoming.get, send, entry_of(cell))
             while not (rows := await store.runs(RunFilter(conversation_id="c1"))) or not rows[0].state.ended:
                 await asyncio.sleep(0)
     assert rows[0].state == "completed"

@@ -229,7 +229,7 @@ async def test_a_model_that_writes_half_characters_into_a_call_is_told_so(open_c
     assert "surrogates" in returned[0].content
 
 
-async def test_a_reader_that_leaves_during_a_long_replay_gives_its_place_back(open_cell, connect, llm):
+async def test_a_reader_that_leaves_during_a_long_replay_gives_its_place_back(open_cell, connect, llm, entry_of):
     llm.otherwise(Script.text("x" * 5000))
     async with open_cell(send_buffer=10_000) as cell:
         client = connect(cell)
@@ -256,7 +256,7 @@ async def test_a_reader_that_leaves_during_a_long_replay_gives_its_place_back(op
             raise OSError("the client went away")
 
         listeners = {topic: dict(listeners) for topic, listeners in cell.feed._listeners.items()}
-        await asyncio.wait_for(serve_websocket(cell, receive, send), 10)
+        await asyncio.wait_for(serve_websocket(cell, receive, send, entry_of(cell)), 10)
         assert cell.sockets.open == 0
         assert cell.feed._listeners == listeners
 

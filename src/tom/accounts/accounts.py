@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from tom.accounts import logins as login_rows
 from tom.accounts import users as user_rows
 from tom.accounts.devices import Devices
 from tom.accounts.logins import Login, LoginLimits, Logins
+from tom.accounts.opening import open_file
 from tom.accounts.passwords import Passwords
 from tom.accounts.refusals import InvalidCredentials, ManagedByFile, TooBusy, UnknownUser
 from tom.accounts.throttle import Counter, Throttle
@@ -347,12 +347,6 @@ class Accounts:
         changes = self._throttle.take_changes()
         if changes:
             await self._database.write(lambda connection: _save_counters(connection, changes), full=False)
-
-
-async def open_file(path: Path, clock: Clock) -> Database:
-    """Open a file with the schema of ``gateway.db``. Raises `StoreInUse`, `StoreTooNew`."""
-    migrations = resources.files("tom.accounts").joinpath("migrations")
-    return await Database.open(path, migrations=migrations, clock=clock)
 
 
 def _load_counters(connection: Any) -> list[tuple[str, Counter]]:

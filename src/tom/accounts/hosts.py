@@ -1,4 +1,4 @@
-"""Under which names this gateway is known, and which origins are its own.
+"""Under which names a program is known, and which origins are its own.
 
 A request for any other name is refused before anything else is looked at: a foreign name that resolves to this machine
 (DNS rebinding) reaches nothing.

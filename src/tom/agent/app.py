@@ -8,16 +8,17 @@ from urllib.parse import parse_qsl
 from starlette.responses import Response
 
 from tom import ids
+from tom.accounts.tickets import agreed_protocol
 from tom.agent.admindoor import AdminDoor, InternalDoor
 from tom.agent.answering import JsonAnswer, chat_error, dialect_at, openai_error, tom_error
 from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
 from tom.agent.device import device_of
 from tom.agent.documentdoor import DocumentDoor
+from tom.agent.entering import enter
 from tom.agent.examplesdoor import ExamplesDoor
 from tom.agent.exportdoor import ExportDoor, UsageDoor
 from tom.agent.healthdoor import HealthDoor
-from tom.agent.entering import enter
 from tom.agent.identify import Admitted, Door
 from tom.agent.metricsdoor import MetricsDoor
 from tom.agent.openaidoor import OpenAIDoor
@@ -30,7 +31,7 @@ from tom.agent.revoking import serve_while_held
 from tom.agent.routing import DoorRouter, defect
 from tom.agent.servicesdoor import ServicesDoor
 from tom.agent.watching import Watching
-from tom.agent.websocket import serve_websocket
+from tom.agent.websocket import Entry, serve_websocket
 from tom.errors import InvalidToken, NotFoundHere, TomError
 from tom.openapi.operations import Dialect
 from tom.telemetry import logs
@@ -98,7 +99,7 @@ class AgentApp:
         device = device_of(headers.get(b"user-agent", b"").decode("latin-1"))
         plain = wants_plain(scope.get("query_string", b""))
         admitted: Admitted = scope["tom.admitted"]
-        entry = Entry(admitted, lambda: self._door.holds(admitted), agreed_protocol(scope), device, plain=plain)
+        entry = Entry(admitted, lambda: self._door.holds(admitted), _protocol(scope), device, plain=plain)
         await serve_websocket(self._cell, receive, send, entry)
 
     async def _count_upgrade(self, scope: Scope) -> TomError | None:
@@ -154,6 +155,10 @@ async def _refuse_upgrade(scope: Scope, receive: Receive, send: Send, refused: T
     headers = [*answer.raw_headers, (b"x-request-id", scope["tom.request_id"].encode())]
     await send({"type": "websocket.http.response.start", "status": answer.status_code, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": bytes(answer.body)})
+
+
+def _protocol(scope: Scope) -> str | None:
+    return agreed_protocol(",".join(scope.get("subprotocols", ())))
 
 
 def wants_plain(query: bytes) -> bool:

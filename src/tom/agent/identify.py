@@ -5,14 +5,16 @@ before a byte of it is read. Alone on a loopback address the caller is the perso
 a browser's Origin this very address, so that a web page elsewhere cannot speak through the browser.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from tom import ids
+from tom.accounts.tokens import Token
 from tom.config.secret import Secret
 from tom.errors import AuthenticationRequired, OriginNotAllowed, WrongHost
+from tom.policy.crossorigin import is_listed
 from tom.policy.permissions import LOCAL_SCOPES, LOGIN_SCOPES, Caller, Scope, scopes_of
 
 type Asgi = Mapping[str, Any]
@@ -24,78 +26,6 @@ OPERATOR_SCOPES = LOCAL_SCOPES | {Scope.ADMIN}
 """Whoever may open the control socket: the operator of this machine."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class Door(Protocol):
-    """One way of finding out who is calling. Above: `AgentApp`, which puts the answer into ``scope["tom.caller"]``.
-
-    Not a place for rights: how far the caller reaches is `policy.permissions.require`'s to say.
-    """
-
-    @property
-    def alone(self) -> bool:
-        """Whether this agent is the chat backend itself: there is no gateway before it."""
-        ...
-
-    def identify(self, scope: Asgi) -> Caller:
-        """Who is calling, by headers and connection only; nothing of the body is read.
-
-        Raises a `TomError` with the reason to refuse: `AuthenticationRequired`, `InvalidToken`, `WrongHost`, …
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class BehindGateway:
-    """Only the gateway, speaking for ``user``."""
-
-    user: str
-    secret: Secret
-    alone: bool = field(default=False, init=False)
-
-    def identify(self, scope: Asgi) -> Caller:
-        """Whom the gateway says it speaks for; it has looked at the credential. `AuthenticationRequired` for anybody else."""
-        headers = headers_of(scope)
-        given, named = text_of(headers, b"x-tom-agent-secret"), text_of(headers, b"x-tom-user")
-        if not self.secret or not ids.same_secret(given, self.secret.reveal()) or named != self.user:
-            raise AuthenticationRequired
-        door = text_of(headers, b"x-tom-door")
-        key = text_of(headers, b"x-tom-key") or f"user:{self.user}"
-        return Caller(self.user, door, _told_scopes(headers, door), key, text_of(headers, b"x-tom-address"))
-
-
-@dataclass(frozen=True, slots=True)
-class AtThisMachine:
-    """Anybody on this machine (``chat.auth: local``); ``allow_origins`` may speak from a browser besides the own one.
-
-    ``anywhere``: the address is not loopback, as somebody wrote who knows what is in front of it; then any Host will do.
-    """
-
-    allow_origins: frozenset[str] = frozenset()
-    user: str = "local"
-    anywhere: bool = False
-    alone: bool = field(default=True, init=False)
-
-    def identify(self, scope: Asgi) -> Caller:
-        """The person. Raises `WrongHost`, `OriginNotAllowed`."""
-        headers = headers_of(scope)
-        host = text_of(headers, b"host").lower()
-        if not self.anywhere and not is_loopback_host(host):
-            raise WrongHost
-        check_origin(scope, headers, host, self.allow_origins)
-        return Caller(self.user, "local", LOCAL_SCOPES, f"user:{self.user}", peer_of(scope))
-
-
-@dataclass(frozen=True, slots=True)
-class AtControlSocket:
-    """The operator of this machine, at ``<home>/agent.sock``: the file's mode is the lock."""
-
-    user: str = "local"
-    alone: bool = field(default=True, init=False)
-
-    def identify(self, scope: Asgi) -> Caller:  # noqa: ARG002 - whoever could open it
-        """The operator."""
-        return Caller(self.user, CONTROL, OPERATOR_SCOPES, f"user:{self.user}")
 
 
 def headers_of(scope: Asgi) -> Mapping[bytes, bytes]:
@@ -114,9 +44,119 @@ def peer_of(scope: Asgi) -> str:
     return str(client[0]) if client else ""
 
 
-def is_loopback_host(host: str) -> bool:
-    """Whether a ``Host`` header names this machine, with any port."""
-    return (host.rpartition(":")[0] if _has_port(host) else host) in LOOPBACK_HOSTS
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A caller, and the token that they hold; None where the door needs none."""
+
+    caller: Caller
+    token: Token | None = None
+
+
+class Door(Protocol):
+    """One way of finding out who is calling. Above: `AgentApp`, which puts the answer into ``scope["tom.caller"]``.
+
+    Not a place for rights: how far the caller reaches is `policy.permissions.require`'s to say.
+    """
+
+    @property
+    def alone(self) -> bool:
+        """Whether this agent is the chat backend itself: there is no gateway before it."""
+        ...
+
+    async def check_url(self, scope: Asgi) -> None:
+        """Refuse a connection whose URL shows a token: `TokenInUrl`."""
+        ...
+
+    def identify(self, scope: Asgi) -> Caller:
+        """Who is calling, by headers and connection only; nothing of the body is read.
+
+        Raises a `TomError` with the reason to refuse: `AuthenticationRequired`, `InvalidToken`, `WrongHost`, …
+        """
+        ...
+
+    def admit(self, scope: Asgi) -> Admitted:
+        """As `identify`, with what the caller holds: what is open under it ends with it."""
+        ...
+
+    def holds(self, admitted: Admitted) -> bool:
+        """Whether somebody who was let in still may be here."""
+        ...
+
+
+class WithoutTokens:
+    """What doors have in common that look at no token: they say `identify`."""
+
+    __slots__ = ()
+
+    async def check_url(self, scope: Asgi) -> None:
+        """Whatever stands there is worth nothing here."""
+
+    def identify(self, scope: Asgi) -> Caller:
+        """Who is calling."""
+        raise NotImplementedError
+
+    def admit(self, scope: Asgi) -> Admitted:
+        """As `identify`."""
+        return Admitted(self.identify(scope))
+
+    def holds(self, admitted: Admitted) -> bool:  # noqa: ARG002 - there is nothing that could end
+        """Always: the gateway closes what ends there."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class BehindGateway(WithoutTokens):
+    """Only the gateway, speaking for ``user``."""
+
+    user: str
+    secret: Secret
+    alone: bool = field(default=False, init=False)
+
+    def identify(self, scope: Asgi) -> Caller:
+        """Whom the gateway says it speaks for; it has looked at the credential. `AuthenticationRequired` for anybody else."""
+        headers = headers_of(scope)
+        given, named = text_of(headers, b"x-tom-agent-secret"), text_of(headers, b"x-tom-user")
+        if not self.secret or not ids.same_secret(given, self.secret.reveal()) or named != self.user:
+            raise AuthenticationRequired
+        door = text_of(headers, b"x-tom-door")
+        key = text_of(headers, b"x-tom-key") or f"user:{self.user}"
+        return Caller(self.user, door, _told_scopes(headers, door), key, text_of(headers, b"x-tom-address"))
+
+
+@dataclass(frozen=True, slots=True)
+class AtThisMachine(WithoutTokens):
+    """Anybody on this machine (``chat.auth: local``); ``allow_origins`` may speak from a browser besides the own one.
+
+    ``hosts``: names besides those of loopback by which it may be asked for (``global.public_hosts``). ``address_of`` says
+    where a connection comes from.
+    """
+
+    allow_origins: frozenset[str] = frozenset()
+    user: str = "local"
+    hosts: frozenset[str] = frozenset()
+    address_of: Callable[[Asgi], str] = peer_of
+    alone: bool = field(default=True, init=False)
+
+    def identify(self, scope: Asgi) -> Caller:
+        """The person. Raises `WrongHost`, `OriginNotAllowed`."""
+        headers = headers_of(scope)
+        host = text_of(headers, b"host").lower()
+        if _name_of(host) not in LOOPBACK_HOSTS | self.hosts:
+            raise WrongHost
+        check_origin(scope, headers, host, self.allow_origins)
+        return Caller(self.user, "local", LOCAL_SCOPES, f"user:{self.user}", self.address_of(scope))
+
+
+@dataclass(frozen=True, slots=True)
+class AtControlSocket(WithoutTokens):
+    """The operator of this machine, at ``<home>/agent.sock``: the file's mode is the lock."""
+
+    user: str = "local"
+    alone: bool = field(default=True, init=False)
+
+    def identify(self, scope: Asgi) -> Caller:  # noqa: ARG002 - whoever could open it
+        """The operator."""
+        return Caller(self.user, CONTROL, OPERATOR_SCOPES, f"user:{self.user}")
 
 
 def changes(scope: Asgi) -> bool:
@@ -140,11 +180,6 @@ def is_own_origin(scope: Asgi, origin: bytes, host: str) -> bool:
     return parts.scheme in schemes and parts.netloc == host
 
 
-def is_listed(origin: str, listed: frozenset[str]) -> bool:
-    """Whether ``chat.websocket.allow_origins`` lets a page speak: written out exactly, or ``*`` for all that have a name."""
-    return origin.lower() in listed or ("*" in listed and origin != "null")
-
-
 def _told_scopes(headers: Mapping[bytes, bytes], door: str) -> frozenset[Scope]:
     told = headers.get(b"x-tom-scopes")
     if told is not None:
@@ -154,5 +189,6 @@ def _told_scopes(headers: Mapping[bytes, bytes], door: str) -> frozenset[Scope]:
     return LOGIN_SCOPES if door == "cookie" else frozenset()
 
 
-def _has_port(host: str) -> bool:
-    return ":" in host and not host.endswith("]")
+def _name_of(host: str) -> str:
+    """A ``Host`` header without its port."""
+    return host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host

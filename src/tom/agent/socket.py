@@ -19,6 +19,7 @@ from tom.agent.feed import ALL, Delta, Item, Progressed, Restarted, Stored, Tool
 from tom.agent.learning import is_upkeep
 from tom.agent.options import Choices
 from tom.agent.outbox import Outbox
+from tom.agent.permitted import permitted
 from tom.agent.prompt import Circumstances
 from tom.agent.tally import tell_refusal
 from tom.agent.waiting import ANSWERED, ASKED, Pace, ask_id, open_asks, still_open
@@ -27,6 +28,7 @@ from tom.config.agent import ToolNotices
 from tom.conversation.event import Event, EventType
 from tom.conversation.part import ToolCall
 from tom.errors import AfterOutOfRange, InvalidJson, RateLimited, TomError
+from tom.policy.permissions import Caller
 from tom.telemetry import logs
 
 log = logs.get("agent")
@@ -69,7 +71,7 @@ class Socket:
         clock: Clock,
         approvals: Answering,
         *,
-        user: str,
+        caller: Caller,
         device: str = "",
         choices: Choices,
         streaming: bool,
@@ -78,7 +80,7 @@ class Socket:
         admit: Callable[[], Awaitable[None]] | None = None,
         count: Callable[[str | None, int], None] | None = None,
     ) -> None:
-        """Speak for one client of ``user`` on ``device``; ``streaming`` is the default for its messages.
+        """Speak for ``caller`` on ``device``; ``streaming`` is the default for its messages.
 
         ``admit`` counts an action, or raises `RateLimited`, or `Abuse` for whoever will not hear of it. ``count`` is told of
         each ``chat`` and ``retry``: the run whose end answers it, or None and the status with which it was answered.
@@ -87,7 +89,7 @@ class Socket:
         self._outbox = outbox
         self._clock = clock
         self._approvals = approvals
-        self._user = user
+        self._caller = caller
         self._device = device
         self._choices = choices
         self._streaming = streaming
@@ -103,6 +105,7 @@ class Socket:
         self._calls: dict[str, tuple[ToolCall, ...]] = {}
         self._default: str | None = None
         self._bad_json = 0
+        self._stopped_early: dict[str, str] = {}
         self._listener = self._hear
 
     def close(self) -> None:
@@ -122,7 +125,7 @@ class Socket:
         try:
             envelope = actions.read_envelope(text)
             self._bad_json = 0
-            wanted = actions.read_action(envelope, self._choices)
+            wanted = permitted(actions.read_action(envelope, self._choices), self._caller)
             request_id = envelope.request_id or f"auto-{ids.ulid()}"
             if self._admit is not None and isinstance(wanted, _COUNTED):
                 await self._admit()
@@ -153,6 +156,36 @@ class Socket:
         if self._count is not None and isinstance(wanted, _COUNTED):
             self._count(None, error.http_status)
 
+    async def overtake(self, text: str) -> bool:
+        """Carry out at once what need not wait for slower actions before it; True when that was all of it.
+
+        A `stop` ends the run that is there; where none is, or where it drops what waits as well, it keeps its place.
+        """
+        if '"stop"' not in text and '"ping"' not in text:
+            return False
+        try:
+            wanted = actions.read_action(actions.read_envelope(text), self._choices)
+            if isinstance(wanted, actions.Stop):
+                return await self._stop_at_once(wanted, actions.request_id_of(text))
+        except TomError:
+            return False  # what is wrong with it is told in its turn
+        if isinstance(wanted, actions.Ping):
+            await self.receive(text)
+            return True
+        return False
+
+    async def _stop_at_once(self, wanted: actions.Stop, request_id: str | None) -> bool:
+        conversation_id = wanted.conversation_id
+        stopped = await _to_the_end(self._conversations.stop(conversation_id, wanted.run_id, queued=False))
+        if stopped is None:
+            return False
+        if wanted.queued:
+            self._stopped_early[conversation_id] = stopped
+            return False
+        identifier = request_id or f"auto-{ids.ulid()}"
+        self._send(frames.done(identifier, "stopped", conversation_id=conversation_id, run_id=stopped))
+        return True
+
     def refuse_rate(self, text: str, wait: float) -> None:
         """Answer an action that came too fast."""
         error = RateLimited(retry_after=wait)
@@ -163,7 +196,8 @@ class Socket:
             case actions.Chat():
                 await self._chat(wanted)
             case actions.Stop(conversation_id, run_id, queued):
-                stopped = await self._conversations.stop(conversation_id, run_id, queued=queued)
+                early = self._stopped_early.pop(conversation_id, None)
+                stopped = await self._conversations.stop(conversation_id, run_id, queued=queued) or early
                 result = "stopped" if stopped else "not_running"
                 self._send(frames.done(request_id, result, conversation_id=conversation_id, run_id=stopped))
             case actions.Resume():
@@ -187,7 +221,7 @@ class Socket:
 
     async def _record(self, wanted: actions.Approve | actions.Answer) -> dict[str, Any]:
         """Record the person's answer to an ask."""
-        by, device = self._user, self._device
+        by, device = self._caller.user, self._device
         if isinstance(wanted, actions.Answer):
             return await self._approvals.reply(wanted.elicitation_id, wanted.answer, by=by, device=device)
         word = wanted.word
@@ -206,6 +240,8 @@ class Socket:
 
     async def _chat(self, wanted: actions.Chat) -> None:
         message = wanted.message
+        if message.conversation_id is None and self._default is None and self._caller.visitor:
+            self._default = await self._conversations.open("ws", dict(message.metadata))
         if message.conversation_id is None and self._default is not None:
             message = replace(message, conversation_id=self._default)
         message = replace(message, around=replace(message.around, plain=self._outbox.plain))
@@ -433,11 +469,11 @@ def _addressed(delta: Delta, request_id: str | None) -> Delta:
     return delta if delta.request_id == request_id else replace(delta, request_id=request_id)
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+async def _to_the_end[T](work: Coroutine[Any, Any, T]) -> T:
     """Wait for ``work``, also when its waiter is cancelled."""
     working = asyncio.ensure_future(work)
     try:
-        await asyncio.shield(working)
+        return await asyncio.shield(working)
     except asyncio.CancelledError:
         await asyncio.wait([working])
         raise

@@ -4,13 +4,17 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tom.agent.identify import Admitted
+from tom.agent.inbox import Inbox
 from tom.agent.options import choices_of
 from tom.agent.outbox import Outbox, ReaderTooSlow
 from tom.agent.socket import Abuse, Socket
 from tom.errors import RateLimited
+from tom.limits.addresses import counted_address
 from tom.policy.permissions import Caller
 from tom.telemetry import logs
 
@@ -27,12 +31,60 @@ FLOOD_STRIKES = 3
 CLOSE_SECONDS = 1.0
 
 
+FULL = "Server at maximum capacity"
+TOO_MANY = "Too many connections for this user"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How somebody comes in: as whom, as long as ``holds``, with which subprotocol and on which device.
+
+    ``plain``: documented frames only.
+    """
+
+    admitted: Admitted
+    holds: Callable[[], bool]
+    protocol: str | None = None
+    device: str = ""
+    plain: bool = False
+
+
 class SocketCount:
-    """How many sockets are open."""
+    """How many sockets are open, in all and by whom."""
 
     def __init__(self) -> None:
         """None."""
         self.open = 0
+        self._by: dict[str, int] = {}
+
+    def join(self, caller: Caller, *, most: int, most_each: int) -> str:
+        """Count one more of the caller's; or say why there cannot be one, counting nothing.
+
+        Visitors are told apart by their address, everybody else by name.
+        """
+        if self.open >= most:
+            return FULL
+        who = _who(caller)
+        if self._by.get(who, 0) >= most_each:
+            return TOO_MANY
+        self.open += 1
+        self._by[who] = self._by.get(who, 0) + 1
+        return ""
+
+    def leave(self, caller: Caller) -> None:
+        """One of the caller's is closed."""
+        who = _who(caller)
+        self.open -= 1
+        self._by[who] -= 1
+        if not self._by[who]:
+            del self._by[who]
+
+
+def _who(caller: Caller) -> str:
+    return f"visitor:{counted_address(caller.address)}" if caller.visitor else f"user:{caller.user}"
+
+
+ENDED = (4401, "Login or token ended")
 
 
 class ActionRate:
@@ -63,21 +115,16 @@ class ActionRate:
             raise Abuse(4429, "Too many actions")
 
 
-async def serve_websocket(
-    cell: "Cell", receive: Receive, send: Send, *, caller: Caller, device: str = "", plain: bool = False
-) -> None:
-    """Serve ``caller``, on ``device``, until the connection ends; ``plain``: documented frames only."""
-    chat = cell.settings.chat
+async def serve_websocket(cell: "Cell", receive: Receive, send: Send, entry: Entry) -> None:
+    """Serve whom ``entry`` lets in until the connection ends, or their token does."""
+    chat, caller = cell.settings.chat, entry.admitted.caller
     await receive()  # websocket.connect
-    await send({"type": "websocket.accept"})
-    limit = min(chat.max_connections, chat.max_connections_per_user)
-    if cell.sockets.open >= limit:
-        full = chat.max_connections <= chat.max_connections_per_user
-        reason = "Server at maximum capacity" if full else "Too many connections for this user"
-        await send({"type": "websocket.close", "code": 1013, "reason": reason})
+    await send({"type": "websocket.accept", "subprotocol": entry.protocol})
+    full = cell.sockets.join(caller, most=chat.max_connections, most_each=chat.max_connections_per_user)
+    if full:
+        await send({"type": "websocket.close", "code": 1013, "reason": full})
         return
-    cell.sockets.open += 1
-    outbox = Outbox(chat.send_buffer, plain=plain)
+    outbox = Outbox(chat.send_buffer, plain=entry.plain)
     rate = ActionRate(chat.actions_per_second)
 
     async def admit() -> None:
@@ -94,8 +141,8 @@ async def serve_websocket(
         outbox,
         cell.clock,
         cell.approvals,
-        user=cell.settings.user,
-        device=device,
+        caller=caller,
+        device=entry.device,
         choices=choices_of(cell.settings),
         streaming=chat.streaming,
         show_thinking=chat.show_thinking,
@@ -103,30 +150,36 @@ async def serve_websocket(
         admit=admit,
         count=partial(cell.metrics.action, chat.endpoint) if cell.metrics else None,
     )
+    ended = asyncio.Event()
+    token = entry.admitted.token
+    release = token.hold(ended.set) if token else None
     try:
-        await _converse(cell, socket, outbox, rate, receive, send)
+        await _converse(outbox, _Reading(cell, socket, rate, receive, entry), ended, send)
     finally:
-        cell.sockets.open -= 1
+        if release:
+            release()
+        cell.sockets.leave(caller)
         socket.close()
 
 
-async def _converse(
-    cell: "Cell", socket: Socket, outbox: Outbox, rate: ActionRate, receive: Receive, send: Send
-) -> None:
-    """Read and write until one of both ends: a writer that is gone must not leave a reader waiting, nor the reverse."""
+async def _converse(outbox: Outbox, reading: "_Reading", ended: asyncio.Event, send: Send) -> None:
+    """Read, carry out and write until one of them ends: none may be left waiting for another that is gone."""
 
     async def send_text(text: str) -> None:
         await send({"type": "websocket.send", "text": text})
 
-    reading = asyncio.ensure_future(_read(cell, socket, rate, receive))
-    writing = asyncio.ensure_future(outbox.send_to(send_text))
+    async def end() -> None:
+        await ended.wait()
+        raise Abuse(*ENDED)
+
+    tasks = [asyncio.ensure_future(work) for work in (reading.run(), reading.work(), outbox.send_to(send_text), end())]
     try:
-        await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        reading.cancel()
-        writing.cancel()
-        await asyncio.wait([reading, writing])
-    failures = [task.exception() for task in (reading, writing) if not task.cancelled()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    failures = [task.exception() for task in tasks if not task.cancelled()]
     await _close(send, next((failure for failure in failures if failure is not None), None))
 
 
@@ -146,16 +199,37 @@ async def _close(send: Send, failure: BaseException | None) -> None:
             await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-async def _read(cell: "Cell", socket: Socket, rate: ActionRate, receive: Receive) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        text = message.get("text")
-        if text is None:
-            raise Abuse(1003, "Binary frames are not understood")
-        wait = rate.take(cell.clock.monotonic())
-        if wait:
-            socket.refuse_rate(text, wait)
-        else:
-            await socket.receive(text)
+class _Reading:
+    """The client's frames on their way to the socket; each is looked at for whether its sender still may be here."""
+
+    def __init__(self, cell: "Cell", socket: Socket, rate: ActionRate, receive: Receive, entry: Entry) -> None:
+        self._cell = cell
+        self._socket = socket
+        self._rate = rate
+        self._receive = receive
+        self._holds = entry.holds
+        self._inbox = Inbox(self._carry_out, socket.overtake)
+        self.work = self._inbox.work
+
+    async def run(self) -> None:
+        """Read until the client is gone and what it said is carried out. Raises `Abuse`."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                await self._inbox.empty()
+                return
+            text = message.get("text")
+            if text is None:
+                raise Abuse(1003, "Binary frames are not understood")
+            if not self._holds():
+                raise Abuse(*ENDED)
+            wait = self._rate.take(self._cell.clock.monotonic())
+            if wait:
+                self._socket.refuse_rate(text, wait)
+            else:
+                await self._inbox.take(text)
+
+    async def _carry_out(self, text: str) -> None:
+        if not self._holds():
+            raise Abuse(*ENDED)
+        await self._socket.receive(text)

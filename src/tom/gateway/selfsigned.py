@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tom.gateway.hosts import own_addresses
+from tom.accounts.hosts import own_addresses
 
 DAYS: Final = 397
 RENEW_DAYS: Final = 30

@@ -35,7 +35,8 @@ LOGIN_SCOPES = LOCAL_SCOPES - {Scope.ROLES, Scope.OPENAI}
 class Caller:
     """Who is behind a request, as the door found out.
 
-    ``door``: ``cookie``, ``token``, ``control`` (this machine's operator), ``local`` or ``visitor``. ``key`` names the
+    ``door``: ``cookie``, ``token``, ``control`` (this machine's operator), ``local``, ``visitor``, or ``nobody`` (who has
+    shown nothing that counts, where that will do). ``key`` names the
     caller where rates are counted (``user:NAME`` or ``api_key:SHA-256``), empty for a visitor; ``address`` is the
     client's, empty where nobody knows it.
     """
@@ -56,11 +57,15 @@ class Caller:
         return scope in self.scopes
 
 
+NOBODY = Caller("", "nobody", frozenset())
+"""Who has shown no credential, at routes that are open to everybody."""
+
+
 def require(caller: Caller, scope: Scope) -> None:
-    """Let the caller pass, or raise: `AuthenticationRequired` for a visitor, `ScopeMissing` for anybody else."""
+    """Let the caller pass, or raise: `AuthenticationRequired` for who has no credential, else `ScopeMissing`."""
     if caller.may(scope):
         return
-    if caller.visitor:
+    if caller.visitor or caller is NOBODY:
         raise AuthenticationRequired
     whose = "Token" if caller.door == "token" else "Login"
     raise ScopeMissing(f"{whose} lacks scope '{scope}'", scope=str(scope))

@@ -1,0 +1,52 @@
+"""What an agent that runs alone keeps of its callers: ``<home>/door.db``, with the schema of the gateway's file."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tom.accounts.opening import open_file
+from tom.accounts.tickets import Tickets
+from tom.accounts.tokens import Tokens
+from tom.agent.identify import Admitted
+from tom.clock import Clock
+from tom.errors import TomError
+from tom.sqlite import Database
+from tom.telemetry import logs
+
+log = logs.get("login")
+
+FILE: Final = "door.db"
+SOCKET: Final = "agent.sock"
+_TIDY_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DoorFile:
+    """The doors' part of one agent alone: its file, the tokens in it, and the tickets that are out."""
+
+    database: Database
+    tokens: Tokens
+    tickets: Tickets[Admitted]
+
+    @classmethod
+    async def open(cls, home: Path, clock: Clock) -> "DoorFile":
+        """Open ``door.db`` in ``home``, which exists. Raises `StoreInUse`, `StoreTooNew`."""
+        database = await open_file(home / FILE, clock)
+        return cls(database, await Tokens.open(database, clock), Tickets[Admitted](clock))
+
+    async def run(self) -> None:
+        """Close what is open under tokens whose time is over, and store when they were used; until cancelled."""
+        while True:
+            try:
+                await self.tokens.tidy()
+            except TomError as error:  # a full disk must not end the agent
+                log.error("❌ Tokens could not be stored", event="accounts_not_stored", error=error)
+            await asyncio.sleep(_TIDY_SECONDS)
+
+    async def close(self) -> None:
+        """Store what is left and close the file."""
+        with contextlib.suppress(TomError):
+            await self.tokens.close()
+        await self.database.close()

@@ -1,0 +1,93 @@
+"""What becomes of an answer when the token that asked for it is taken back: nothing more of it is sent.
+
+An event stream is told so by one last ``event: error``; an answer that has not begun is 401; any other is cut off. What
+the request has set going goes on, as when its client goes away.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import msgspec
+
+from tom.accounts.holding import Holding
+
+type Scope = MutableMapping[str, Any]
+type Message = MutableMapping[str, Any]
+type Receive = Callable[[], Awaitable[Message]]
+type Send = Callable[[Message], Awaitable[None]]
+type App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_EVENTS: Final = b"text/event-stream"
+_GONE: Final[Message] = {"type": "http.disconnect"}
+
+
+async def serve_while_held(held: Holding, app: App, scope: Scope, receive: Receive, send: Send, refuse: App) -> None:
+    """Let ``app`` answer as long as ``held`` lasts; ``refuse`` answers when it ends before the answer has begun."""
+    exchange = _Exchange(receive, send)
+    release = held.hold(exchange.cut.set)
+    cutting = asyncio.ensure_future(exchange.end_when_cut(scope, refuse))
+    try:
+        await app(scope, exchange.receive, exchange.send)
+    finally:
+        release()
+        if not exchange.cut.is_set():
+            cutting.cancel()
+        await asyncio.wait([cutting])
+    if not cutting.cancelled():
+        cutting.result()
+
+
+class _Exchange:
+    """One request and its answer, which can be cut off between two of its pieces."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.cut = asyncio.Event()
+        self._receive = receive
+        self._send = send
+        self._sending = asyncio.Lock()
+        self._begun = False
+        self._complete = False
+        self._events = False
+
+    async def receive(self) -> Message:
+        """What the client sends; once it is cut off, that the client is gone."""
+        if self.cut.is_set():
+            return _GONE
+        coming, cut = asyncio.ensure_future(self._receive()), asyncio.ensure_future(self.cut.wait())
+        try:
+            await asyncio.wait([coming, cut], return_when=asyncio.FIRST_COMPLETED)
+            return coming.result() if coming.done() else _GONE
+        finally:
+            for task in (coming, cut):
+                task.cancel()
+
+    async def send(self, message: Message) -> None:
+        """Pass on a piece of the answer; once it is cut off, nothing."""
+        async with self._sending:
+            if self.cut.is_set():
+                return
+            if message["type"] == "http.response.start":
+                self._begun = True
+                headers = dict(message.get("headers", ()))
+                self._events = headers.get(b"content-type", b"").startswith(_EVENTS)
+            else:
+                self._complete = not message.get("more_body", False)
+            await self._send(message)
+
+    async def end_when_cut(self, scope: Scope, refuse: App) -> None:
+        """Wait for the cut, then say the last word, if there is one to say."""
+        await self.cut.wait()
+        async with self._sending:
+            if self._complete:
+                return
+            if not self._begun:
+                await refuse(scope, self._receive, self._send)
+            elif self._events:
+                await self._send({"type": "http.response.body", "body": _last_event(scope["tom.request_id"])})
+
+
+def _last_event(request_id: str) -> bytes:
+    error = {"code": "invalid_token", "message": "This credential is not valid."}
+    told = {"error": error, "request_id": request_id}
+    return b"event: error\ndata: " + msgspec.json.encode(told) + b"\n\n"
