@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tom import ids
+from tom.agent.elsewhere import Elsewhere
 from tom.agent.enclosing import Enclosing, Enclosure, Fetched
 from tom.agent.feed import Feed, Stored
 from tom.agent.files import Files
@@ -69,10 +70,12 @@ class Conversations:
         max_queue: int,
         durable: bool,
         initial_prompt: str = "",
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """Accept into ``store``, and what comes with messages into ``files``; at most ``max_queue`` runs wait.
 
-        ``initial_prompt`` is set in every conversation that is opened (`INITIAL_SYSTEM_PROMPT`).
+        ``initial_prompt`` is set in every conversation that is opened (`INITIAL_SYSTEM_PROMPT`). ``elsewhere`` knows of
+        other processes that may have the same ones.
         """
         self.store = store
         self.scheduler = scheduler
@@ -83,6 +86,7 @@ class Conversations:
         self._enclosing = enclosing
         self._max_queue = max_queue
         self._initial_prompt = initial_prompt
+        self._elsewhere = elsewhere
         self._known: OrderedDict[str, None] = OrderedDict()
         self._new: set[str] = set()
         self._turnstiles: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -108,6 +112,7 @@ class Conversations:
         try:
             fetched = await self._fetch(message, conversation_id)  # nobody else waits for a service that is slow
             async with self._turnstile("conversation", conversation_id):
+                await self._claim(conversation_id)
                 stored = await self._store_message(message, conversation_id, fetched)
                 row = _row_of(stored[-1], message.digest)
                 origin = Origin(message.around, stored[-1], *_beginning(stored))
@@ -216,6 +221,7 @@ class Conversations:
         async with self._turnstile("conversation", conversation_id):
             if self.scheduler.ahead(conversation_id) > self._max_queue:
                 raise QueueFull
+            await self._claim(conversation_id)
             rows = await self.store.runs(RunFilter(run_id=run_id, conversation_id=conversation_id))
             if not rows:
                 raise RunNotFound
@@ -257,6 +263,8 @@ class Conversations:
             await self.store.erase(conversation_id)
             self.scheduler.forget(conversation_id)
             self._known.pop(conversation_id, None)
+            if self._elsewhere is not None:
+                self._elsewhere.forget(conversation_id)
         return True
 
     async def drop_files(self, conversation_id: str) -> None:
@@ -279,11 +287,26 @@ class Conversations:
     # --- reading -----------------------------------------------------------------------------------------------
 
     async def get(self, conversation_id: str) -> ConversationRow:
-        """One conversation. Raises `ConversationNotFound`."""
+        """One conversation; one that is known elsewhere only is taken over. Raises `ConversationNotFound`."""
         rows = await self.store.conversations(ids=[conversation_id])
+        if not rows and self._elsewhere is not None:
+            rows = await self._adopt(conversation_id, self._elsewhere)
         if not rows:
             raise ConversationNotFound
         return rows[0]
+
+    async def _adopt(self, conversation_id: str, elsewhere: Elsewhere) -> tuple[ConversationRow, ...]:
+        async with self._turnstile("adoption", conversation_id):  # two at once would open it twice
+            rows = await self.store.conversations(ids=[conversation_id])
+            if not rows and (events := await elsewhere.adopt(conversation_id)):
+                await self._append(*events)
+                rows = await self.store.conversations(ids=[conversation_id])
+            return rows
+
+    async def _claim(self, conversation_id: str) -> None:
+        """Be the process that runs the conversation, having what was said of it elsewhere. Raises `SessionElsewhere`."""
+        if self._elsewhere is not None and (events := await self._elsewhere.claim(conversation_id)):
+            await self._append(*events)
 
     async def run(self, run_id: str) -> RunRow:
         """One run. Raises `RunNotFound`."""
