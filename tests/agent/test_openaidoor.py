@@ -573,3 +573,24 @@ async def test_a_model_that_may_not_be_named_is_refused_with_those_that_may(open
         status, body = await client.post("Hello", model="gpt-9")
     assert (status, body["error"]["code"], body["error"]["param"]) == (400, "model_not_allowed", "model")
     assert "tom, tom-0, tom-1, tom-2, own" in body["error"]["message"]
+
+
+async def test_when_only_results_are_told_triage_and_memory_look_at_the_question_before(open_cell, v1, llm):
+    toolbox = shop()
+    for name in ("notes", "mail", "files"):
+        toolbox.add(nothing, service=name, name=f"{name}_list", tool_class=ToolClass.READ_PUBLIC)
+    llm.otherwise(Script.text("ok"))
+    told = [
+        {"role": "user", "content": "How is Paris?"},
+        {"role": "assistant", "content": None, "tool_calls": [ASKED_FOR_PARIS]},
+        {"role": "tool", "tool_call_id": "call_w1", "content": "rain"},
+    ]
+    async with open_cell(toolbox=toolbox, services=["shop", "notes", "mail", "files"]) as cell, v1(cell) as client:
+        await client.post(told, tools=[WEATHER])
+    assert "How is Paris?" in llm.requests[0].last_user_text
+    assert "weather" not in llm.requests[0].tool_names
+    assert "weather" in llm.requests[-1].tool_names
+
+
+async def nothing():
+    return "nothing"

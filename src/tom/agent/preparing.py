@@ -27,7 +27,7 @@ from tom.conversation import event as happened
 from tom.conversation import message as make
 from tom.conversation import upkeep
 from tom.conversation.event import Event
-from tom.conversation.history import RunHistory
+from tom.conversation.history import RunHistory, continued
 from tom.conversation.message import Message, Role
 from tom.conversation.run import RunState
 from tom.conversation.tool import ToolDefinition
@@ -139,7 +139,7 @@ class Preparing:
         self, run: Journal, request: Event, past: Past, around: Circumstances, wishes: Wishes, consigns: Consigns
     ) -> Preparation:
         """Everything that a run knows before its first turn; asks triage unless that was decided before."""
-        remembered = await self.memories.about(request.content or "")
+        remembered = await self.memories.about(_wanted(request, past))
         if run.progress.triage is None:
             question = await self._question(run, request, past, around, remembered)
             await run.record(await self._decided(run, await self.triage.decide(question), wishes))
@@ -223,7 +223,7 @@ class Preparing:
         pinned = rows[0].services if rows else None
         helpers = [message for message in (remembered.message,) if message is not None]
         return Question(
-            text=request.content or "",
+            text=_wanted(request, past),
             standing=system_text(self._settings, around.surface),
             names=tuple(self.entries),
             window=self._window(request, past),
@@ -238,7 +238,7 @@ class Preparing:
         budget = (chat.context_max_tokens - chat.context_reserve_tokens) // TRIAGE_SHARE
         current = RunHistory(request.run_id, request)
         try:
-            messages = choose_window(current, past.earlier, budget=budget).messages
+            messages = choose_window(current, continued(past.earlier, request), budget=budget).messages
         except ContextTooSmall:
             messages = (make.user((request.content or "")[:LONGEST_ALONE], label=request.label),)
         spoken = [message for message in messages if message.role in {Role.USER, Role.ASSISTANT}]
@@ -258,6 +258,14 @@ class Preparing:
         named = (make.system(FIRST.format(tool=wishes.tool)),) if wishes.tool else ()
         memories = (remembered.message,) if remembered.message is not None else ()
         return (*said, *behaving, *named, *memories)
+
+
+def _wanted(request: Event, past: Past) -> str:
+    """What the person wants: their message; where it only tells what came of a client's tools, the one before."""
+    if request.content:
+        return request.content
+    asked = (run.request for run in reversed(continued(past.earlier, request)))
+    return next((event.content for event in asked if event is not None and event.content), "")
 
 
 def _words(message: Message) -> str:
