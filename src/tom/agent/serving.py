@@ -15,11 +15,14 @@ import uvicorn
 
 from tom.agent.app import AgentApp
 from tom.agent.cell import Cell
-from tom.agent.identify import Door
+from tom.agent.frameprotocol import FrameProtocol
+from tom.agent.identify import AtControlSocket, Door
 from tom.telemetry import logs
 
 GRACE = 20.0
 LAST = 5.0
+RESTART = 75
+"""EX_TEMPFAIL of sysexits.h: an admin wants it started again, also by a supervisor that leaves alone what ended well."""
 
 log = logs.get("agent")
 
@@ -40,7 +43,7 @@ def make_server(app: AgentApp, cell: Cell) -> uvicorn.Server:
         app,
         loop="none",
         http="httptools",
-        ws="websockets-sansio",
+        ws=FrameProtocol,
         ws_max_size=chat.max_message_size,
         ws_ping_interval=chat.ping_interval,
         ws_ping_timeout=chat.ping_timeout,
@@ -56,33 +59,42 @@ def make_server(app: AgentApp, cell: Cell) -> uvicorn.Server:
     return _Server(config)
 
 
-async def serve(cell: Cell, door: Door, listening: socket.socket) -> int:
-    """Serve until a signal says stop; returns the exit status."""
+async def serve(cell: Cell, door: Door, listening: socket.socket, *, control: socket.socket | None = None) -> int:
+    """Serve until a signal says stop; returns the exit status. At ``control`` the operator of an agent alone is served."""
     stopping = asyncio.Event()
     stop_now = asyncio.Event()
     _on_signals(stopping, stop_now)
     ready, stopped = asyncio.Event(), asyncio.Event()
-    server = make_server(AgentApp(cell, door), cell)
+    servers = [(make_server(AgentApp(cell, door), cell), listening)]
+    if control is not None:
+        servers.append((make_server(AgentApp(cell, AtControlSocket(cell.settings.user)), cell), control))
     await cell.toolbox.start()
     async with asyncio.TaskGroup() as group:
         group.create_task(cell.scheduler.serve(ready, stopped))
         await ready.wait()
         cell.ready = True
-        serving = group.create_task(server.serve(sockets=[listening]))
+        serving = [group.create_task(server.serve(sockets=[place])) for server, place in servers]
+        tidying = group.create_task(cell.door_file.run()) if cell.door_file else None
         log.info("🚀 Agent serves", event="agent_started")
-        await asyncio.wait([asyncio.ensure_future(stopping.wait()), serving], return_when=asyncio.FIRST_COMPLETED)
+        restarting = cell.admin.house.restarting if cell.admin else asyncio.Event()
+        waits = [asyncio.ensure_future(event.wait()) for event in (stopping, restarting)]
+        await asyncio.wait([*waits, *serving], return_when=asyncio.FIRST_COMPLETED)
         cell.ready = False
         await _drain(cell, stop_now)
         cell.feed.close()
-        server.should_exit = True
-        await asyncio.wait([serving])
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.wait(serving)
+        if tidying:
+            tidying.cancel()
         stopped.set()
     unfinished = cell.scheduler.unfinished_runs
     await cell.toolbox.close()
     await cell.models.close()
+    await cell.rates.limiter.close()
     await cell.store.close()
     log.info("🛑 Agent stopped", event="agent_stopped", unfinished=unfinished)
-    return 0
+    return RESTART if restarting.is_set() else 0
 
 
 def _on_signals(stopping: asyncio.Event, stop_now: asyncio.Event) -> None:
