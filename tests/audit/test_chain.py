@@ -96,8 +96,10 @@ EDITS = {
     "half of it cut": ("DELETE FROM audit WHERE number > 5000", 5001),
     "all of it cut": ("DELETE FROM audit", 1),
     "two rows swapped": (
-        "UPDATE audit SET number = -1 WHERE number = 10; UPDATE audit SET number = 10 WHERE number = 11;"
-        " UPDATE audit SET number = 11 WHERE number = -1",
+        (
+            "UPDATE audit SET number = -1 WHERE number = 10; UPDATE audit SET number = 10 WHERE number = 11;"
+            " UPDATE audit SET number = 11 WHERE number = -1"
+        ),
         10,
     ),
     "a gap closed": (
@@ -105,14 +107,18 @@ EDITS = {
         9990,
     ),
     "a row put in twice": (
-        "INSERT INTO audit SELECT 10001, at, kind, who, source, subject, before, after, hash, mac FROM audit"
-        " WHERE number = 10000",
+        (
+            "INSERT INTO audit SELECT 10001, at, kind, who, source, subject, before, after, hash, mac FROM audit"
+            " WHERE number = 10000"
+        ),
         10001,
     ),
     "a segment made up": ("INSERT INTO audit_segments VALUES (1, 100, '00', 'now', 'mac')", 1),
     "rows behind a made up segment": (
-        "INSERT INTO audit_segments SELECT 1, 100, hash, 'now', mac FROM audit WHERE number = 100;"
-        " DELETE FROM audit WHERE number <= 100",
+        (
+            "INSERT INTO audit_segments SELECT 1, 100, hash, 'now', mac FROM audit WHERE number = 100;"
+            " DELETE FROM audit WHERE number <= 100"
+        ),
         1,
     ),
 }
@@ -213,7 +219,7 @@ async def test_rows_tell_who_did_what_from_where_and_when(open_chain):
 
 async def test_odd_and_endless_texts_are_recorded_and_hold(open_chain):
     async with open_chain() as record:
-        await record.chain.append("login.failed", who="e\ud800ve\x00\n" + "x" * 5000, source="‮127.0.0.1")
+        await record.chain.append("login.failed", who="e\ud800ve\x00\n" + "x" * 5000, source="\u202e127.0.0.1")
         await record.chain.append("config.changed", who="a", source="b", after="y" * 100_000)
         verdict = await record.chain.verify()
         first, second = await record.chain.rows()

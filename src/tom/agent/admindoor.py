@@ -14,6 +14,7 @@ from tom.agent.cell import Cell
 from tom.agent.guarding import caller_of, guarded, json_body
 from tom.agent.metricsdoor import GATEWAY
 from tom.audit.asked import Answer, Asked, Page, read_change, read_state
+from tom.audit.chain import Chain
 from tom.audit.desk import Desk
 from tom.audit.gate import AdminGate
 from tom.errors import NotFoundHere, TomError
@@ -30,11 +31,12 @@ _CHANGE = Operation("PUT", "/internal/settings", "changeSettings", None)
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Who is let in as an admin, what is done for them, and by whom."""
+    """Who is let in as an admin, what is done for them and by whom, and what is recorded of it."""
 
     gate: AdminGate
     desk: Desk
     house: AgentHouse
+    chain: Chain
 
 
 class AdminDoor:
@@ -58,12 +60,12 @@ class AdminDoor:
         caller = caller_of(request)
         if caller.may(Scope.ADMIN):
             return caller.door if caller.door == "control" else caller.user
-        return await self._admin.gate.check(request.headers.get(HEADER), caller.address)
+        return await self._admin.gate.check(request.headers.get(HEADER), address_of(request))
 
     async def shows_token(self, request: Request) -> bool:
         """Whether an admin asks who may see more than others."""
         caller = caller_of(request)
-        return caller.may(Scope.ADMIN) or await self._admin.gate.shows(request.headers.get(HEADER), caller.address)
+        return caller.may(Scope.ADMIN) or await self._admin.gate.shows(request.headers.get(HEADER), address_of(request))
 
     def _answering(self, row: Operation) -> Endpoint:
         endpoint = self._admin.desk.endpoints[row.name]
@@ -72,7 +74,7 @@ class AdminDoor:
             caller = caller_of(request)
             asked = Asked(
                 who=request.scope["tom.admin"],
-                source=caller.address or caller.door,
+                source=address_of(request) or caller.door,
                 query=dict(request.query_params),
                 params=dict(request.path_params),
                 body=await json_body(request, row) if row.method in _WITH_BODY else {},
@@ -131,6 +133,11 @@ class InternalDoor:
     async def _change(self, request: Request) -> Response:
         field, value = read_change(await json_body(request, _CHANGE))
         return JsonAnswer({"value": apply_change(self._cell, field, value)})
+
+
+def address_of(request: Request) -> str:
+    """Where a request comes from; empty at a Unix socket."""
+    return caller_of(request).address or (request.client.host if request.client else "")
 
 
 def rendered(answer: Answer) -> Response:

@@ -28,9 +28,17 @@ class ModelBadCall(RemoteError):
 def recorded_failure(end: Event) -> TomError:
     """The error that a `run.failed` tells: its class by its code, with the recorded reason."""
     found = _by_code().get(end.extra["code"], TomError)
-    return found(end.extra.get("reason") or None)
+    failure = found(end.extra.get("reason") or None)
+    failure.add_note(_OF_RUN)
+    return failure
 
 
+def is_recorded(error: TomError) -> bool:
+    """Whether an error is the recorded one of a run, which was counted when it failed."""
+    return _OF_RUN in getattr(error, "__notes__", ())
+
+
+_OF_RUN = "recorded of a run"
 _known: dict[str, type[TomError]] = {}
 
 

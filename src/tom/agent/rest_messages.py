@@ -23,6 +23,7 @@ from tom.agent.rest_faults import SessionNotFound, check_fields, session_id_of
 from tom.agent.rest_outcome import Outcome, failed_answer, replied_answer, unfinished_answer
 from tom.agent.rest_reading import read_message, request_id_of
 from tom.agent.sse import EventStream, kept_alive, until_left, wants_events
+from tom.agent.tally import TOLD_FAILED_RUN
 from tom.agent.telling import Frame, Telling
 from tom.agent.waiting import ASKED
 from tom.conversation.event import EventType
@@ -103,6 +104,7 @@ class MessagesDoor:
             state = (await self._cell.conversations.run(run.id)).state
             return unfinished_answer(run, outcome, state)
         if outcome.end.type == EventType.RUN_FAILED:
+            request.scope[TOLD_FAILED_RUN] = True
             return failed_answer(outcome, request.scope["tom.request_id"], cached=cached)
         row = await self._cell.conversations.get(run.conversation_id)
         return await replied_answer(self._cell, row, outcome, cached=cached)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from tom.agent.cell import Cell
+from tom.agent.tally import TOLD_FAILED_RUN
 from tom.openapi.operations import OPERATIONS
 from tom.telemetry import logs
 
@@ -12,9 +13,6 @@ type Scope = MutableMapping[str, Any]
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 access_log = logs.get("access")
-
-TOLD_FAILED_RUN: Final = "tom.told_failed_run"
-"""Set in a connection's scope by an endpoint whose answer says that its run failed: one failure, counted with the run."""
 
 _PROCESS: Final = "/process"
 _QUIET: Final = frozenset({"/health", "/health/ready", "/metrics", "/internal/numbers"})
