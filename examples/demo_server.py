@@ -100,12 +100,14 @@ def response_consign() -> str:
 def main() -> None:
     """Serve over stdio, or over HTTP on a port of this machine."""
     parser = argparse.ArgumentParser(description="A small MCP server to try Tom with.")
-    parser.add_argument("--http", type=int, metavar="PORT", help="serve streamable HTTP on this port of 127.0.0.1")
-    port = parser.parse_args().http
+    parser.add_argument("--http", type=int, metavar="PORT", help="serve streamable HTTP on this port")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="of this address (default: 127.0.0.1)")
+    given = parser.parse_args()
+    port = given.http
     if port is None:
         server.run()
     else:
-        server.run("streamable-http", host="127.0.0.1", port=port)
+        server.run("streamable-http", host=given.host, port=port)
 
 
 if __name__ == "__main__":
