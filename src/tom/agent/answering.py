@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tom.agent import strictjson
-from tom.errors import CallerError, InvalidJson, RateLimited, TomError
+from tom.errors import CallerError, InvalidJson, RateLimited, SessionElsewhere, TomError
 from tom.openapi.operations import Dialect
 
 _encode = msgspec.json.Encoder().encode
@@ -79,7 +79,7 @@ def openai_error(error: TomError, request_id: str) -> Response:
 def error_headers(error: TomError) -> dict[str, str]:
     """The headers that belong to an error."""
     headers = {"Retry-After": "2"} if error.http_status == 503 else {}
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited | SessionElsewhere):
         headers["Retry-After"] = str(max(1, math.ceil(error.details.get("retry_after", 1.0))))
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"

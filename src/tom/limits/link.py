@@ -20,6 +20,8 @@ ANSWER_SECONDS: Final = 0.05
 LEFT_ALONE_SECONDS: Final = 5.0
 MOST_CONNECTIONS: Final = 16
 TOLD_EVERY: Final = 60.0
+_LONGEST: Final = 5.0
+"""Seconds that the client waits by itself; a question ends before."""
 
 
 class RedisAway(TomError):
@@ -74,10 +76,10 @@ class RedisLink:
                 self._loading = asyncio.get_running_loop().run_in_executor(None, _client_module)
             module = await asyncio.shield(self._loading)
             self._fault = module.RedisError
-            self._client = self._client or _make_client(module, self._url, self._seconds)
+            self._client = self._client or _make_client(module, self._url)
 
-    async def ask[T](self, question: Callable[[Any], Awaitable[T]]) -> T:
-        """What ``question`` gets of the client (`redis.asyncio.Redis`), which answers in bytes.
+    async def ask[T](self, question: Callable[[Any], Awaitable[T]], *, seconds: float | None = None) -> T:
+        """What ``question`` gets of the client (`redis.asyncio.Redis`), which answers in bytes; ``seconds``: how long it may take.
 
         Raises `RedisAway`; `RedisOpening` is no failure.
         """
@@ -93,7 +95,7 @@ class RedisLink:
                 raise RedisAway
             self._again_at = now + self._left_alone  # this question tries; the others do not wait for it
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(seconds or self._seconds):
                 answer = await question(self._client)
         except (OSError, TimeoutError, self._fault) as error:
             self._failed = True
@@ -138,16 +140,16 @@ def _client_module() -> Any:
     return importlib.import_module("redis.asyncio")
 
 
-def _make_client(module: Any, url: str, seconds: float) -> Any:
+def _make_client(module: Any, url: str) -> Any:
     retry = importlib.import_module("redis.asyncio.retry").Retry
     backoff = importlib.import_module("redis.backoff").NoBackoff
     refused = importlib.import_module("redis.exceptions").ConnectionError
     pool = module.BlockingConnectionPool.from_url(
         url,
         max_connections=MOST_CONNECTIONS,
-        timeout=seconds,
-        socket_timeout=seconds,
-        socket_connect_timeout=seconds,
+        timeout=_LONGEST,
+        socket_timeout=_LONGEST,
+        socket_connect_timeout=_LONGEST,
         retry=retry(backoff(), 1, supported_errors=(refused,)),  # a connection of the pool may have been closed
         protocol=2,
     )

@@ -1,0 +1,160 @@
+"""What lies in Redis of one REST session, and the scripts that read and write it in one piece.
+
+| key | type | what |
+|---|---|---|
+| ``chat_memory:history:<id>`` | list | the window, oldest first: JSON of ``role``, ``content``, ``created_at`` |
+| ``chat_memory:limit:<id>`` | string | how many messages the window holds |
+| ``chat_memory:writer:<id>`` | string | the store of the process that wrote them last |
+| ``chat_memory:lease:<id>`` | string | the store of the process that runs it; ends by itself |
+
+Behind a gateway ``<user>:`` stands before the id.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from tom.limits.link import RedisLink
+
+LEASE_SECONDS: Final = 30.0
+WRITING_SECONDS: Final = 2.0
+"""So long a write may take; nobody waits for it."""
+
+_ROLES: Final = frozenset({"user", "assistant"})
+_NAMES: Final = ("lease", "writer", "limit", "history")
+
+_CLAIM: Final = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[1])} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local writer = redis.call('GET', KEYS[2]) or ''
+if writer == '' or writer == ARGV[1] then return {1, writer} end
+return {1, writer, redis.call('GET', KEYS[3]) or '', redis.call('LRANGE', KEYS[4], 0, -1)}
+"""
+_WRITE: Final = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[2])
+redis.call('DEL', KEYS[4])
+for i = 4, #ARGV do redis.call('RPUSH', KEYS[4], ARGV[i]) end
+if #ARGV > 3 then redis.call('PEXPIRE', KEYS[4], ARGV[2]) end
+return 1
+"""
+_RELEASE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One message of a window."""
+
+    role: str
+    content: str
+    created_at: str = ""
+
+    @property
+    def same(self) -> tuple[str, str]:
+        """What makes two of them the same message: when it was stored differs from process to process."""
+        return self.role, self.content
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What Redis has of a session."""
+
+    limit: int | None
+    window: tuple[Said, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Whether this process may run a session; ``wait``: seconds until the other's lease ends.
+
+    ``kept`` is what another process wrote since this one did, None when none did.
+    """
+
+    granted: bool
+    wait: float = 0.0
+    kept: Kept | None = None
+
+
+class SharedKeys:
+    """Reads and writes the sessions of one agent behind a `RedisLink`. Everything raises `RedisAway`."""
+
+    def __init__(self, link: RedisLink, owner: str, *, user: str = "", ttl: float) -> None:
+        """``owner`` names this agent's store; ``user`` is put before ids; ``ttl``: seconds a session is kept unused."""
+        self._link = link
+        self._owner = owner
+        self._prefix = f"{user}:" if user else ""
+        self._ttl = max(1, round(ttl * 1000))
+
+    async def open(self) -> None:
+        """Have the client loaded before it is needed."""
+        await self._link.open()
+
+    async def look(self, session_id: str) -> Kept | None:
+        """What there is of a session; None when nothing is."""
+        _, _, limit, history = self._keys(session_id)
+
+        async def ask(client: Any) -> tuple[bytes | None, list[bytes]]:
+            async with client.pipeline(transaction=True) as pipeline:
+                pipeline.get(limit)
+                pipeline.lrange(history, 0, -1)
+                return tuple(await pipeline.execute())
+
+        told, window = await self._link.ask(ask)
+        return None if told is None else _kept(told, window)
+
+    async def claim(self, session_id: str) -> Claim:
+        """Take the lease, or renew it."""
+        answer = await self._run(_CLAIM, session_id, [round(LEASE_SECONDS * 1000)])
+        if not answer[0]:
+            return Claim(granted=False, wait=max(0, answer[1]) / 1000)
+        return Claim(granted=True, kept=_kept(answer[2], answer[3]) if len(answer) > 2 else None)
+
+    async def write(self, session_id: str, limit: int | None, window: Sequence[Said]) -> bool:
+        """Keep the window, instead of what was there; False when another process has the lease."""
+        told = [
+            json.dumps({"role": one.role, "content": one.content, "created_at": one.created_at}, ensure_ascii=False)
+            for one in window
+        ]
+        figures = [self._ttl, "" if limit is None else limit, *told]
+        return bool(await self._run(_WRITE, session_id, figures, seconds=WRITING_SECONDS))
+
+    async def release(self, session_id: str) -> None:
+        """Give the lease back, if it is this process's."""
+        await self._run(_RELEASE, session_id, [])
+
+    async def erase(self, session_id: str) -> None:
+        """Keep nothing of a session."""
+        await self._link.ask(lambda client: client.delete(*self._keys(session_id)), seconds=WRITING_SECONDS)
+
+    async def _run(self, script: str, session_id: str, figures: Sequence[Any], *, seconds: float | None = None) -> Any:
+        keys, values = self._keys(session_id), [self._owner, *figures]
+        return await self._link.ask(
+            lambda client: client.register_script(script)(keys=keys, args=values), seconds=seconds
+        )
+
+    def _keys(self, session_id: str) -> list[str]:
+        return [f"chat_memory:{name}:{self._prefix}{session_id}" for name in _NAMES]
+
+
+def _kept(limit: bytes, window: Sequence[bytes]) -> Kept | None:
+    """What was read; None when it is not what this program writes."""
+    try:
+        said = tuple(_said(json.loads(item)) for item in window)
+        return Kept(int(limit) if limit else None, said)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _said(item: Any) -> Said:
+    fields = cast("Mapping[str, Any]", item)
+    role, content, created_at = fields["role"], fields["content"], fields.get("created_at", "")
+    if role not in _ROLES or not isinstance(content, str) or not isinstance(created_at, str):
+        raise ValueError("not a message")
+    return Said(role, content, created_at)

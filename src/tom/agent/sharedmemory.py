@@ -1,0 +1,227 @@
+"""The windows of REST sessions in Redis: written through after each change, adopted by whoever knows them not yet.
+
+This agent's own store is the truth; Redis is a copy. Behind a gateway it is only that. Agents that run alone and share a
+Redis also take over each other's sessions, and a lease says which of them runs one at the moment. A Redis that is away
+costs one warning a minute: then each works with what it has.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tom.agent.feed import Item, Stored
+from tom.agent.rest_shapes import window
+from tom.agent.sharedkeys import LEASE_SECONDS, Kept, Said, SharedKeys
+from tom.agent.sharedwindow import SURFACE, missing, opened, said_in, told
+from tom.clock import Clock
+from tom.conversation.event import Event, EventType
+from tom.conversation.history import fold
+from tom.errors import SessionElsewhere, TomError
+from tom.limits.link import RedisAway, RedisOpening, Seldom
+from tom.store.eventstore import ConversationRow, EventStore
+from tom.telemetry import logs
+
+log = logs.get("redis")
+
+RENEW_SECONDS: Final = LEASE_SECONDS / 3
+AGAIN_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 1.0
+MOST_DUE: Final = 10_000
+MOST_COMPARED: Final = 400
+"""Events of this store that are looked at to see what is new elsewhere."""
+
+LONGEST_WAIT: Final = 5
+"""Seconds after which it is worth asking again for a session that another process runs: its run may end before its lease."""
+
+_CHANGES = frozenset({
+    EventType.CONVERSATION_OPENED, EventType.CONVERSATION_CHANGED, EventType.MESSAGE_RECEIVED,
+    EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED,
+})  # fmt: skip
+_BEGINS = frozenset({EventType.RUN_STARTED, EventType.RUN_RESUMED})
+
+
+class SharedMemory:
+    """Keeps Redis up to date with the REST sessions of one agent; see `elsewhere.Elsewhere` for what it is asked."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        keys: SharedKeys,
+        clock: Clock,
+        *,
+        ahead: Callable[[str], int],
+        tokens: int,
+        maximum: int,
+        alone: bool,
+    ) -> None:
+        """``ahead`` says how many runs of a conversation have not ended; ``tokens`` and ``maximum`` bound its window.
+
+        ``alone``: there is no gateway, so another process may be asked for the same session.
+        """
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+        self._ahead = ahead
+        self._tokens = tokens
+        self._maximum = maximum
+        self._alone = alone
+        self._due: dict[str, None] = {}
+        self._gone: dict[str, None] = {}
+        self._running: dict[str, float] = {}
+        self._woken = asyncio.Event()
+        self._warning = Seldom(clock)
+
+    # --- what conversations ask ---------------------------------------------------------------------------------
+
+    async def adopt(self, conversation_id: str) -> Sequence[Event]:
+        """See `elsewhere.Elsewhere.adopt`."""
+        if not self._alone or conversation_id in self._gone:
+            return ()
+        try:
+            kept = await self._keys.look(conversation_id)
+        except RedisAway as error:
+            self._warn(error)
+            return ()
+        if kept is None:
+            return ()
+        log.info("📥 A session from elsewhere is taken over", event="session_adopted", conversation_id=conversation_id)
+        return opened(conversation_id, kept)
+
+    async def claim(self, conversation_id: str) -> Sequence[Event]:
+        """See `elsewhere.Elsewhere.claim`."""
+        row = await self._session(conversation_id) if self._alone else None
+        if row is None:
+            return ()
+        try:
+            claim = await self._keys.claim(conversation_id)
+        except RedisAway as error:
+            self._warn(error)
+            return ()
+        if not claim.granted:
+            raise SessionElsewhere(retry_after=float(min(LONGEST_WAIT, max(1, math.ceil(claim.wait)))))
+        self._running[conversation_id] = self._clock.monotonic() + RENEW_SECONDS
+        self._woken.set()
+        return () if claim.kept is None else await self._missed(row, claim.kept)
+
+    def forget(self, conversation_id: str) -> None:
+        """See `elsewhere.Elsewhere.forget`."""
+        self._due.pop(conversation_id, None)
+        self._running.pop(conversation_id, None)
+        self._put(self._gone, conversation_id)
+
+    def notice(self, item: Item) -> None:
+        """Something has happened; a listener of the feed. Never waits."""
+        if not isinstance(item, Stored):
+            return
+        event = item.event
+        if event.type in _CHANGES:
+            self._put(self._due, event.conversation_id)
+        elif event.type in _BEGINS and self._alone and event.conversation_id not in self._running:
+            self._running[event.conversation_id] = 0.0  # it was begun before this process was: the lease is to be taken
+            self._woken.set()
+
+    # --- beside the runs -----------------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Write what is due, renew and release leases; until cancelled, then as far as Redis is there once more."""
+        await self._keys.open()
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause()):
+                        await self._woken.wait()
+                self._woken.clear()
+                await asyncio.sleep(0)  # what is told of the event goes out first
+                await self._level()
+        finally:
+            with contextlib.suppress(TomError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._write_all()
+                    for conversation_id in self._running:
+                        await self._keys.release(conversation_id)
+
+    async def _level(self) -> None:
+        """Bring Redis to where this store is, or wait until it makes sense to try again."""
+        try:
+            await self._write_all()
+            await self._look_after_leases()
+        except TomError as error:
+            if isinstance(error, RedisAway):
+                self._warn(error)
+            else:
+                log.warning("⚠️ A window could not be read", event="session_memory_failed", code=error.code)
+            self._woken.set()
+            await self._clock.sleep(AGAIN_SECONDS)
+
+    async def _write_all(self) -> None:
+        while self._gone:
+            conversation_id = next(iter(self._gone))
+            await self._keys.erase(conversation_id)
+            self._gone.pop(conversation_id, None)
+        while self._due:
+            conversation_id = next(iter(self._due))
+            del self._due[conversation_id]
+            try:
+                await self._write(conversation_id)
+            except TomError:
+                self._put(self._due, conversation_id)
+                raise
+
+    async def _write(self, conversation_id: str) -> None:
+        row = await self._session(conversation_id)
+        if row is None:
+            return
+        history = fold(await self._store.tail(conversation_id, tokens=self._tokens))
+        limit = None if row.memory_limit is None else min(row.memory_limit, self._maximum)
+        shown = window(history.before(None), limit)
+        said = [Said(one["role"], one["content"], one["created_at"]) for one in shown]
+        if not await self._keys.write(conversation_id, row.memory_limit, said):
+            log.debug("Another process has this session", event="session_elsewhere", conversation_id=conversation_id)
+
+    async def _look_after_leases(self) -> None:
+        now = self._clock.monotonic()
+        for conversation_id, renew_at in list(self._running.items()):
+            if not self._ahead(conversation_id):
+                await self._keys.release(conversation_id)
+                self._running.pop(conversation_id, None)
+            elif now >= renew_at:
+                if await self._session(conversation_id) is not None:
+                    await self._keys.claim(conversation_id)
+                    self._running[conversation_id] = now + RENEW_SECONDS
+                else:
+                    del self._running[conversation_id]
+
+    def _pause(self) -> float | None:
+        """Seconds until something is to be done even if nothing happens."""
+        if not self._running:
+            return None
+        return max(0.0, min(self._running.values()) - self._clock.monotonic())
+
+    # --- below ---------------------------------------------------------------------------------------------------
+
+    async def _session(self, conversation_id: str) -> ConversationRow | None:
+        rows = await self._store.conversations(ids=[conversation_id])
+        return rows[0] if rows and rows[0].surface == SURFACE else None
+
+    async def _missed(self, row: ConversationRow, kept: Kept) -> Sequence[Event]:
+        if self._ahead(row.id):
+            return ()
+        after = max(row.first_seq - 1, row.last_seq - MOST_COMPARED)
+        here = said_in(await self._store.read(row.id, after=after, limit=MOST_COMPARED))
+        return told(row.id, missing(here, kept.window))
+
+    def _put(self, among: dict[str, None], conversation_id: str) -> None:
+        among[conversation_id] = None
+        if len(among) > MOST_DUE:
+            del among[next(iter(among))]
+        self._woken.set()
+
+    def _warn(self, error: RedisAway) -> None:
+        if not isinstance(error, RedisOpening) and self._warning.due():
+            log.warning(
+                "⚠️ Redis is away: sessions are kept here alone",
+                event="session_memory_failed",
+                reason=error.details.get("reason", "left alone"),
+            )
