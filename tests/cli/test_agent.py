@@ -40,10 +40,17 @@ async def test_alone_it_serves_whoever_sits_here(start, tmp_path, free_port, unt
     assert agent.process.wait(30) == 0
 
 
-async def test_alone_it_does_not_listen_beyond_this_machine(tom, tmp_path):
-    result = tom("agent", "--standalone", "--host", "0.0.0.0", "--data", str(tmp_path / "alone"))
-    assert result.returncode == 1
-    assert "password" in result.stderr
+async def test_alone_beyond_this_machine_it_asks_for_a_token(start, tom, tmp_path, free_port, until):
+    data = tmp_path / "alone"
+    agent = start("agent", "--standalone", "--host", "0.0.0.0", "--port", str(free_port), "--data", str(data))
+    await until(lambda: get(free_port, "/health")[0] == 200, seconds=20, what="the agent answers")
+    assert "whoever shows a token" in agent.text
+    assert get(free_port, "/sessions")[0] == 401
+    made = json.loads(tom("token", "create", "a script", "--scope", "read", "--data", str(data), "--json").stdout)
+    mine = {"Authorization": f"Bearer {made['token']}"}
+    assert get(free_port, "/sessions", mine)[0] == 200
+    assert tom("token", "revoke", made["id"], "--data", str(data)).returncode == 0
+    assert get(free_port, "/sessions", mine)[0] == 401
 
 
 async def test_for_a_gateway_it_answers_only_to_its_own_secret(start, data, free_port, until):

@@ -13,8 +13,20 @@ from tom.accounts.presented import presented_token, token_in_url
 from tom.accounts.refusals import TokenInUrl
 from tom.accounts.tickets import offered_ticket
 from tom.agent.doorfile import DoorFile
-from tom.agent.identify import Admitted, Asgi, changes, check_origin, headers_of, peer_of, text_of
+from tom.agent.identify import (
+    Admitted,
+    Asgi,
+    AtThisMachine,
+    Door,
+    changes,
+    check_origin,
+    headers_of,
+    peer_of,
+    text_of,
+)
+from tom.config.agent import AgentSettings
 from tom.errors import AuthenticationRequired, ConflictingCredentials, InvalidToken, WrongHost
+from tom.limits.addresses import Peers
 from tom.policy.permissions import VISITOR_SCOPES, Caller
 
 type AddressOf = Callable[[Asgi], str]
@@ -93,3 +105,17 @@ def known_hosts(names: Iterable[str]) -> Hosts:
     name = socket.gethostname()
     own = (name, f"{name}.local") if name else ()
     return Hosts(tuple(names), certificate_names=lambda: own)
+
+
+def door_alone(settings: AgentSettings, file: DoorFile) -> Door:
+    """The door that ``chat.auth`` asks for."""
+    doors, listed = settings.doors, frozenset(settings.chat.allow_origins)
+    peers = Peers(doors.trusted_proxies)
+
+    def address_of(scope: Asgi) -> str:
+        return peers.address(peer_of(scope), headers_of(scope))
+
+    if doors.auth == "local":
+        return AtThisMachine(listed, settings.user, frozenset(name.lower() for name in doors.public_hosts), address_of)
+    hosts = known_hosts(doors.public_hosts)
+    return WithTokens(settings.user, file, hosts, listed, visitors=doors.auth == "public", address_of=address_of)

@@ -19,7 +19,7 @@ from tom.agent.entering import enter
 from tom.agent.examplesdoor import ExamplesDoor
 from tom.agent.exportdoor import ExportDoor, UsageDoor
 from tom.agent.healthdoor import HealthDoor
-from tom.agent.identify import Admitted, Door
+from tom.agent.identify import Admitted, AtControlSocket, Door
 from tom.agent.metricsdoor import MetricsDoor
 from tom.agent.openaidoor import OpenAIDoor
 from tom.agent.policydoor import PolicyDoor
@@ -30,10 +30,12 @@ from tom.agent.rest_files import FilesDoor
 from tom.agent.revoking import serve_while_held
 from tom.agent.routing import DoorRouter, defect
 from tom.agent.servicesdoor import ServicesDoor
+from tom.agent.tokensdoor import TicketDoor, TokensDoor
 from tom.agent.watching import Watching
 from tom.agent.websocket import Entry, serve_websocket
 from tom.errors import InvalidToken, NotFoundHere, TomError
 from tom.openapi.operations import Dialect
+from tom.policy.crossorigin import CrossOrigin
 from tom.telemetry import logs
 
 type Scope = MutableMapping[str, Any]
@@ -43,6 +45,8 @@ type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = logs.get("agent")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_CROSS_ORIGIN = b"access-control-"
+_SHARED = b"access-control-allow-origin"
 
 
 class AgentApp:
@@ -52,6 +56,9 @@ class AgentApp:
         """Serve ``cell`` to whom ``door`` lets in."""
         self._cell = cell
         self._door = door
+        listed = frozenset(cell.settings.chat.allow_origins if door.alone else ())
+        self._cross_origin = CrossOrigin(listed, credentials=cell.settings.doors.allow_credentials)
+        file = cell.door_file
         self._watching = Watching(cell, alone=door.alone)
         admin = AdminDoor(cell, cell.admin) if cell.admin and door.alone else None
         self._router = DoorRouter(
@@ -72,6 +79,8 @@ class AgentApp:
                 *UsageDoor(cell).routes(),
                 *DocumentDoor(cell).routes(),
                 *(ExamplesDoor().routes() if door.alone else ()),
+                *(TicketDoor(cell, file).routes() if file and door.alone else ()),
+                *(TokensDoor(file, cell.settings.user).routes() if file and isinstance(door, AtControlSocket) else ()),
             ]
         )
 
@@ -85,7 +94,13 @@ class AgentApp:
             if scope["type"] == "websocket":
                 await self._websocket(scope, headers, receive, send)
             elif scope["type"] == "http":
-                await self._http(scope, receive, _with_request_id(send, request_id))
+                beside = [(b"x-request-id", request_id.encode()), *self._cross_origin.headers(headers)]
+                sending = _with_headers(send, beside)
+                preflight = self._cross_origin.preflight(scope["method"], headers)
+                if preflight is not None:
+                    await _Empty(preflight)(scope, receive, sending)
+                else:
+                    await self._http(scope, receive, sending)
 
     async def _websocket(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         refused = await enter(self._door, scope)
@@ -166,11 +181,23 @@ def wants_plain(query: bytes) -> bool:
     return (b"frames", b"plain") in parse_qsl(query)
 
 
-def _with_request_id(send: Send, request_id: str) -> Send:
+class _Empty(Response):
+    """204 with these headers."""
+
+    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+        super().__init__(status_code=204)
+        self.raw_headers = headers
+
+
+def _with_headers(send: Send, beside: list[tuple[bytes, bytes]]) -> Send:
+    """Have the answer carry ``beside``; of what it says of itself to other origins, its own word stands."""
+
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
-            message = {**message, "headers": [*headers, (b"x-request-id", request_id.encode())]}
+            own = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
+            told = any(name == _SHARED for name, _ in own)
+            more = [pair for pair in beside if not (told and pair[0].startswith(_CROSS_ORIGIN))]
+            message = {**message, "headers": [*own, *more]}
         await send(message)
 
     return sending

@@ -6,31 +6,36 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from tom.agent.adminopening import open_admin
 from tom.agent.afresh import Afresh
+from tom.agent.alone import door_alone
 from tom.agent.approvals import Approvals
 from tom.agent.calling import Calling
 from tom.agent.cell import Cell
 from tom.agent.conversations import Conversations
 from tom.agent.counting import CountingStore, Factors, load_counter
+from tom.agent.doorfile import DoorFile, control_socket
 from tom.agent.enclosing import Enclosing
 from tom.agent.feed import ALL, Feed, Item, Stored
 from tom.agent.files import Files
-from tom.agent.identify import AtThisMachine, BehindGateway, Door
+from tom.agent.identify import BehindGateway, Door
 from tom.agent.judging import Judging
 from tom.agent.limits import Day, RunLimits
 from tom.agent.rates import Rates
 from tom.agent.runtools import RunTools
 from tom.agent.scheduler import Scheduler
 from tom.agent.serving import serve
+from tom.agent.sharedkeys import SharedKeys
+from tom.agent.sharedmemory import SharedMemory
 from tom.agent.tally import Tally, tell_sessions
 from tom.agent.toolrunner import ToolRunner
-from tom.agent.upkeep import Upkeep
+from tom.agent.upkeep import HOUR, Upkeep
 from tom.agent.worker import Worker
 from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings
 from tom.config.document import decode_agent
 from tom.conversation.event import Event, EventType
-from tom.limits.link import open_link
+from tom.limits.link import RedisLink, open_link
 from tom.limits.opening import open_limiter
 from tom.llm.counting import TokenCounter
 from tom.llm.levels import Models, open_models
@@ -71,8 +76,14 @@ def serve_cell(listen_fd: int, document_fd: int, user: str) -> int:
 
 
 def serve_alone(settings: AgentSettings, listening: socket.socket) -> int:
-    """Serve without a gateway (``chat.auth: local``): whoever sits at this machine is the person."""
-    return run_agent(settings, AtThisMachine(frozenset(settings.chat.allow_origins)), listening)
+    """Serve without a gateway, to whom ``settings.doors.auth`` says; returns the exit status.
+
+    The operator's way in is ``<home>/agent.sock``. Raises `StoreInUse`, `StoreTooNew`.
+    """
+    import uvloop  # noqa: PLC0415 - only a process that serves needs it
+
+    listening.setblocking(False)
+    return uvloop.run(_main_alone(settings, listening))
 
 
 def run_agent(settings: AgentSettings, door: Door, listening: socket.socket) -> int:
@@ -90,6 +101,24 @@ async def _main(settings: AgentSettings, door: Door, listening: socket.socket) -
     return await serve(build_cell(settings, store, clock), door, listening)
 
 
+async def _main_alone(settings: AgentSettings, listening: socket.socket) -> int:
+    clock = SystemClock()
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = await open_store(settings.persistence, settings.home, clock=clock)
+    file = await DoorFile.open(settings.home, clock)
+    try:
+        cell = build_cell(settings, store, clock)
+        cell.door_file = file
+        admin = await open_admin(cell, file.database)
+        try:
+            with control_socket(settings.home) as control:
+                return await serve(cell, door_alone(settings, file), listening, control=control)
+        finally:
+            await admin.chain.close()
+    finally:
+        await file.close()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
     """What the others of one agent are made from."""
@@ -103,6 +132,7 @@ class _Parts:
     files: Files
     models: Models
     limits: Callable[[], RunLimits]
+    link: RedisLink | None
 
 
 def build_cell(
@@ -126,6 +156,7 @@ def build_cell(
         files=Files(settings.home),
         models=open_models(settings, clock),
         limits=partial(RunLimits, settings, Day(store, settings, clock), Factors()),
+        link=open_link(settings.doors.redis.url.reveal(), clock),
     )
     worker = _worker(parts)
     scheduler = _scheduler(parts, worker)
@@ -150,7 +181,7 @@ def build_cell(
         worker.preparing,
         afresh,
         upkeep,
-        _rates(settings, clock),
+        _rates(parts),
     )
     _watch(cell)
     return cell
@@ -213,13 +244,33 @@ def _conversations(parts: _Parts, scheduler: Scheduler) -> Conversations:
         max_queue=parts.settings.chat.max_queue,
         durable=_lasts(parts.settings),
         initial_prompt=parts.settings.doors.initial_prompt,
+        elsewhere=_shared(parts, parts.link, scheduler) if parts.link is not None else None,
     )
 
 
-def _rates(settings: AgentSettings, clock: Clock) -> Rates:
+def _shared(parts: _Parts, link: RedisLink, scheduler: Scheduler) -> SharedMemory:
+    """The windows of REST sessions in Redis (`REDIS_URL`); behind a gateway under the person's name."""
+    settings, doors = parts.settings, parts.settings.doors
+    alone = not settings.agent_secret
+    ttl = doors.redis.memory_ttl_hours * HOUR
+    shared = SharedMemory(
+        parts.store,
+        SharedKeys(link, parts.store.epoch, user="" if alone else settings.user, ttl=ttl),
+        parts.clock,
+        ahead=scheduler.ahead,
+        tokens=settings.chat.context_max_tokens,
+        maximum=doors.memory_max,
+        alone=alone,
+    )
+    parts.feed.listen(ALL, shared.notice)
+    scheduler.beside.append(shared.serve)
+    return shared
+
+
+def _rates(parts: _Parts) -> Rates:
     """What this agent counts; without a gateway, which has its secret, it counts addresses too."""
-    link = open_link(settings.doors.redis.url.reveal(), clock)
-    return Rates(open_limiter(link, clock), settings.doors.rates, alone=not settings.agent_secret)
+    settings = parts.settings
+    return Rates(open_limiter(parts.link, parts.clock), settings.doors.rates, alone=not settings.agent_secret)
 
 
 def _upkeep(parts: _Parts, conversations: Conversations) -> Upkeep:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tom.agent.afresh import Afresh
 from tom.agent.approvals import Answering
 from tom.agent.conversations import Conversations
+from tom.agent.doorfile import DoorFile
 from tom.agent.feed import Feed
 from tom.agent.files import Files
 from tom.agent.preparing import Preparing
@@ -57,6 +58,8 @@ class Cell:
     metrics: Metrics | None = None
     archive_lag: Callable[[], float] = _none
     admin: "Admin | None" = None
+    door_file: DoorFile | None = None
+    """What an agent alone keeps of its callers; None behind a gateway."""
 
     @property
     def services(self) -> frozenset[str]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,7 @@ from tom.accounts.tokens import Tokens
 from tom.agent.identify import Admitted
 from tom.clock import Clock
 from tom.errors import TomError
+from tom.spawner.unixpath import SocketDirectory
 from tom.sqlite import Database
 from tom.telemetry import logs
 
@@ -50,3 +53,18 @@ class DoorFile:
         with contextlib.suppress(TomError):
             await self.tokens.close()
         await self.database.close()
+
+
+@contextlib.contextmanager
+def control_socket(home: Path) -> Generator[socket.socket]:
+    """The operator's way in, ``<home>/agent.sock``: a listening socket that nobody else may open, removed at the end."""
+    directory = SocketDirectory(home)
+    try:
+        listening = directory.listen(SOCKET)
+        try:
+            yield listening
+        finally:
+            listening.close()
+            directory.remove(SOCKET)
+    finally:
+        directory.close()

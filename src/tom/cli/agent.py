@@ -15,6 +15,11 @@ from tom.errors import StoreInUse
 
 PORT = 8080
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_WHOM = {
+    "local": "whoever sits at this machine",
+    "token": "whoever shows a token",
+    "public": "everybody",
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -22,7 +27,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tom agent",
         description="Serve one person's agent. Behind a gateway it answers to the agent's own secret only; "
-        "with --standalone it is a chat service of its own for whoever sits at this machine.",
+        "with --standalone it is a chat service of its own: for whoever sits at this machine, or, on an address that "
+        "others reach too, for whoever shows a token (chat.auth).",
     )
     parser.add_argument("--user", metavar="NAME", help="the user (default: TOM_USERNAME)")
     parser.add_argument("--standalone", action="store_true", help="alone, without gateway, users and logins")
@@ -51,14 +57,8 @@ def _alone(options: argparse.Namespace) -> int:
 
     directory = locate(options.data)
     make_private(directory)
-    settings, lines = load_standalone(os.environ, directory)
+    settings, lines = load_standalone(os.environ, directory, host="localhost" if options.socket else options.host or "")
     host = options.host or settings.chat.host
-    if options.socket is None and host not in LOOPBACK:
-        raise Refused(
-            f"An agent alone asks nobody for a password, so it does not listen on {host}",
-            hint="leave out --host, or start the whole house with: tom up",
-            code="not_loopback",
-        )
     for line in lines:
         notice(line)
     logs.configure(settings.log, user=settings.user)
@@ -73,9 +73,17 @@ def _alone(options: argparse.Namespace) -> int:
 
 def _say_where(settings: AgentSettings, listener: socket.socket) -> None:
     name = listener.getsockname()
-    place = f"unix:{name}" if isinstance(name, str) else f"localhost:{name[1]}"
-    print(f"🚀 The agent answers on ws://{place}{settings.chat.endpoint} to whoever sits at this machine.", flush=True)
+    place = f"unix:{name}" if isinstance(name, str) else f"{_shown(name[0])}:{name[1]}"
+    print(f"🚀 The agent answers on ws://{place}{settings.chat.endpoint} to {_WHOM[settings.doors.auth]}.", flush=True)
     print(f"   model: {settings.llm}; history: {settings.home}; with logins and a page: tom up", flush=True)
+    if settings.doors.auth != "local":
+        print("   a token is made with: tom token create NAME --scope chat", flush=True)
+
+
+def _shown(host: str) -> str:
+    if host in LOOPBACK:
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
 
 
 def _behind_gateway(options: argparse.Namespace) -> int:
