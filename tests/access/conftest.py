@@ -62,7 +62,7 @@ class Agents(MemorySpawner):
     def _make(self, spec):
         settings = decode_agent(spec.document)
         clock = SystemClock()
-        tools = _tools()
+        tools = _tools(spec.user)
         cell = build_cell(settings, MemoryEventStore(clock=clock), clock, toolbox=tools, library=tools)
         self._serving.append(asyncio.ensure_future(cell.scheduler.serve(asyncio.Event(), self._stopped)))
         cell.ready = True
@@ -79,7 +79,7 @@ class Agents(MemorySpawner):
             await cell.models.close()
 
 
-def _tools():
+def _tools(user):
     toolbox = MemoryToolbox()
 
     async def send_letter(to: str = ""):
@@ -89,6 +89,16 @@ def _tools():
         schema = {"type": "object", "properties": {"city": {"type": "string"}}}
         return ToolOutcome("", needs=InputNeeded((Elicitation("form", "Where?", schema, key="where"),)))
 
+    async def search_memories(query: str, user_id: str = ""):
+        return f"What is remembered of {user_id}."
+
+    async def forget(user_id: str = ""):
+        return f"Forgotten of {user_id}."
+
+    whose = {"type": "object", "properties": {"query": {"type": "string"}, "user_id": {"type": "string"}}}
+    toolbox.add(search_memories, service="memory", parameters=whose, tool_class=ToolClass.READ_PRIVATE)
+    toolbox.add(forget, service="memory", parameters=whose, tool_class=ToolClass.WRITE_OWN)
+    toolbox.add_resource(f"letter://{user}", f"A letter to {user}.", service="post", name="letter")
     to = {"type": "object", "properties": {"to": {"type": "string"}}}
     toolbox.add(send_letter, service="post", parameters=to, tool_class=ToolClass.WRITE_EXTERNAL)
     toolbox.add(ask_where, service="post", tool_class=ToolClass.READ_PUBLIC)
@@ -147,7 +157,7 @@ def settings_of(data, port, people, *, disabled=()):
         "rate_burst": UNHURRIED,
         "rate_limits": {"read": {"rps": UNHURRIED, "burst": UNHURRIED}},
         "admin_token": ADMIN_TOKEN,
-        "services": {"behavior": {"builtin": "behavior"}, "post": {"command": "true"}},
+        "services": {"behavior": {"builtin": "behavior"}, "post": {"command": "true"}, "memory": {"command": "true"}},
         "chat": {"service": {"titles": False}},
     }
     (data / "config.yml").write_text(json.dumps(config))
@@ -240,16 +250,8 @@ def _bearer(token):
 
 # --- things that belong to somebody ------------------------------------------------------------------------------
 
-UNKNOWN = {
-    "session_id": "01ZZZZZZZZZZZZZZZZZZZZZZZZ",
-    "run_id": "01ZZZZZZZZZZZZZZZZZZZZZZZY",
-    "approval_id": "01ZZZZZZZZZZZZZZZZZZZZZZZX",
-    "elicitation_id": "01ZZZZZZZZZZZZZZZZZZZZZZZW",
-    "file": "f" * 64,
-    "request_id": "01ZZZZZZZZZZZZZZZZZZZZZZZV",
-    "id": "01ZZZZZZZZZZZZZZZZZZZZZZZT",
-}
-"""Parameters that name something of somebody, with a value that names nothing."""
+OWNED = frozenset({"session_id", "run_id", "approval_id", "elicitation_id", "file", "request_id", "id"})
+"""Parameters that name something of somebody."""
 
 SHARED = {"name": "post", "model": "tom", "ip": "10.9.8.7", "path:path": "0/x.js"}
 """Parameters that mean the same to everybody."""
@@ -313,8 +315,14 @@ def things(town):
 
 
 @pytest.fixture
-def unknown():
-    return UNKNOWN
+def owned():
+    return OWNED
+
+
+@pytest.fixture
+def nobodys():
+    """``nobodys(names)`` gives for each a value that names nothing: a new one, since a message to it opens it."""
+    return lambda names: {name: ids.ulid() if name != "file" else ids.digest(ids.ulid()) for name in names}
 
 
 @pytest.fixture

@@ -121,12 +121,12 @@ async def test_what_is_inside_an_agent_is_reached_by_nobody(town):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-async def test_who_may_is_let_in_and_who_may_not_learns_nothing(town, things, unknown, shared, row):
+async def test_who_may_is_let_in_and_who_may_not_learns_nothing(town, things, owned, shared, row):
     if not row.harmless:
         pytest.skip("it would end the logins of this matrix")
     for knocker in town.knockers.values():
         refused = refusal(row, knocker)
-        mine = await things(knocker.user or "alice").make([name for name in row.parameters if name in unknown])
+        mine = await things(knocker.user or "alice").make([name for name in row.parameters if name in owned])
         status, answer = await town.said(knocker, row.method, filled(row, mine | shared), row.body)
         if refused is None:
             assert status in (own_statuses(row, knocker) if knocker.scopes is not None else [*own_statuses(row, knocker), 401]), (
@@ -137,8 +137,8 @@ async def test_who_may_is_let_in_and_who_may_not_learns_nothing(town, things, un
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.parameters], ids=str)
-async def test_what_belongs_to_others_is_answered_like_what_does_not_exist(town, things, unknown, shared, row):
-    named = [name for name in row.parameters if name in unknown]
+async def test_what_belongs_to_others_is_answered_like_what_does_not_exist(town, things, owned, nobodys, shared, row):
+    named = [name for name in row.parameters if name in owned]
     if not named:
         pytest.skip("its parameter means the same to everybody")
     for knocker in town.knockers.values():
@@ -147,13 +147,13 @@ async def test_what_belongs_to_others_is_answered_like_what_does_not_exist(town,
         owner = "bob" if knocker.user != "bob" else "alice"
         foreign = await things(owner).make(named)
         mine = await things(knocker.user).make(named)
-        before = await _told(town, owner)
+        before, missing = await _told(town, owner), nobodys(named)
         for wrong in _combinations(named):
             theirs = {name: foreign[name] if name in wrong else mine[name] for name in named}
-            nobodys = {name: unknown[name] if name in wrong else mine[name] for name in named}
+            nothing = {name: missing[name] if name in wrong else mine[name] for name in named}
             answers = [
                 await town.ask(knocker.headers, row.method, filled(row, values | shared), row.body)
-                for values in (theirs, nobodys)
+                for values in (theirs, nothing)
             ]
             shown = [(status, raw, _plain(headers)) for status, raw, headers in answers]
             assert shown[0] == shown[1], (knocker.name, wrong)
