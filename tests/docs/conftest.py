@@ -2,7 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,8 @@ FENCE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 SECONDS = 60
+BACKGROUND = re.compile(r"in the background, until (\S+) answers")
+START_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +50,19 @@ class Shell:
             "TOM_DATA": str(self.data),
             "TOM_URL": f"https://localhost:{self.port}",
             "TOM_GLOBAL__LISTEN__PORT": str(self.port),
+            "TOM_CHAT__WEBSOCKET__PORT": str(self.port),
+            "CHAT_API_URL": f"http://localhost:{self.port}",
             "NO_COLOR": "1",
             "RATE_RPS": "100000",  # the reader is not in a hurry, the test is
             "RATE_BURST": "100000",
+            "TOM_CHAT__WEBSOCKET__PORT": str(self.port),
+            "CHAT_API_URL": f"http://localhost:{self.port}",
         }
 
     def adapted(self, text: str) -> str:
         """The text with the test's directory and port."""
-        return text.replace("./data", str(self.data)).replace("localhost:8443", f"localhost:{self.port}")
+        here = f"localhost:{self.port}"
+        return text.replace("./data", str(self.data)).replace("localhost:8443", here).replace("localhost:8000", here)
 
     def run(self, text: str) -> str:
         """Run a block to its end; its output. Fails the test when it fails."""
@@ -84,3 +94,38 @@ def blocks():
 def shell(tmp_path, free_port):
     """A reader's shell."""
     return Shell(tmp_path / "data", free_port)
+
+
+@contextmanager
+def running(shell, block):
+    """The block's program in the background, from its first healthy answer on; ended with SIGTERM, which must succeed."""
+    address = shell.adapted(BACKGROUND.fullmatch(block.note)[1])
+    log = shell.data.parent / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {block.text.strip()}"], cwd=shell.root, env=shell.environment,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(address):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield log
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0, log.read_text()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+def answers(address):
+    return subprocess.run(["curl", "-ksf", "-m", "3", address], check=False, capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="session", name="started")
+def _started():
+    """``with started(shell, block) as log``: a block that says that it runs in the background."""
+    return running

@@ -1,50 +1,14 @@
 """The README's blocks do what the sentence before them says."""
 
-import os
 import re
-import signal
-import subprocess
-import time
-from contextlib import contextmanager
 
 import pytest
 
 pytestmark = pytest.mark.slow
-BACKGROUND = re.compile(r"in the background, until (\S+) answers")
-START_SECONDS = 60
 
 
-@contextmanager
-def started(shell, block):
-    """The block's program in the background, from its first healthy answer on; ended with SIGTERM, which must succeed."""
-    address = shell.adapted(BACKGROUND.fullmatch(block.note)[1])
-    log = shell.data.parent / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            ["bash", "-c", f"exec {block.text.strip()}"], cwd=shell.root, env=shell.environment,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not answers(address):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield log
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(40) == 0, log.read_text()
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
-
-
-def answers(address):
-    return subprocess.run(["curl", "-ksf", "-m", "3", address], check=False, capture_output=True).returncode == 0
-
-
-def test_the_blocks_of_the_readme_run_in_order(blocks, shell):
-    first, *others = [block for block in blocks("README.md") if block.language == "bash"]
+def test_the_blocks_of_the_readme_run_in_order(blocks, shell, started):
+    first, *others, _, _ = [block for block in blocks("README.md") if block.language == "bash"]
     with started(shell, first) as log:
         said = log.read_text()
         password = re.search(r"password +(\S{12,})", said)
@@ -56,3 +20,11 @@ def test_the_blocks_of_the_readme_run_in_order(blocks, shell):
         assert (shell.data / "config.yml").exists()
     with started(shell, first) as log:
         assert "password" not in log.read_text(), "and only once"
+
+
+def test_the_agent_alone_answers_programs(blocks, shell):
+    *_, start, ask = [block for block in blocks("README.md") if block.language == "bash"]
+    with started(shell, start) as log:
+        said = shell.run(ask.text)
+        assert "chat.completion" in said
+        assert "/ws/chat" in log.read_text()
