@@ -20,7 +20,7 @@ from tom.testing.simulated_llm import Script
 pytestmark = pytest.mark.anyio
 
 SECRET = "the agent's own secret"
-GATEWAY = {"X-Tom-User": "alice", "X-Tom-Agent-Secret": SECRET}
+GATEWAY = {"X-Tom-User": "alice", "X-Tom-Agent-Secret": SECRET, "X-Tom-Door": "cookie"}
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ GOOD = {"decision": "deny", "arguments_digest": "sha256:0"}
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [
-        ("/approvals/x", b"", 400, "invalid_json"),
+        ("/approvals/x", b"", 422, "validation_error"),
         ("/approvals/x", b"[]", 400, "invalid_json"),
         ("/approvals/x", b'{"decision":"deny","decision":"allow"}', 400, "invalid_json"),
         ("/approvals/x", b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", 400, "invalid_json"),

@@ -100,6 +100,12 @@ class CountingStore:
         """Count, then store."""
         return await self._store.append([stamp(event, self._counter) for event in events])
 
+    async def take_in(self, conversation: ConversationRow, events: Sequence[Event]) -> bool:
+        """Count, then store."""
+        counted = [stamp(event, self._counter) for event in events]
+        tokens = sum(event.token_count for event in counted if event.seq >= conversation.first_seq)
+        return await self._store.take_in(replace(conversation, tokens=tokens), counted)
+
     async def read(self, conversation_id: str, *, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
         """As the store's."""
         return await self._store.read(conversation_id, after=after, limit=limit)

@@ -27,6 +27,7 @@ from tom.store.asked import (
     ask_changed,
 )
 from tom.store.eventstore import ConversationRow, DayUsage, DuplicateRequest, Publish, RunFilter, RunRow
+from tom.store.intake import renamed, runs_of
 from tom.store.memoryqueue import MemoryOutbox, MemoryQueue
 from tom.store.outbox import MirrorRules
 from tom.store.projection import (
@@ -137,6 +138,21 @@ class MemoryEventStore(MemoryOutbox):
         self._queue.add(stored)
         self._queued.set()
         return stored
+
+    async def take_in(self, conversation: ConversationRow, events: Sequence[Event]) -> bool:
+        """Store a conversation that was written out elsewhere; see `Intake`."""
+        self._check_open()
+        if conversation.id in self._conversations:
+            return False
+        stored = renamed(events)
+        before = [event for event in stored if event.seq < conversation.first_seq]
+        self._conversations[conversation.id] = _Conversation(conversation, list(stored[len(before) :]), before)
+        for run in runs_of(stored):
+            self._runs[run.id] = run
+            self._requests[run.conversation_id, run.request_id] = run.id
+        self._queue.add(stored)
+        self._queued.set()
+        return True
 
     async def read(self, conversation_id: str, *, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
         """The events after seq ``after``, oldest first."""

@@ -45,6 +45,18 @@ INSERT INTO conversations (id, title, kind, surface, state, memory_limit, system
                            token_count, prompt_tokens, completion_tokens, estimated, cost, created_at, updated_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: take_in_conversation
+INSERT INTO conversations (id, title, kind, surface, state, memory_limit, system_prompt, metadata, first_seq, last_seq,
+                           token_count, prompt_tokens, completion_tokens, estimated, cost, created_at, updated_at, title_by,
+                           pinned, services)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: take_in_run
+INSERT INTO runs (id, conversation_id, request_id, payload_digest, state, first_seq, created_at, prompt_tokens,
+                  completion_tokens, estimated, cost)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
 -- name: update_conversation
 UPDATE conversations
 SET last_seq = ?, token_count = token_count + ?, prompt_tokens = prompt_tokens + ?,

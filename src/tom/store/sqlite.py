@@ -19,6 +19,7 @@ from tom.sqlite.recovery import end_process
 from tom.store.appending import Appender
 from tom.store.durability import needs_fsync
 from tom.store.eventstore import ConversationRow, DayUsage, Publish, RunFilter, RunRow
+from tom.store.intake import renamed, take_in
 from tom.store.outbox import Entry, Lag, MirrorRules
 from tom.store.projection import UNFINISHED, title_of
 from tom.store.queries import load_queries
@@ -101,6 +102,17 @@ class SqliteEventStore:
         if self._queueing.rules is not None and queues_something(stored):
             self._queued.set()
         return stored
+
+    async def take_in(self, conversation: ConversationRow, events: Sequence[Event]) -> bool:
+        """Store a conversation that was written out elsewhere; see `Intake`."""
+        stored = renamed(events)
+        kinds = {event.type for event in stored}
+        self._summed |= {conversation.id} if EventType.HISTORY_COMPACTED in kinds else set()
+        self._instructed |= {conversation.id} if EventType.PROMPT_SET in kinds else set()
+        work = partial(self._take_in, conversation=conversation, events=stored)
+        taken = await self._database.write(work, rows=len(stored))
+        self._queued.set()
+        return taken
 
     async def read(self, conversation_id: str, *, after: int = 0, limit: int = 500) -> tuple[Event, ...]:
         """The events after seq ``after``, oldest first."""
@@ -232,6 +244,12 @@ class SqliteEventStore:
             summary = connection.execute(self._sql["newest_summary"], (conversation_id,)).fetchone()
             found += [event for event in ([decode_row(summary)] if summary else []) if event.seq < before]
         return tuple(sorted(found, key=lambda event: event.seq))
+
+    def _take_in(self, connection: apsw.Connection, conversation: ConversationRow, events: Sequence[Event]) -> bool:
+        taken = take_in(connection, self._sql, conversation, events)
+        if taken:
+            self._queueing.add(connection.cursor(), events)
+        return taken
 
     def _read_special(self, connection: apsw.Connection) -> tuple[set[str], set[str]]:
         """The conversations that have a summary, and instructions: the tail of others needs no second statement."""

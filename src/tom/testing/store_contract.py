@@ -37,6 +37,7 @@ from tom.testing.store_events import (
     unresolved,
     waiting,
 )
+from tom.testing.store_intake_contract import IntakeContract
 from tom.testing.store_reading import Contract, Reopen, run_row, state_of
 from tom.testing.store_searching_contract import SearchingContract
 from tom.testing.store_upkeep_contract import UpkeepContract
@@ -418,5 +419,6 @@ class EventStoreContract(
     AsksContract,
     UpkeepContract,
     SearchingContract,
+    IntakeContract,
 ):
     """Everything that `tom.store.eventstore.EventStore` and `Ledger` say."""
