@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tom.errors import RemoteError
+from tom.errors import OperatorError, RemoteError
 
 
 class ArchiveUnavailable(RemoteError):
@@ -26,6 +26,19 @@ class RecordRefused(RemoteError):
 
     code = "archive_refused"
     retryable = False
+
+
+class ArchiveUnfit(ArchiveUnavailable):
+    """The archive's tables are not as they must be, and cannot be made so."""
+
+    code = "archive_unfit"
+    retryable = False
+
+
+class ArchiveClientMissing(OperatorError):
+    """The archive's client is not installed."""
+
+    code = "archive_client_missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,7 @@ class Archive(Protocol):
     """One mirror of one person's conversations (the person and the namespace are the implementation's)."""
 
     async def prepare(self) -> None:
-        """Make what is not there: tables, columns, indexes. Nothing is dropped."""
+        """Make what is not there: tables, columns, indexes. Nothing is dropped. Raises `ArchiveUnfit` as well."""
         ...
 
     async def write(self, session: SessionRecord, messages: Sequence[MessageRecord]) -> None:
@@ -77,5 +90,5 @@ class Archive(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections; the next verb opens them anew."""
         ...
