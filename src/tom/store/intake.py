@@ -7,9 +7,7 @@ stays as it is; calls of tools and asks are over, so there are no rows for them.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
-
-import apsw
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tom.conversation.codec import encode_row
 from tom.conversation.event import Event
@@ -17,6 +15,9 @@ from tom.conversation.run import RunState
 from tom.ids import ulid
 from tom.store.eventstore import ConversationRow, RunRow
 from tom.store.projection import run_changed, run_made
+
+if TYPE_CHECKING:  # whoever reads the seam needs no SQLite
+    import apsw
 
 
 class Intake(Protocol):
@@ -53,7 +54,7 @@ def renamed(events: Iterable[Event]) -> tuple[Event, ...]:
 
 
 def take_in(
-    connection: apsw.Connection, sql: Mapping[str, str], conversation: ConversationRow, events: Sequence[Event]
+    connection: "apsw.Connection", sql: Mapping[str, str], conversation: ConversationRow, events: Sequence[Event]
 ) -> bool:
     """Write the rows of a conversation and its runs, and its events, in the caller's transaction."""
     connection.execute(sql["take_in_conversation"], _conversation_row(conversation))
