@@ -91,7 +91,7 @@ class Appender:
             self._write_effect(group.cursor, effect)
         spent, runs = NOTHING, 0
         for conversation_id, events in group.stored.items():
-            self._queueing.add(group.cursor, events)
+            self._queueing.add(group.cursor, events, group.now)
             change = conversation_changed(events)
             self._write_conversation(group.cursor, change)
             self._last[conversation_id] = change.last_seq

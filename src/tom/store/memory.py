@@ -135,7 +135,7 @@ class MemoryEventStore(MemoryOutbox):
             groups.setdefault(event.conversation_id, []).append(event)
         for group in groups.values():
             self._extend(conversation_changed(group), group)
-        self._queue.add(stored)
+        self._queue.add(stored, self._now())
         self._queued.set()
         return stored
 
@@ -150,7 +150,7 @@ class MemoryEventStore(MemoryOutbox):
         for run in runs_of(stored):
             self._runs[run.id] = run
             self._requests[run.conversation_id, run.request_id] = run.id
-        self._queue.add(stored)
+        self._queue.add(stored, self._now())
         self._queued.set()
         return True
 
@@ -219,7 +219,7 @@ class MemoryEventStore(MemoryOutbox):
             self._erase_runs(conversation_id, None)
             erased = self._conversations.pop(conversation_id, None) is not None
             if erased:
-                self._queue.erased(conversation_id, timestamp(self._clock.now()))
+                self._queue.erased(conversation_id, self._now())
                 self._queued.set()
             return erased
         conversation = self._conversations.get(conversation_id)
@@ -230,7 +230,8 @@ class MemoryEventStore(MemoryOutbox):
         kept = [event for event in before_cut if event.type == EventType.PROMPT_SET]
         if len(kept) == len(before_cut) or self._needed_from(conversation) < before:
             return False
-        self._queue.before_cut(conversation_id, cut)
+        if not self._queue.before_cut(conversation_id, cut):
+            return False
         self._erase_runs(conversation_id, cut)
         del conversation.events[: len(before_cut)]
         conversation.instructions += kept
@@ -240,7 +241,7 @@ class MemoryEventStore(MemoryOutbox):
         first = next((event.content for event in left if event.role == "user"), None)
         title = title_of(first or "") if row.title_by == "message" else row.title
         conversation.row = replace(row, first_seq=cut, tokens=tokens, title=title)
-        self._queue.after_cut(conversation_id, cut, timestamp(self._clock.now()))
+        self._queue.after_cut(conversation_id, cut, self._now())
         retired = history_retired(conversation_id, first_seq=cut, events=len(before_cut) - len(kept))
         for event in await self.append([retired]):
             if publish is not None:

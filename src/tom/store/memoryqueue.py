@@ -43,12 +43,12 @@ class MemoryQueue:
         self._waiting: dict[str, _Waiting] = {}
         self._number = 0
 
-    def add(self, stored: Iterable[Event]) -> None:
+    def add(self, stored: Iterable[Event], at: str) -> None:
         """Queue what follows from events just stored."""
         if self.rules is None:
             return
         for event in stored:
-            if (row := row_queued(event, self.rules)) is not None:
+            if (row := row_queued(event, self.rules, at)) is not None:
                 self._queue(row)
 
     def erased(self, conversation_id: str, at: str) -> None:
@@ -144,8 +144,8 @@ class MemoryQueue:
         for kind in (EventType.RUN_COMPLETED, EventType.PROMPT_SET):
             for event in sorted(events, key=lambda event: (event.conversation_id, event.seq)):
                 gone = event.seq < firsts[event.conversation_id] and not rules.keep
-                if event.type == kind and not gone and (queued := row_queued(event, rules)) is not None:
-                    self._queue(queued._replace(created_at=at), again=True)
+                if event.type == kind and not gone and (queued := row_queued(event, rules, at)) is not None:
+                    self._queue(queued, again=True)
         for waiting in self._waiting.values():
             if waiting.next_at and conversation_id in {None, waiting.entry.conversation_id}:
                 waiting.next_at = ""

@@ -42,10 +42,10 @@ class RowQueued(NamedTuple):
     created_at: str
 
 
-def row_queued(event: Event, rules: MirrorRules) -> RowQueued | None:
-    """The row that follows from an event, if one does."""
+def row_queued(event: Event, rules: MirrorRules, at: str) -> RowQueued | None:
+    """The row that follows from an event that is stored at ``at``, if one does."""
     kind = event.type
-    place = (event.seq, event.timestamp)
+    place = (event.seq, at)
     if kind == EventType.RUN_COMPLETED and event.run_id:
         return RowQueued(f"exchange:{event.run_id}", event.conversation_id, Kind.EXCHANGE, event.run_id, *place)
     if kind == EventType.CONVERSATION_OPENED or (

@@ -339,6 +339,9 @@ DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?));
 -- name: postpone
 UPDATE outbox SET tries = tries + 1, next_at = ?, parked = ?, reason = ? WHERE id = ?;
 
+-- name: written_out
+SELECT coalesce(sum(octet_length(body)), 0) FROM outbox;
+
 -- name: write_out
 UPDATE outbox SET body = ? WHERE id = ?;
 

@@ -29,12 +29,12 @@ class Queueing:
         self._sql = sql
         self.rules = rules
 
-    def add(self, cursor: apsw.Cursor, stored: Iterable[Event]) -> None:
+    def add(self, cursor: apsw.Cursor, stored: Iterable[Event], at: str) -> None:
         """Write the rows that follow from events just stored."""
         if self.rules is None:
             return
         for event in stored:
-            if event.type in QUEUES and (row := row_queued(event, self.rules)) is not None:
+            if event.type in QUEUES and (row := row_queued(event, self.rules, at)) is not None:
                 self._queue(cursor, row)
 
     def erased(self, connection: apsw.Connection, conversation_id: str, at: str) -> None:

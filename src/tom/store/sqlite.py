@@ -248,7 +248,7 @@ class SqliteEventStore:
     def _take_in(self, connection: apsw.Connection, conversation: ConversationRow, events: Sequence[Event]) -> bool:
         taken = take_in(connection, self._sql, conversation, events)
         if taken:
-            self._queueing.add(connection.cursor(), events)
+            self._queueing.add(connection.cursor(), events, self._appender.now())
         return taken
 
     def _read_special(self, connection: apsw.Connection) -> tuple[set[str], set[str]]:
@@ -282,7 +282,8 @@ class SqliteEventStore:
         last = connection.execute(self._sql["last_seq"], (conversation_id,)).get or 0
         cut = min(before, last + 1)
         tokens = connection.execute(self._sql["tokens_before"], (conversation_id, cut)).get
-        self._queueing.before_cut(connection, conversation_id, cut)
+        if not self._queueing.before_cut(connection, conversation_id, cut):
+            return ()
         gone = self._erase_events(connection, conversation_id, cut)
         if not gone:
             return ()
