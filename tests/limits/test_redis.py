@@ -15,6 +15,7 @@ from tom.clock import SystemClock
 from tom.limits.limiter import Key, Rule
 from tom.limits.link import RedisLink
 from tom.limits.redis import RedisLimiter
+from tom.telemetry import logs
 from tom.testing.engines import Server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.services]
@@ -175,6 +176,7 @@ async def test_the_same_limit_holds_while_redis_is_away_and_when_it_returns(
     seconds = time.monotonic() - began
     assert passed <= RULE.burst + RULE.rate * seconds + 1
     assert passed >= (RULE.burst + RULE.rate * seconds) * 0.8
+    logs.flush()
     told = capfd.readouterr().err
     assert told.count("this process does, by the same limits") == 1, "once a minute"
 
@@ -195,6 +197,7 @@ async def test_the_address_and_password_are_not_logged(free_port: int, capfd: py
     limiter = RedisLimiter(link, SystemClock())
     await limiter.take([Key("user:anna", RULE)])
     await limiter.close()
+    logs.flush()
     told = capfd.readouterr().err
     assert "by the same limits" in told
     assert "s3cret" not in told

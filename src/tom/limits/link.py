@@ -62,6 +62,7 @@ class RedisLink:
         self._fault: type[Exception] = OSError
         self._loading: asyncio.Future[Any] | None = None
         self._failed = False
+        self._closed = False
         self._again_at = 0.0
 
     @property
@@ -70,7 +71,9 @@ class RedisLink:
         return self._failed
 
     async def open(self) -> None:
-        """Import the client, so that the first question need not. Connects to nothing."""
+        """Import the client, so that the first question need not. Connects to nothing. Raises `RedisAway` when closed."""
+        if self._closed:
+            raise RedisAway(reason="closed")
         if self._client is None:
             if self._loading is None:
                 self._loading = asyncio.get_running_loop().run_in_executor(None, _client_module)
@@ -107,7 +110,8 @@ class RedisLink:
         return answer
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; from now on Redis is away."""
+        self._closed = True
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
