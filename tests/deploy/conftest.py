@@ -17,11 +17,21 @@ import pytest
 START_SECONDS = 40
 COMMAND_SECONDS = 300
 LABEL = "tom-test"
-_ALWAYS = (
-    "libc.so.6 libdl.so.2 libgcc_s.so.1 libm.so.6 libnss_dns.so.2 libnss_files.so.2 libpthread.so.0 libresolv.so.2 "
-    "librt.so.1 libstdc++.so.6 libutil.so.1 libz.so.1"
-).split()
-_APPLETS = "cat chmod chown cp env ls mkdir mv rm sh sleep test".split()
+_ALWAYS = [
+    "libc.so.6",
+    "libdl.so.2",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libnss_dns.so.2",
+    "libnss_files.so.2",
+    "libpthread.so.0",
+    "libresolv.so.2",
+    "librt.so.1",
+    "libstdc++.so.6",
+    "libutil.so.1",
+    "libz.so.1",
+]
+_APPLETS = ["cat", "chmod", "chown", "cp", "env", "ls", "mkdir", "mv", "rm", "sh", "sleep", "test"]
 _LEFT_OUT = {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo"}
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -113,7 +123,7 @@ class _Tree:
     """A file tree being packed, beginning with a shell and the C library."""
 
     def __init__(self, path: Path) -> None:
-        self._tar = tarfile.open(path, "w")
+        self._tar = tarfile.open(path, "w")  # noqa: SIM115 - closed by `done`
         self._there: set[str] = set()
         for name in ("tmp", "etc", "root", "data", "var", "proc", "sys", "dev"):
             folder = tarfile.TarInfo(name)
@@ -167,7 +177,10 @@ class _Tree:
 
 
 def _library_places() -> list[Path]:
-    return [Path("/lib") / sysconfig.get_config_var("MULTIARCH"), Path("/usr/lib") / sysconfig.get_config_var("MULTIARCH")]
+    return [
+        Path("/lib") / sysconfig.get_config_var("MULTIARCH"),
+        Path("/usr/lib") / sysconfig.get_config_var("MULTIARCH"),
+    ]
 
 
 def _python(path: Path) -> Path:

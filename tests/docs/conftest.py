@@ -55,8 +55,6 @@ class Shell:
             "NO_COLOR": "1",
             "RATE_RPS": "100000",  # the reader is not in a hurry, the test is
             "RATE_BURST": "100000",
-            "TOM_CHAT__WEBSOCKET__PORT": str(self.port),
-            "CHAT_API_URL": f"http://localhost:{self.port}",
         }
 
     def adapted(self, text: str) -> str:

@@ -34,15 +34,11 @@ def test_the_blocks_of_the_page_run_in_order(commands, shell, started):
 
 
 def test_what_the_table_names_is_there(repository):
-    rows = [
-        line for line in (repository / PAGE).read_text().splitlines() if line.startswith("| `") or line.startswith("| ")
-    ]
-    ours = " ".join(row.split("|")[2] for row in rows)
-    named = {word.split()[-1] if word.startswith("python ") else word.split()[0] for word in WORD.findall(ours)}
-    paths = {word for word in named if re.fullmatch(r"(\./)?[a-z_]+(/[a-z_.]+)*/?", word) and ("/" in word)}
-    assert {"./run_tests.sh", "./run.sh", "examples/config/"} <= paths | {"./run.sh"}
-    missing = [path for path in paths if not (repository / path).exists() and not path.startswith("data/")]
-    assert not missing
+    rows = [line for line in (repository / PAGE).read_text().splitlines() if line.startswith("| ")]
+    words = [word for row in rows for said in WORD.findall(row.split("|")[2]) for word in said.split()]
+    paths = {word for word in words if re.fullmatch(r"(\./|deploy/|examples/)[a-z_./]+", word)}
+    assert paths == {"./run_tests.sh", "./run.sh", "examples/config/", "deploy/chat.compose.yml"}
+    assert all((repository / path).exists() for path in paths)
 
 
 @pytest.mark.parametrize(

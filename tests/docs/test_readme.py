@@ -22,7 +22,7 @@ def test_the_blocks_of_the_readme_run_in_order(blocks, shell, started):
         assert "password" not in log.read_text(), "and only once"
 
 
-def test_the_agent_alone_answers_programs(blocks, shell):
+def test_the_agent_alone_answers_programs(blocks, shell, started):
     *_, start, ask = [block for block in blocks("README.md") if block.language == "bash"]
     with started(shell, start) as log:
         said = shell.run(ask.text)
