@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import tom
-from tom.cli import approvals, config, history, llm, policy, services, triage, user
+from tom.cli import approvals, config, history, llm, policy, services, token, triage, user
 from tom.cli.chat import chat
 from tom.cli.options import DataOption, JsonOption
 from tom.cli.output import Status
@@ -98,6 +98,7 @@ def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:
 app.command("chat")(chat)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(user.app, name="user")
+app.add_typer(token.app, name="token")
 app.add_typer(config.app, name="config")
 app.add_typer(triage.app, name="triage")
 app.add_typer(services.app, name="services")

@@ -6,6 +6,9 @@
 | ``GET /agents`` | | ``{"agents": [{"user", "pid"}]}`` |
 | ``GET /users`` | | ``{"users": [{"user", "role", "logins"}]}`` |
 | ``POST /users/{user}/password`` | ``{"password"}`` | 200; the user's logins have ended |
+| ``GET /users/{user}/tokens`` | | ``{"tokens": [{"id", "name", "scopes", "created_at", "expires_at", "last_used_at"}]}`` |
+| ``POST /users/{user}/tokens`` | ``{"name", "scopes", "expires_in_days"}`` | ``{"id", "token"}``, told this once |
+| ``DELETE /users/{user}/tokens/{id}`` | | 200; what was open under it is closed |
 | ``POST /agents/{user}/request`` | ``{"method", "path", "body"?}`` | ``{"status", "body"}``: what their agent answers |
 | ``POST /reload`` | | 200 when config.yml was read again and is in force, else 409 with what is wrong |
 """
@@ -18,8 +21,10 @@ import msgspec
 
 from tom.accounts.accounts import Accounts
 from tom.accounts.refusals import UnknownUser
+from tom.accounts.tokens import DEFAULT_DAYS, read_wish
 from tom.errors import TomError
 from tom.gateway.agentask import AgentAsk, UserDisabled
+from tom.gateway.jsonbody import json_object
 from tom.gateway.pool import Pool
 from tom.gateway.refusals import BadRequest, NotFound
 from tom.gateway.request import Receive, Request, Scope, Send, join_headers, json_reply
@@ -79,14 +84,40 @@ class Control:
                 return {"agents": [{"user": agent.user, "pid": agent.pid} for agent in self._pool.agents()]}
             case "GET", ["users"]:
                 return {"users": self._accounts.overview()}
-            case "POST", ["users", user, "password"]:
-                await self._accounts.set_password(unquote(user), await _password(request))
-                return {"status": "OK"}
+            case _, ["users", user, *rest]:
+                return await self._of_user(request, unquote(user), rest)
             case "POST", ["agents", user, "request"]:
                 return await self._agents.ask(self._known(unquote(user)), await request.body(_LARGEST_ERRAND))
             case "POST", ["reload"]:
                 await self._reload()
                 return {"status": "OK"}
+            case _:
+                raise NotFound
+
+    async def _of_user(self, request: Request, user: str, rest: list[str]) -> Answer:
+        if rest[:1] == ["tokens"]:
+            return await self._tokens(request, self._known(user), rest[1:])
+        if (request.method, rest) != ("POST", ["password"]):
+            raise NotFound
+        await self._accounts.set_password(user, await _password(request))
+        return {"status": "OK"}
+
+    async def _tokens(self, request: Request, user: str, rest: list[str]) -> Answer:
+        match request.method, rest:
+            case "GET", []:
+                return {"tokens": [token.as_json() for token in self._accounts.tokens.list(user)]}
+            case "POST", []:
+                body = await json_object(request)
+                days = body.get("expires_in_days", DEFAULT_DAYS)
+                admin = self._accounts.role(user) == "admin"
+                wish = read_wish(body.get("name"), body.get("scopes"), days, admin=admin)
+                token, text = await self._accounts.tokens.create(user, wish)
+                log.info(f"🔑 Token '{token.id}' of '{user}' created", event="token_created", token=token.id)
+                return {"id": token.id, "token": text}
+            case "DELETE", [identifier]:
+                token = await self._accounts.tokens.revoke(user, unquote(identifier))
+                log.info(f"🔑 Token '{token.id}' of '{user}' revoked", event="token_revoked", token=token.id)
+                return {"status": "OK", "id": token.id}
             case _:
                 raise NotFound
 
