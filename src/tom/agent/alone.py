@@ -113,7 +113,8 @@ def door_alone(settings: AgentSettings, file: DoorFile) -> Door:
     peers = Peers(doors.trusted_proxies)
 
     def address_of(scope: Asgi) -> str:
-        return peers.address(peer_of(scope), headers_of(scope))
+        written = [value for name, value in scope.get("headers", ()) if name == b"x-forwarded-for"]
+        return peers.address(peer_of(scope), {b"x-forwarded-for": b",".join(written)})
 
     if doors.auth == "local":
         return AtThisMachine(listed, settings.user, frozenset(name.lower() for name in doors.public_hosts), address_of)
