@@ -1,7 +1,7 @@
 """What each route does. The proxied ones are one list: a further one costs a line."""
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -73,18 +73,29 @@ class Health:
     """``/health`` and ``/health/ready``."""
 
     def __init__(
-        self, uptime: Uptime, pool: Pool, tls_state: Callable[[], str], numbers: Callable[[], Numbers | None]
+        self,
+        uptime: Uptime,
+        pool: Pool,
+        tls_state: Callable[[], str],
+        numbers: Callable[[], Numbers | None],
+        details: Callable[[Request], Awaitable[Mapping[str, Any] | None]],
     ) -> None:
-        """``tls_state``: a word for the certificate's condition; ``numbers``: what was counted, None where nothing is."""
+        """``tls_state``: a word for the certificate's condition; ``numbers``: what was counted, None where nothing is.
+
+        ``details``: how each part is, for an admin; None for everybody else.
+        """
         self._uptime = uptime
+        self._details = details
         self._numbers = numbers
         self._pool = pool
         self._tls_state = tls_state
         self.ready = False
 
-    async def live(self, _request: Request) -> Reply:
-        """``GET /health``: no user names, no versions."""
-        return json_reply({**health_body(self._uptime, self._numbers()), **self._parts()})
+    async def live(self, request: Request) -> Reply:
+        """``GET /health``: no user names, no versions; for an admin how each part is."""
+        body: dict[str, Any] = {**health_body(self._uptime, self._numbers()), **self._parts()}
+        details = await self._details(request)
+        return json_reply(body if details is None else body | {"details": {**details, **self._parts()}})
 
     async def readiness(self, _request: Request) -> Reply:
         """``GET /health/ready``."""
@@ -140,7 +151,7 @@ def proxied_routes(proxy: Proxy) -> Iterable[Route]:
         passing_on = _passing_on(proxy, row.door)
         yield Route(
             row.method,
-            row.path,
+            row.path.replace("{model}", "{model:path}"),  # a model's name may have slashes
             Access.CALLER,
             passing_on,
             dialect=row.door.dialect,
