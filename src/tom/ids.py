@@ -10,6 +10,7 @@ import hmac
 import secrets
 import threading
 import time
+import uuid
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
@@ -46,6 +47,11 @@ def ulid() -> str:
             _latest.count += 1
         prefix, count = _latest.prefix, _latest.count
     return prefix + _PAIRS[count >> 30] + _PAIRS[count >> 20 & 1023] + _PAIRS[count >> 10 & 1023] + _PAIRS[count & 1023]
+
+
+def capability() -> str:
+    """Make an identifier that cannot be guessed from others (UUID 4): 122 random bits, in 36 characters."""
+    return str(uuid.uuid4())
 
 
 def secret_token() -> str:

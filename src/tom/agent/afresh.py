@@ -68,8 +68,14 @@ class Afresh:
         memories: Memories,
         behaviours: Behaviours,
         clock: Clock,
+        *,
+        visitors: bool = False,
     ) -> None:
-        """Open conversations with ``conversations``; ``serve`` does what follows in the background."""
+        """Open conversations with ``conversations``; ``serve`` does what follows in the background.
+
+        ``visitors``: the conversations of a surface are of strangers, who neither share one nor teach anything.
+        """
+        self._visitors = visitors
         self._clock = clock
         self._store = store
         self._conversations = conversations
@@ -79,6 +85,8 @@ class Afresh:
 
     async def begin(self, surface: str) -> Begun:
         """Open a new conversation at ``surface``; one that is still empty stays. Raises storage errors, `ShuttingDown`."""
+        if self._visitors:
+            return Begun(await self._conversations.open(surface), None)
         rows = await self._store.conversations(surface=surface, limit=1)
         if rows and rows[0].last_seq == 1:
             return Begun(rows[0].id, None)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from tom import ids
 from tom.agent.adminopening import open_admin
 from tom.agent.afresh import Afresh
 from tom.agent.alone import door_alone
@@ -161,7 +162,14 @@ def build_cell(
     worker = _worker(parts)
     scheduler = _scheduler(parts, worker)
     conversations = _conversations(parts, scheduler)
-    afresh = Afresh(parts.store, conversations, worker.preparing.memories, worker.preparing.behaviours, clock)
+    afresh = Afresh(
+        parts.store,
+        conversations,
+        worker.preparing.memories,
+        worker.preparing.behaviours,
+        clock,
+        visitors=settings.doors.auth == "public",
+    )
     worker.begin_anew = afresh.opened
     upkeep = _upkeep(parts, conversations)
     scheduler.beside += [afresh.serve, upkeep.serve, partial(load_counter, counter, _default_model(parts))]
@@ -200,7 +208,9 @@ def _worker(parts: _Parts) -> Worker:
     judging = Judging(settings, parts.store, parts.clock)
 
     def running(tools: RunTools) -> ToolRunner:
-        hours, longest = settings.chat.approval_hours, settings.limits.result_characters
+        # Of visitors nobody asks anything: what would be asked has no time to be answered.
+        hours = 0.0 if settings.doors.auth == "public" else settings.chat.approval_hours
+        longest = settings.limits.result_characters
         calling = Calling(tools, parts.feed, parts.clock, parts.files, hours=hours, longest=longest)
         asks, parallel = settings.policy.max_asks, settings.limits.parallel
         return ToolRunner(tools, judging, calling, parts.feed, limit=limits(), parallel=parallel, max_asks=asks)
@@ -244,6 +254,7 @@ def _conversations(parts: _Parts, scheduler: Scheduler) -> Conversations:
         max_queue=parts.settings.chat.max_queue,
         durable=_lasts(parts.settings),
         initial_prompt=parts.settings.doors.initial_prompt,
+        new_id=ids.capability if parts.settings.doors.auth == "public" else ids.ulid,
         elsewhere=_shared(parts, parts.link, scheduler) if parts.link is not None else None,
     )
 

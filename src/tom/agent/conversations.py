@@ -70,10 +70,12 @@ class Conversations:
         max_queue: int,
         durable: bool,
         initial_prompt: str = "",
+        new_id: Callable[[], str] = ids.ulid,
         elsewhere: Elsewhere | None = None,
     ) -> None:
         """Accept into ``store``, and what comes with messages into ``files``; at most ``max_queue`` runs wait.
 
+        ``new_id`` names the conversations that are opened; where their names are all that a visitor holds, `ids.capability`.
         ``initial_prompt`` is set in every conversation that is opened (`INITIAL_SYSTEM_PROMPT`). ``elsewhere`` knows of
         other processes that may have the same ones.
         """
@@ -86,6 +88,7 @@ class Conversations:
         self._enclosing = enclosing
         self._max_queue = max_queue
         self._initial_prompt = initial_prompt
+        self._new_id = new_id
         self._elsewhere = elsewhere
         self._known: OrderedDict[str, None] = OrderedDict()
         self._new: set[str] = set()
@@ -104,7 +107,7 @@ class Conversations:
         async with self._turnstile("request", message.request_id):
             conversation_id = await self._where_repeated(message)
             if conversation_id is None:
-                conversation_id = ids.ulid()
+                conversation_id = self._new_id()
                 self._new.add(conversation_id)
             return await self._accept_in(message, conversation_id)
 
@@ -195,7 +198,7 @@ class Conversations:
         """Open an empty conversation; returns its id. ``memory_limit`` bounds the messages of its windows."""
         if self.scheduler.draining:
             raise ShuttingDown
-        conversation_id = upkeep_id() if surface == UPKEEP else ids.ulid()
+        conversation_id = upkeep_id() if surface == UPKEEP else self._new_id()
         opened = happened.conversation_opened(
             conversation_id,
             surface=surface,

@@ -37,7 +37,8 @@ class Judging:
             proposals=settings.policy.proposals,
             arguments=call.arguments,
         )
-        return decide(tool, Person(settings.user, settings.groups), situation, settings.policy.rules)
+        person = Person(settings.user, settings.groups, present=settings.doors.auth != "public")
+        return decide(tool, person, situation, settings.policy.rules)
 
     def request(self, run: Journal, call: Call, verdict: Verdict) -> Event:
         """The ask for one call."""
