@@ -35,6 +35,7 @@ async def open_admin(
     cell.rates.bypassed = bypass.covers
     gate = AdminGate(cell.settings.doors.admin_token, Guesses(clock), chain)
     house = AgentHouse(cell, explain or partial(explained, data_directory_of(home), os.environ), open_archive)
+    cell.scheduler.beside.append(chain.keep)
     admin = cell.admin = Admin(gate, Desk(bypass, chain, house, clock), house, chain)
     return admin
 

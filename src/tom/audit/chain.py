@@ -16,6 +16,7 @@ from tom.audit.head import HeadFile, make_key, read_key
 from tom.audit.rows import GENESIS, Fact, Row, chained, make_fact
 from tom.audit.sealing import COLUMNS, border, due, store_segment, write_segment
 from tom.clock import Clock, timestamp
+from tom.errors import StorageFull, StorageUnavailable
 from tom.sqlite import Database
 from tom.telemetry import logs
 
@@ -63,6 +64,13 @@ class Chain:
         row = await self._database.write(self.adding(fact), full=True)
         self.appended(row)
         return row.number
+
+    async def note(self, kind: str, *, who: str, source: str, subject: str = "", after: Any = None) -> None:
+        """As `append`, for what has happened already: where it cannot be recorded, the log says so."""
+        try:
+            await self.append(kind, who=who, source=source, subject=subject, after=after)
+        except (StorageFull, StorageUnavailable) as error:
+            log.error("❌ The audit could not be written", event="audit_failed", kind=kind, error=error)
 
     def adding(self, fact: Fact) -> Callable[[Any], Row]:
         """What writes the row in a transaction of the writer, for a fact that stands or falls with other rows."""

@@ -121,7 +121,7 @@ class Desk:
         self._chain = chain
         self._house = house
         self._clock = clock
-        self._changed: set[str] = set()
+        self._changed: dict[str, Any] = {}
         self.endpoints: Mapping[str, Callable[[Asked], Awaitable[Answer]]] = {
             "listBypass": self._list_bypass,
             "addBypass": self._add_bypass,
@@ -195,8 +195,9 @@ class Desk:
             one.key: {"value": MASK if one.secret and one.value else one.value, "source": one.source}
             for one in settings
         }
-        for name in self._changed:
-            told[name] = {"value": self._house.current(name), "source": SOURCE}
+        for name, value in self._changed.items():
+            if self._house.current(name) == value:  # config.yml may have been read again since
+                told[name] = {"value": value, "source": SOURCE}
         return Answer(200, told | {"changeable": {"value": list(FIELDS), "source": "Tom"}})
 
     async def _change(self, asked: Asked) -> Answer:
@@ -204,7 +205,7 @@ class Desk:
         name = field_named(given)
         before = self._house.current(name)
         now = await self._house.change(name, value)
-        self._changed.add(name)
+        self._changed[name] = now
         await self._record(asked, "config.changed", name, before, now)
         return Answer(200, {"field": name, "value": now, "before": before, "until": UNTIL})
 

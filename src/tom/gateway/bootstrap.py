@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,9 +27,9 @@ from tom.gateway.certwatch import CertificateWatch
 from tom.gateway.control import SOCKET, Control
 from tom.gateway.gate import Gate
 from tom.gateway.headers import security_headers
+from tom.gateway.house import House, open_house
 from tom.gateway.identify import Principal
 from tom.gateway.login import LoginDoor
-from tom.gateway.numbers import HouseNumbers
 from tom.gateway.pool import Pool, PoolLimits
 from tom.gateway.proxy import Proxy
 from tom.gateway.rates import AddressRates
@@ -42,13 +42,11 @@ from tom.gateway.websocket import SocketDoor
 from tom.ids import ulid
 from tom.limits.addresses import Peers
 from tom.limits.bypass import Bypass
-from tom.limits.link import open_link
+from tom.limits.link import RedisLink, open_link
 from tom.limits.opening import open_limiter
 from tom.spawner.spawner import AgentHandle, AgentSpec, Spawner
 from tom.spawner.unixpath import SocketDirectory
 from tom.telemetry import logs
-from tom.telemetry.health import Uptime
-from tom.telemetry.metrics import Metrics
 
 log = logs.get("gateway")
 
@@ -72,6 +70,7 @@ class _Parts:
     app: GatewayApp
     sockets: SocketDoor
     rates: AddressRates
+    house: House
     servers: list[Server] = field(default_factory=list[Server])
 
 
@@ -83,14 +82,18 @@ class Gateway:
         self._settings = settings
         self._spawner = spawner
         self._clock = clock
+        self._env = env
         self._passphrase = env.get("TOM_TLS_PASSPHRASE") or None
         self._shared_secret = env.get("TOM_AGENT_SECRET", "")
         self._secrets: dict[str, Secret] = {}
         self._stopping = asyncio.Event()
         self._parts: _Parts | None = None
+        self._link: RedisLink | None = None
         self._watch: CertificateWatch | None = None
         self.started = asyncio.Event()
         """Set when the gateway answers."""
+        self.restarting = False
+        """Whether an admin wants the program started again."""
         self.addresses: list[str] = []
         """Where people can open it, the best first."""
 
@@ -105,6 +108,15 @@ class Gateway:
         if self._parts is None:
             raise RuntimeError("the gateway does not serve")
         return self._parts.rates
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    def use(self, settings: Settings) -> None:
+        """Put others in force, for agents that start from now on."""
+        self._settings = settings
 
     async def serve(self) -> None:
         """Listen and answer until `stop`; then drain. Agents are left to the spawner's `close`.
@@ -121,7 +133,7 @@ class Gateway:
             listeners = self._bind(watch, stack)
             parts = self._parts = await self._build(watch, stack)
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(work) for work in (parts.accounts.run(), watch.run(), self._settle(parts))]
+                tasks = [group.create_task(work) for work in self._works(parts, watch)]
                 await self._listen(parts, listeners, stack)
                 parts.health.ready = True
                 _warn_of_shared_uid(settings)
@@ -132,6 +144,15 @@ class Gateway:
                 for task in tasks:
                     task.cancel()
         log.info("🛑 Gateway stopped", event="gateway_stopped")
+
+    def restart(self) -> None:
+        """Ask `serve` to end; whoever started this program is to start it again."""
+        self.restarting = True
+        self.stop()
+
+    def _works(self, parts: _Parts, watch: CertificateWatch) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What goes on beside answering."""
+        return parts.accounts.run(), watch.run(), self._settle(parts), parts.house.run()
 
     def stop(self) -> None:
         """Ask `serve` to end. Idempotent."""
@@ -180,11 +201,19 @@ class Gateway:
             limits=PoolLimits(limits.start_timeout, limits.idle_stop, limits.max_agents),
         )
         await stack.enter_async_context(pool)
-        uptime = Uptime(self._clock)
-        metrics = Metrics(self._clock) if settings.doors.metrics else None
-        house = HouseNumbers(metrics, pool, self._secret_of, uptime, self._clock) if metrics else None
         tickets = Tickets[Principal](self._clock)
         rates = await self._rates(accounts, stack)
+        house = await open_house(
+            settings,
+            self,
+            database=accounts.database,
+            pool=pool,
+            secret_of=self._secret_of,
+            rates=rates,
+            clock=self._clock,
+            env=self._env,
+        )
+        stack.push_async_callback(house.chain.close)
         gate = Gate(
             Hosts(settings.public_hosts, certificate_names=lambda: watch.certificate.names),
             Peers(settings.trusted_proxies),
@@ -193,14 +222,15 @@ class Gateway:
             tickets=tickets,
             burn=accounts.tokens.revoke_shown,
         )
-        health = Health(uptime, pool, lambda: watch.state, lambda: house.numbers if house else None)
+        health = Health(house.uptime, pool, lambda: watch.state, house.numbers, house.details)
         standard = _standard_headers(watch)
         endpoint = settings.chat.endpoint
         proxy = Proxy(pool, secret_of=self._secret_of, timeout=settings.proxy_timeout)
         routes = [*own_routes(LoginDoor(accounts, login_page), health, endpoint), *proxied_routes(proxy)]
         routes += token_routes(TokenDoor(accounts, tickets, self._clock, endpoint=endpoint))
+        routes += house.routes()
         app = GatewayApp(
-            gate, Table(routes), metrics, standard, socket_origins=settings.chat.allow_origins, rates=rates
+            gate, Table(routes), house.metrics, standard, socket_origins=settings.chat.allow_origins, rates=rates
         )
         sockets = SocketDoor(
             gate,
@@ -212,14 +242,15 @@ class Gateway:
             most=settings.chat.max_connections,
             rates=rates,
         )
-        return _Parts(accounts, pool, health, app, sockets, rates)
+        return _Parts(accounts, pool, health, app, sockets, rates, house)
 
     async def _rates(self, accounts: Accounts, stack: contextlib.AsyncExitStack) -> AddressRates:
         """What is counted of addresses, here and (with `REDIS_URL`) together with others."""
         doors = self._settings.doors
         bypass = Bypass(accounts.database, self._clock)
         await bypass.load()
-        limiter = open_limiter(open_link(doors.redis.url.reveal(), self._clock), self._clock)
+        self._link = open_link(doors.redis.url.reveal(), self._clock)
+        limiter = open_limiter(self._link, self._clock)
         stack.push_async_callback(limiter.close)
         return AddressRates(limiter, doors.rates, bypass)
 
@@ -246,6 +277,8 @@ class Gateway:
     async def _settle(self, parts: _Parts) -> None:
         """What can wait until the first request has been answered."""
         await self.started.wait()
+        if self._link is not None:
+            await self._link.open()
         await parts.pool.wake()
         await asyncio.to_thread(page)
 

@@ -4,18 +4,12 @@ The gateway has counted every request over HTTP; from the agents come the action
 agent told last is kept when it stops or starts again, so that no total ever goes back.
 """
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from tom.clock import Clock
-from tom.gateway.agentlink import LinkError, ask, link_headers
-from tom.gateway.pool import Pool
-from tom.ids import ulid
-from tom.spawner.spawner import AgentHandle
+from tom.gateway.errands import Errands
 from tom.telemetry import logs
 from tom.telemetry.health import Uptime
 from tom.telemetry.metrics import Gauges, Metrics
@@ -23,11 +17,7 @@ from tom.telemetry.numbers import Numbers, decode_numbers
 
 log = logs.get("gateway")
 
-DOOR: Final = "gateway"
-"""How the gateway names itself where it asks an agent for itself and for nobody else."""
-
 EVERY: Final = 15.0
-SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +32,10 @@ class _Told:
 class HouseNumbers:
     """Adds up. Used by one event loop."""
 
-    def __init__(
-        self, metrics: Metrics, pool: Pool, secret_of: Callable[[str], str], uptime: Uptime, clock: Clock
-    ) -> None:
-        """``metrics`` is the gateway's own; ``secret_of``: the secret of a user's agent."""
+    def __init__(self, metrics: Metrics, errands: Errands, uptime: Uptime, clock: Clock) -> None:
+        """``metrics`` is the gateway's own; agents are asked by ``errands``."""
         self._metrics = metrics
-        self._pool = pool
-        self._secret_of = secret_of
+        self._errands = errands
         self._uptime = uptime
         self._clock = clock
         self._told: dict[str, _Told] = {}
@@ -65,13 +52,12 @@ class HouseNumbers:
         return total
 
     async def look(self) -> Gauges:
-        """Ask the agents that run, at most a second in all; what is so at the moment, of those that answered."""
-        handles = self._pool.agents()
-        answers = await asyncio.gather(*(self._ask(handle) for handle in handles))
-        for handle, told in zip(handles, answers, strict=True):
+        """Ask the agents that run, for two seconds at most; what is so at the moment, of those that answered."""
+        answers = {user: _read(told) for user, told in (await self._errands.ask_all("/internal/numbers")).items()}
+        for user, told in answers.items():
             if told is not None:
-                self._keep(handle.user, told)
-        found = [told.gauges for told in answers if told is not None]
+                self._keep(user, told)
+        found = [told.gauges for told in answers.values() if told is not None]
         return Gauges(
             uptime=self._uptime.seconds(),
             active=sum(one.active for one in found),
@@ -93,14 +79,10 @@ class HouseNumbers:
             self._gone.add(known.numbers, requests=False)
         self._told[user] = told
 
-    async def _ask(self, handle: AgentHandle) -> _Told | None:
-        try:
-            headers = link_headers(handle.user, self._secret_of(handle.user), ulid(), DOOR)
-            status, body = await ask(handle.socket, "/internal/numbers", headers, seconds=SECONDS)
-            if status != 200:
-                return None
-            told: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
-            return _Told(str(told["boot"]), decode_numbers(told["numbers"]), Gauges(**told["gauges"]))
-        except (LinkError, ValueError, KeyError, TypeError, IndexError) as error:
-            log.debug("An agent does not tell what it counted", event="numbers_missing", error=error)
-            return None
+
+def _read(told: Mapping[str, Any]) -> _Told | None:
+    try:
+        return _Told(str(told["boot"]), decode_numbers(told["numbers"]), Gauges(**told["gauges"]))
+    except (ValueError, KeyError, TypeError, IndexError) as error:  # an agent of another version
+        log.warning("⚠️ The numbers of an agent cannot be read", event="numbers_unreadable", error=error)
+        return None
