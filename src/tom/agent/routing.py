@@ -19,17 +19,24 @@ _NAMES = frozenset(operation.name for operation in OPERATIONS)
 
 
 class DoorRouter(Router):
-    """Routes of several dialects. A path with another method is 405 with ``Allow``; every other path is 404."""
+    """Routes of several dialects. A path with another method is 405 with ``Allow``; every other path is 404.
+
+    A path that a route has word for word is that route's, whatever else has parameters that would fit.
+    """
 
     def __init__(self, routes: list[Route]) -> None:
         """The first route that fits is taken."""
         super().__init__(routes, redirect_slashes=False)
         self._table = tuple(routes)
+        self._fixed: dict[str, list[Route]] = {}
+        for route in routes:
+            if "{" not in route.path:
+                self._fixed.setdefault(route.path, []).append(route)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand over to the endpoint, or refuse."""
         others: list[Route] = []
-        for route in self._table:
+        for route in self._fixed.get(scope["path"], self._table):
             match, child = route.matches(scope)
             if match is Match.FULL:
                 scope.update(child)
