@@ -38,7 +38,7 @@ _SESSION: Final = in_path("session_id", "The session's id.", ID)
 
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "BypassEntry": record({"ip": text(), "note": nullable(text()), "created_at": time(), "expires_at": nullable(time())}),
-    "BypassList": {"oneOf": [listed(text()), listed(ref("BypassEntry"))]},
+    "BypassList": {"anyOf": [listed(text()), listed(ref("BypassEntry"))]},
     "NewBypass": closed({"ip": text("An address or a network, at most a /16 or /48.", minLength=1, maxLength=64)}, {
         "note": nullable(text(maxLength=200)), "expires_at": nullable(text("RFC 3339.", format="date-time")),
     }),

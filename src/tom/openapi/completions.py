@@ -81,10 +81,10 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             "approval_id": text(), "elicitation_id": text(),
         }, additionalProperties=True),
     }, additionalProperties=True),
-    "CompletionStream": text(
-        'Server-sent events: `data: {"object":"chat.completion.chunk",…}`, the first delta with the role, the last with '
-        "`finish_reason`, one with the usage where it was asked for, then `data: [DONE]`; a comment `: ping` every 15 s."
-    ),
+    "CompletionStream": record({"data": text("One chunk as JSON; at the end `[DONE]`.")}, {"event": text()}, description=(
+        "One of the server-sent events: chunks of `chat.completion.chunk`, the first with the role, the last with "
+        "`finish_reason`, one with the usage where it was asked for; a comment `: ping` comes every 15 s."
+    )),
 }  # fmt: skip
 
 _MODEL: Final[Mapping[str, Any]] = {"id": "tom", "object": "model", "created": 1795280700, "owned_by": "tom"}
@@ -155,8 +155,8 @@ TOLD: Final[Mapping[str, Told]] = {
             409: ("request_id_reused", "conversation_busy", "queue_full", "session_elsewhere"),
             413: ("attachment_too_large",),
             422: (
-                "text_too_long", "metadata_too_large", "invalid_attachment", "model_has_no_vision", "invalid_arguments",
-                "context_too_small", "limit_reached", "token_limit", "tool_limit", "too_many_asks",
+                "invalid_message", "invalid_conversation_id", "text_too_long", "metadata_too_large", "invalid_attachment",
+                "model_has_no_vision", "invalid_arguments", "context_too_small", "limit_reached", "token_limit", "tool_limit", "too_many_asks",
             ),
             502: (
                 "provider_error", "provider_unreachable", "provider_rate_limited", "provider_refused",

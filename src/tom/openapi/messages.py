@@ -116,11 +116,13 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         "durable": flag(), "queued": whole(minimum=0), "chunk": mapping(), "metadata": mapping(), "event": ref("Event"),
         "error": mapping(), "turn": whole(minimum=0), "attempt": whole(minimum=1), "offset": whole(minimum=0),
     }),
-    "EventStream": text(
-        "Server-sent events: `id: <seq>` (stored events only), `event: accepted|processing|chunk|event|complete|error`, "
-        "`data:` one `Frame` as JSON; a comment `: ping` every 15 s. The last one is `complete` or `error`, or "
+    "EventStream": record({"data": text("One `Frame` as JSON.")}, {
+        "id": text("The seq of a stored event."),
+        "event": one_of("accepted", "processing", "chunk", "event", "complete", "error"), "retry": whole(),
+    }, description=(
+        "One of the server-sent events; a comment `: ping` comes every 15 s. The last one is `complete` or `error`, or "
         "`processing` with a chunk of type `waiting`."
-    ),
+    )),
 }  # fmt: skip
 
 _ACCEPTED: Final[Mapping[str, Any]] = {
