@@ -11,6 +11,7 @@ from tom import ids
 from tom.accounts.tickets import agreed_protocol
 from tom.agent.admindoor import AdminDoor, InternalDoor
 from tom.agent.answering import JsonAnswer, chat_error, dialect_at, openai_error, tom_error
+from tom.agent.archivedoor import ArchiveDoor
 from tom.agent.cell import Cell
 from tom.agent.compat import TomDoor
 from tom.agent.device import device_of
@@ -73,6 +74,7 @@ class AgentApp:
                 *OpenAIDoor(cell).routes(),
                 *TomDoor(cell).routes(),
                 *ReplayDoor(cell).routes(),
+                *ArchiveDoor(cell).routes(),
                 *ServicesDoor(cell).routes(),
                 *PolicyDoor(cell).routes(),
                 *ExportDoor(cell).routes(),

@@ -22,6 +22,7 @@ from tom.agent.files import Files
 from tom.agent.identify import BehindGateway, Door
 from tom.agent.judging import Judging
 from tom.agent.limits import Day, RunLimits
+from tom.agent.mirroring import Mirroring
 from tom.agent.rates import Rates
 from tom.agent.runtools import RunTools
 from tom.agent.scheduler import Scheduler
@@ -32,6 +33,7 @@ from tom.agent.tally import Tally, tell_sessions
 from tom.agent.toolrunner import ToolRunner
 from tom.agent.upkeep import HOUR, Upkeep
 from tom.agent.worker import Worker
+from tom.archive.opening import open_archive
 from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings
 from tom.config.document import decode_agent
@@ -51,7 +53,7 @@ from tom.services.registry import ServiceRegistry
 from tom.services.toolbox import Toolbox
 from tom.store import open_store
 from tom.store.eventstore import ConversationRow
-from tom.store.opening import History
+from tom.store.opening import Store, rules_of
 from tom.telemetry import logs
 from tom.telemetry.health import Uptime
 from tom.telemetry.metrics import Metrics
@@ -98,14 +100,14 @@ def run_agent(settings: AgentSettings, door: Door, listening: socket.socket) -> 
 async def _main(settings: AgentSettings, door: Door, listening: socket.socket) -> int:
     clock = SystemClock()
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = await open_store(settings.persistence, settings.home, clock=clock)
+    store = await open_store(settings.persistence, settings.home, clock=clock, archive=settings.archive)
     return await serve(build_cell(settings, store, clock), door, listening)
 
 
 async def _main_alone(settings: AgentSettings, listening: socket.socket) -> int:
     clock = SystemClock()
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = await open_store(settings.persistence, settings.home, clock=clock)
+    store = await open_store(settings.persistence, settings.home, clock=clock, archive=settings.archive)
     file = await DoorFile.open(settings.home, clock)
     try:
         cell = build_cell(settings, store, clock)
@@ -138,7 +140,7 @@ class _Parts:
 
 def build_cell(
     settings: AgentSettings,
-    store: History,
+    store: Store,
     clock: Clock,
     *,
     toolbox: Toolbox | None = None,
@@ -192,7 +194,20 @@ def build_cell(
         _rates(parts),
     )
     _watch(cell)
+    _mirror(cell, store)
     return cell
+
+
+def _mirror(cell: Cell, store: Store) -> None:
+    """What tells an archive of everything that is stored, where there is one."""
+    settings = cell.settings
+    archive = open_archive(settings.archive, settings.user, cell.clock, redis=settings.doors.redis)
+    rules = rules_of(settings.archive)
+    if archive is None or rules is None:
+        return
+    cell.mirror = Mirroring(store, archive, cell.clock, rules=rules, backend=settings.archive.backend)
+    cell.archive_lag = cell.mirror.lag_seconds
+    cell.scheduler.beside.append(cell.mirror.serve)
 
 
 def _watch(cell: Cell) -> None:

@@ -10,6 +10,7 @@ from tom.agent.conversations import Conversations
 from tom.agent.doorfile import DoorFile
 from tom.agent.feed import Feed
 from tom.agent.files import Files
+from tom.agent.mirroring import Mirroring
 from tom.agent.preparing import Preparing
 from tom.agent.rates import Rates
 from tom.agent.scheduler import Scheduler
@@ -57,6 +58,7 @@ class Cell:
     ready: bool = False
     metrics: Metrics | None = None
     archive_lag: Callable[[], float] = _none
+    mirror: Mirroring | None = None
     admin: "Admin | None" = None
     door_file: DoorFile | None = None
     """What an agent alone keeps of its callers; None behind a gateway."""

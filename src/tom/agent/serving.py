@@ -21,6 +21,7 @@ from tom.telemetry import logs
 
 GRACE = 20.0
 LAST = 5.0
+FLUSH = 2.0
 RESTART = 75
 """EX_TEMPFAIL of sysexits.h: an admin wants it started again, also by a supervisor that leaves alone what ended well."""
 
@@ -87,6 +88,8 @@ async def serve(cell: Cell, door: Door, listening: socket.socket, *, control: so
         await asyncio.wait(serving)
         if tidying:
             tidying.cancel()
+        if cell.mirror is not None:
+            await cell.mirror.flush(FLUSH)  # as far as it goes
         stopped.set()
     unfinished = cell.scheduler.unfinished_runs
     await cell.toolbox.close()

@@ -17,7 +17,7 @@ from tom.agent.cell import Cell
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
 from tom.conversation.event import Event
-from tom.store.opening import History
+from tom.store.opening import Store
 
 KILL_AT = "kill-at"
 
@@ -52,7 +52,7 @@ def take_moment(home: Path) -> Moment | None:
 class MortalStore:
     """A store that ends the process at its moment, and is the real one in all else."""
 
-    def __init__(self, inner: History, moment: Moment) -> None:
+    def __init__(self, inner: Store, moment: Moment) -> None:
         """Pass everything on to ``inner``."""
         self._inner = inner
         self._moment = moment
@@ -77,9 +77,9 @@ def serve_cell(listen_fd: int, document_fd: int, user: str) -> int:
     """As `tom.agent.bootstrap.serve_cell`, but mortal."""
     build = bootstrap.build_cell
 
-    def build_watched(settings: AgentSettings, store: History, clock: Clock, **more: Any) -> Cell:
+    def build_watched(settings: AgentSettings, store: Store, clock: Clock, **more: Any) -> Cell:
         moment = take_moment(settings.home)
-        watched = store if moment is None else cast("History", MortalStore(store, moment))
+        watched = store if moment is None else cast("Store", MortalStore(store, moment))
         return build(settings, watched, clock, **more)
 
     bootstrap.build_cell = build_watched
