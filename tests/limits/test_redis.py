@@ -202,3 +202,14 @@ async def test_the_address_and_password_are_not_logged(free_port: int, capfd: py
     assert "by the same limits" in told
     assert "s3cret" not in told
     assert str(free_port) not in told
+
+
+async def test_what_another_process_has_used_up_is_known_when_redis_goes_away(
+    open_limiter: Callable[..., Any], server: Server
+) -> None:
+    one, other = await open_limiter(seconds=PATIENT), await open_limiter()
+    key = [Key("user:anna", Rule(0.01, 4))]
+    assert [await one.take(key) for _ in range(3)] == [0.0] * 3
+    assert await other.take(key) == 0.0
+    server.stop()
+    assert await other.take(key) > 90.0

@@ -1,6 +1,7 @@
 -- One arrival under several keys: let it pass under all of them, or charge none.
 -- KEYS: the keys. ARGV: for each key the interval in microseconds and the burst.
--- Returns 0, or the microseconds until it would pass. A value is the moment (microseconds) at which its bucket is full.
+-- Returns the microseconds until it would pass (0: it did), and for each key those until its bucket is full.
+-- A value is the moment (microseconds) at which its bucket is full.
 
 local clock = redis.call('TIME')
 -- Counted from 2025, not from 1970: a double then holds fractions of a microsecond.
@@ -21,14 +22,18 @@ for i, key in ipairs(KEYS) do
   full = math.max(full, now)
   local wait = full - now - interval * (burst - 1)
   if wait > longest then longest = wait end
-  full_at[i] = full + interval
+  full_at[i] = full
 end
 
-if longest > 0 then return math.ceil(longest) end
+local answer = {math.ceil(longest)}
 
 for i, key in ipairs(KEYS) do
   local interval = tonumber(ARGV[2 * i - 1])
   local burst = tonumber(ARGV[2 * i])
-  redis.call('SET', key, string.format('%.3f', full_at[i]), 'PX', math.max(1, math.ceil(2 * burst * interval / 1000)))
+  if longest <= 0 then
+    full_at[i] = full_at[i] + interval
+    redis.call('SET', key, string.format('%.3f', full_at[i]), 'PX', math.max(1, math.ceil(2 * burst * interval / 1000)))
+  end
+  answer[i + 1] = math.ceil(full_at[i] - now)
 end
-return 0
+return answer

@@ -5,6 +5,7 @@ is in an error or a log line.
 """
 
 import asyncio
+import contextlib
 import importlib
 import importlib.util
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,9 @@ from tom.telemetry import logs
 log = logs.get("redis")
 
 ANSWER_SECONDS: Final = 0.05
+LOADING_SECONDS: Final = 1.0
+"""So long the first questions wait for the client's import, which says nothing of Redis."""
+
 LEFT_ALONE_SECONDS: Final = 5.0
 MOST_CONNECTIONS: Final = 16
 TOLD_EVERY: Final = 60.0
@@ -71,15 +75,10 @@ class RedisLink:
         return self._failed
 
     async def open(self) -> None:
-        """Import the client, so that the first question need not. Connects to nothing. Raises `RedisAway` when closed."""
-        if self._closed:
-            raise RedisAway(reason="closed")
-        if self._client is None:
-            if self._loading is None:
-                self._loading = asyncio.get_running_loop().run_in_executor(None, _client_module)
-            module = await asyncio.shield(self._loading)
-            self._fault = module.RedisError
-            self._client = self._client or _make_client(module, self._url)
+        """Import the client and connect, so that the first question need not. A Redis that is away is one already then."""
+        await self._load()
+        with contextlib.suppress(RedisAway):
+            await self.ask(lambda client: client.ping(), seconds=LOADING_SECONDS)
 
     async def ask[T](self, question: Callable[[Any], Awaitable[T]], *, seconds: float | None = None) -> T:
         """What ``question`` gets of the client (`redis.asyncio.Redis`), which answers in bytes; ``seconds``: how long it may take.
@@ -88,8 +87,8 @@ class RedisLink:
         """
         if self._client is None:
             try:
-                async with asyncio.timeout(self._seconds):
-                    await self.open()
+                async with asyncio.timeout(LOADING_SECONDS):
+                    await self._load()
             except TimeoutError:
                 raise RedisOpening from None
         now = self._clock.monotonic()
@@ -108,6 +107,16 @@ class RedisLink:
             self._failed = False
             log.info("✅ Redis answers again", event="redis_back")
         return answer
+
+    async def _load(self) -> None:
+        if self._closed:
+            raise RedisAway(reason="closed")
+        if self._client is None:
+            if self._loading is None:
+                self._loading = asyncio.get_running_loop().run_in_executor(None, _client_module)
+            module = await asyncio.shield(self._loading)
+            self._fault = module.RedisError
+            self._client = self._client or _make_client(module, self._url)
 
     async def close(self) -> None:
         """Close the connections; from now on Redis is away."""

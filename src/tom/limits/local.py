@@ -68,6 +68,15 @@ class LocalLimiter:
                 if key.name in self._young or key.name in self._old:
                     self._young[key.name] = self._known(key.name) - 1.0 / key.rule.rate
 
+    def learn(self, keys: Sequence[Key], until_full: Sequence[float]) -> None:
+        """Take over from elsewhere in how many seconds each bucket is full, where that is later than is known here."""
+        with self._lock:
+            now = self._clock.monotonic()
+            for key, seconds in zip(keys, until_full, strict=True):
+                name = self._place(key.name)
+                if name == key.name and now + seconds > self._known(name):
+                    self._young[name] = now + seconds
+
     async def close(self) -> None:
         """Nothing is held."""
 

@@ -1,7 +1,8 @@
 """Counting for all processes of one Redis: one atomic script, by Redis's own clock (`gcra.lua`).
 
-Every arrival is charged in this process as well, before Redis is asked. So the same limit holds here while Redis is away,
-with nothing forgotten of what passed before; and what is too much for this process alone need not be asked.
+Every arrival is charged in this process as well, before Redis is asked, and what Redis answers is remembered. So the same
+limit holds here while Redis is away, with nothing forgotten of what passed anywhere before; and what is known to be too
+much need not be asked.
 """
 
 from collections.abc import Sequence
@@ -43,11 +44,11 @@ class RedisLimiter:
         names = [PREFIX + key.name for key in keys]
         figures = [figure for key in keys for figure in (_MICROSECONDS / key.rule.rate, key.rule.burst)]
 
-        async def count(client: Any) -> int:
+        async def count(client: Any) -> list[int]:
             return await client.register_script(_script())(keys=names, args=figures)
 
         try:
-            microseconds = await self._link.ask(count)
+            microseconds, *until_full = await self._link.ask(count)
         except RedisAway as error:
             if not isinstance(error, RedisOpening) and self._warning.due():
                 log.warning(
@@ -58,6 +59,7 @@ class RedisLimiter:
             return 0.0
         if microseconds > 0:
             self._local.give_back(keys)
+        self._local.learn(keys, [each / _MICROSECONDS for each in until_full])
         return microseconds / _MICROSECONDS
 
     async def close(self) -> None:
