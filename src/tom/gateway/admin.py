@@ -32,12 +32,12 @@ class AdminDoor:
         self._desk = desk
 
     def routes(self) -> list[Route]:
-        """The routes of this door. They are open: the gate stands behind them, in the contract's order."""
+        """The routes of this door; its gate checks in the contract's order."""
         return [
             Route(
                 row.method,
                 row.path.replace("{ip}", "{ip:path}"),
-                Access.OPEN,
+                Access.ADMIN,
                 self._answering(row),
                 dialect=Dialect.CHAT,
             )

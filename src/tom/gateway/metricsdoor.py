@@ -19,7 +19,16 @@ class MetricsDoor:
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
-        return [Route("GET", "/metrics", Access.OPEN, self.show, dialect=Dialect.CHAT, quiet=True)]
+        return [
+            Route(
+                "GET",
+                "/metrics",
+                Access.OPEN if self._public else Access.ADMIN,
+                self.show,
+                dialect=Dialect.CHAT,
+                quiet=True,
+            )
+        ]
 
     async def show(self, request: Request) -> Reply:
         """The figures, as JSON or as Prometheus reads them."""

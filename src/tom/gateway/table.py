@@ -27,6 +27,8 @@ class Access(Enum):
     """whoever has logged in; not a token"""
     CALLER = "caller"
     """a login or a token that has the route's scope"""
+    ADMIN = "admin"
+    """an admin, with the admin token or without; `tom.gateway.admin` lets them in"""
 
 
 class Origin(Enum):
