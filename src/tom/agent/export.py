@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from tom.conversation import codec
+from tom.agent.shown import event_json
 from tom.conversation.asks import ALLOW
 from tom.conversation.event import Event, EventType
 from tom.store.eventstore import ConversationRow
@@ -30,7 +30,6 @@ def conversation_json(row: ConversationRow) -> dict[str, Any]:
         "metadata": dict(row.metadata),
         "pinned": row.pinned,
         "services": None if row.services is None else list(row.services),
-        "system_prompt": row.system_prompt,
         "first_seq": row.first_seq,
         "last_seq": row.last_seq,
         "usage": row.usage.as_json(),
@@ -39,14 +38,19 @@ def conversation_json(row: ConversationRow) -> dict[str, Any]:
     }
 
 
-async def as_json(row: ConversationRow, stretches: Stretches, *, epoch: str, at: str) -> AsyncIterator[str]:
-    """Everything, an event a line, so that it can be read back. ``epoch`` is the store's, ``at`` the time of writing."""
+async def as_json(
+    row: ConversationRow, stretches: Stretches, *, epoch: str, at: str, visitor: bool = False
+) -> AsyncIterator[str]:
+    """Everything, an event a line, so that it can be read back. ``epoch`` is the store's, ``at`` the time of writing.
+
+    Events are as the doors show them (`shown.py`): the house's own instructions stay in the house.
+    """
     head = {"format": FORMAT, "version": VERSION, "exported_at": at, "epoch": epoch}
     yield _dump(head | {"conversation": conversation_json(row)})[:-1] + ',"events":['
     before = "\n"
     async for events in stretches:
         for event in events:
-            yield before + _dump(codec.to_json(event))
+            yield before + _dump(event_json(event, visitor=visitor))
             before = ",\n"
     yield "\n]}\n"
 
@@ -64,6 +68,8 @@ async def as_openai(row: ConversationRow, stretches: Stretches) -> AsyncIterator
 
 def _message(event: Event) -> dict[str, Any] | None:
     if event.role is None or event.type == EventType.HISTORY_COMPACTED:
+        return None
+    if event.role == "system" and not event.run_id:  # the house's own
         return None
     message: dict[str, Any] = {"role": event.role, "content": event.content or ""}
     if event.tool_calls:

@@ -11,8 +11,8 @@ from starlette.routing import Route
 from tom.agent import export
 from tom.agent.answering import JsonAnswer, chat_error
 from tom.agent.cell import Cell
-from tom.agent.guarding import routes_of
-from tom.agent.rest import InvalidQuery, SessionNotFound
+from tom.agent.guarding import caller_of, routes_of
+from tom.agent.rest_faults import InvalidQuery, SessionNotFound, session_id_of
 from tom.clock import timestamp
 from tom.conversation.event import Event
 from tom.conversation.usage import MICRO
@@ -56,7 +56,7 @@ class ExportDoor:
             message = "'format' must be one of: json, markdown, openai"
             raise InvalidQuery(message)
         try:
-            row = await self._cell.conversations.get(request.path_params["session_id"])
+            row = await self._cell.conversations.get(session_id_of(request))
         except ConversationNotFound:
             raise SessionNotFound from None
         stretches, at = self._stretches(row), timestamp(self._cell.clock.now())
@@ -67,7 +67,8 @@ class ExportDoor:
                 pieces = export.as_openai(row, stretches)
                 return _attachment(pieces, export.file_name(row, ".openai.json"), "application/json")
             case _:
-                pieces = export.as_json(row, stretches, epoch=self._cell.store.epoch, at=at)
+                visitor = caller_of(request).visitor
+                pieces = export.as_json(row, stretches, epoch=self._cell.store.epoch, at=at, visitor=visitor)
                 return _attachment(pieces, export.file_name(row, ".json"), "application/json")
 
     async def _stretches(self, row: ConversationRow) -> AsyncIterator[Sequence[Event]]:

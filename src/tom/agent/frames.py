@@ -10,8 +10,8 @@ import msgspec
 
 from tom.agent.calls import masked, parse_arguments
 from tom.agent.feed import Delta, Progressed, Restarted, ToolsAnnounced
+from tom.agent.shown import event_json
 from tom.config.agent import ToolNotices
-from tom.conversation import codec
 from tom.conversation.event import Event, EventType
 from tom.conversation.part import ToolCall
 from tom.conversation.usage import Usage
@@ -222,14 +222,14 @@ def refused(request_id: str | None, error: TomError) -> dict[str, Any]:
     return failed(request_id, error.code, error.message, error.details)
 
 
-def event(stored: Event, request_id: str | None) -> dict[str, Any]:
-    """A stored event, for those who asked for events."""
+def event(stored: Event, request_id: str | None, *, visitor: bool = False) -> dict[str, Any]:
+    """A stored event, for those who asked for events; a ``visitor`` is not told which model spoke."""
     return {
         "request_id": request_id,
         "status": "event",
         "conversation_id": stored.conversation_id,
         "seq": stored.seq,
-        "event": codec.to_json(stored),
+        "event": event_json(stored, visitor=visitor),
     }
 
 

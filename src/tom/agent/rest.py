@@ -29,6 +29,7 @@ from tom.agent.rest_faults import (
     read_metadata,
     session_id_of,
 )
+from tom.agent.rest_import import ImportDoor
 from tom.agent.rest_messages import MessagesDoor
 from tom.agent.rest_shapes import opened, session, with_history
 from tom.errors import ConversationNotFound, RunNotFound
@@ -62,6 +63,7 @@ class RestDoor:
             "stopRun": self.stop_run,
             **MessagesDoor(self._cell).endpoints(),
             **EventsDoor(self._cell).endpoints(),
+            **ImportDoor(self._cell).endpoints(),
         }
         return routes_of(self._cell, endpoints)
 

@@ -39,6 +39,7 @@ class DoorRouter(Router):
         for route in self._fixed.get(scope["path"], self._table):
             match, child = route.matches(scope)
             if match is Match.FULL:
+                scope["route"] = route
                 scope.update(child)
                 await route.handle(scope, receive, send)
                 return

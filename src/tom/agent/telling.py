@@ -11,7 +11,6 @@ from tom.agent import frames
 from tom.agent.asks import ask_object
 from tom.agent.feed import Delta, Item, Progressed, Restarted, Stored, ToolsAnnounced
 from tom.agent.following import ENDS
-from tom.agent.shown import event_json
 from tom.agent.sse import sse_event
 from tom.agent.waiting import ASKED, Pace
 from tom.clock import Clock
@@ -73,7 +72,7 @@ class Telling:
 
     def stored(self, event: Event, request_id: str | None, *, visitor: bool) -> Frame:
         """The frame for an event by itself."""
-        return Frame({**frames.event(event, request_id), "event": event_json(event, visitor=visitor)}, event.seq)
+        return Frame(frames.event(event, request_id, visitor=visitor), event.seq)
 
     def _note(self, event: Event) -> None:
         """What is needed of a run later on, until it has ended."""
