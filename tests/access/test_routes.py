@@ -48,7 +48,7 @@ class Row:
 def rows():
     for one in (*OPERATIONS, *GATEWAY):
         request = REQUESTS[one.name]
-        scope = LOGIN if one in GATEWAY else one.scope and str(one.scope)
+        scope = LOGIN if one in GATEWAY else request.get("scope", one.scope and str(one.scope))
         yield Row(one.method, one.path, scope, str(one.dialect), request.get("body"), request["own"])
     for one in TOM:
         more = one.get("dialect", "tom"), one.get("body"), one.get("own"), one.get("harmless", True)

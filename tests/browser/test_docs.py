@@ -15,10 +15,10 @@ def agent(tmp_path_factory):
 
 
 def test_only_the_page_itself_is_asked_for(agent, open_device):
-    page = open_device(f"{agent.url}/docs")
+    page = open_device(f"{agent.url}/docs#sendMessage")
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{agent.url}/docs#sendMessage")
+    page.reload()
     expect(page.get_by_role("heading", name="Say something and get the reply")).to_be_visible()
     assert {url.partition("#")[0] for url in asked if not url.startswith("data:")} == {f"{agent.url}/docs"}
     assert page.evaluate("getComputedStyle(document.querySelector('.method')).fontWeight") == "700"
