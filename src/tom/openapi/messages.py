@@ -125,10 +125,6 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     )),
 }  # fmt: skip
 
-_ACCEPTED: Final[Mapping[str, Any]] = {
-    "request_id": "r1", "status": "accepted", "conversation_id": ID, "run_id": RUN, "seq": 2, "durable": True,
-    "queued": 0,
-}  # fmt: skip
 _STREAM: Final = (
     f'id: 2\nevent: accepted\ndata: {{"request_id":"r1","status":"accepted","conversation_id":"{ID}",'
     f'"run_id":"{RUN}","seq":2,"durable":true,"queued":0}}\n\n'
@@ -172,6 +168,19 @@ _FAILURES: Final[Mapping[int, tuple[str, ...]]] = {
 """How a run may fail; the message is kept and may be retried."""
 
 _RUN_LIMITS: Final = ("context_too_small", "limit_reached", "token_limit", "tool_limit", "too_many_asks")
+_SESSION_OF_REPLY: Final = {"session_id": "$response.body#/session_id"}
+
+
+def _links(run_id: str) -> tuple[Link, ...]:
+    """Where a reply, or a run that goes on, leads; ``run_id``: where the answer has it."""
+    run = {**_SESSION_OF_REPLY, "run_id": run_id}
+    return (
+        Link(name="events", operation="listEvents", text="Read what happened.", parameters=_SESSION_OF_REPLY),
+        Link(name="stop", operation="stopRun", text="Stop it.", parameters=_SESSION_OF_REPLY, body={"run_id": run_id}),
+        Link(name="retry", operation="retryRun", text="Answer it again, if it failed or was stopped.", parameters=run),
+    )
+
+
 _OUTCOMES: Final[Mapping[int, Answer]] = {
     200: Answer(
         text="The reply; as a stream where `Accept` asks for `text/event-stream`.",
@@ -179,14 +188,7 @@ _OUTCOMES: Final[Mapping[int, Answer]] = {
             Content(schema=ref("Reply"), examples=(shown("reply", "An answer", _REPLY),)),
             Content(schema=ref("EventStream"), kind=EVENTS, examples=(shown("stream", "How it begins", _STREAM),)),
         ),
-        links=(
-            Link(
-                name="events",
-                operation="listEvents",
-                text="Read what happened.",
-                parameters={"session_id": "$response.body#/session_id"},
-            ),
-        ),
+        links=_links("$response.body#/message/metadata/run_id"),
     ),
     202: Answer(
         text="The run goes on, or waits for a person: `GET /sessions/{session_id}/events` has the rest.",
@@ -199,21 +201,7 @@ _OUTCOMES: Final[Mapping[int, Answer]] = {
                 ),
             ),
         ),
-        links=(
-            Link(
-                name="stop",
-                operation="stopRun",
-                text="Stop it.",
-                parameters={"session_id": "$response.body#/session_id"},
-                body={"run_id": "$response.body#/run_id"},
-            ),
-            Link(
-                name="retry",
-                operation="retryRun",
-                text="Answer the message again, once the run has failed or was stopped.",
-                parameters={"session_id": "$response.body#/session_id", "run_id": "$response.body#/run_id"},
-            ),
-        ),
+        links=_links("$response.body#/run_id"),
     ),
 }
 _PREFER: Final = header("Prefer", text(), "`respond-async`: answer 202 at once.")
@@ -305,4 +293,3 @@ TOLD: Final[Mapping[str, Told]] = {
         refusals={404: ("session_not_found",), 422: ("validation_error", "after_out_of_range")},
     ),
 }  # fmt: skip
-FRAME: Final = _ACCEPTED
