@@ -78,6 +78,17 @@ async def test_keys_are_charged_all_or_none_and_expire(open_limiter: Callable[..
         )
 
 
+async def test_what_redis_refuses_is_not_charged_here_either(open_limiter: Callable[..., Any]) -> None:
+    limiter, other = await open_limiter(seconds=PATIENT), await open_limiter(seconds=PATIENT)
+    user, addresses = Key("user:anna", Rule(0.01, 3)), [Key(f"ip:192.0.2.{n}", Rule(0.01, 1)) for n in range(5)]
+    for address in addresses:
+        assert await other.take([address]) == 0.0
+    for address in addresses:
+        assert await limiter.take([user, address]) > 90.0
+    assert [await limiter.take([user]) for _ in range(3)] == [0.0] * 3
+    assert await limiter.take([user]) > 90.0
+
+
 async def test_a_rule_that_became_narrower_makes_nobody_wait_longer_than_it_says(
     open_limiter: Callable[..., Any], until: Callable[..., Any]
 ) -> None:
