@@ -33,6 +33,7 @@ _ALWAYS = [
 ]
 _APPLETS = ["cat", "chmod", "chown", "cp", "env", "ls", "mkdir", "mv", "rm", "sh", "sleep", "test"]
 _LEFT_OUT = {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo"}
+_ZONES = Path("/usr/share/zoneinfo")
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -139,6 +140,8 @@ class _Tree:
             found = [place / library for place in _library_places() if (place / library).exists()]
             if found:
                 self.file(found[0], str(found[0]).lstrip("/"))
+        if _ZONES.exists():
+            self._tar.add(_ZONES, str(_ZONES).lstrip("/"))
         if _CERTIFICATES.exists():
             self.file(_CERTIFICATES, str(_CERTIFICATES).lstrip("/"))
 

@@ -81,7 +81,8 @@ def session(deployed):
     status, made = deployed.ask("POST", "/sessions", {"metadata": {"order": 7}})
     assert status == 201
     status, answer = deployed.ask("POST", f"/sessions/{made['id']}/messages", {"content": "Good morning"})
-    assert status == 200, answer
+    if status != 200:
+        pytest.fail(f"{answer}\n{deployed.compose('logs', '--no-color', 'api', check=False)[-4000:]}")
     assert answer["message"]["content"]
     return made["id"]
 
