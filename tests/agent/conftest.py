@@ -8,9 +8,13 @@ from dataclasses import dataclass
 
 import aiohttp
 import pytest
+from websockets.asyncio.client import connect as websocket
 
+from tom.accounts.tokens import read_wish
+from tom.agent.alone import door_alone
 from tom.agent.app import AgentApp
 from tom.agent.bootstrap import build_cell
+from tom.agent.doorfile import DoorFile
 from tom.agent.identify import Admitted, AtThisMachine, WithoutTokens
 from tom.agent.options import choices_of
 from tom.agent.outbox import Outbox
@@ -20,6 +24,7 @@ from tom.agent.websocket import Entry
 from tom.clock import SystemClock
 from tom.config.agent import AgentSettings, ChatSettings, DoorSettings, LlmEntry, ServiceEntry
 from tom.config.secret import Secret
+from tom.conversation.tool import ToolClass
 from tom.policy.permissions import LOCAL_SCOPES, Caller
 from tom.services.memory import MemoryToolbox
 from tom.store.memory import MemoryEventStore
@@ -99,14 +104,16 @@ def open_cell(tmp_path, llm):
     """
 
     @asynccontextmanager
-    async def open_one(toolbox=None, store=None, clock=None, services=(), vision=None, more=None, **chat):
+    async def open_one(
+        toolbox=None, store=None, clock=None, services=(), vision=None, more=None, model="simulated", **chat
+    ):
         entry = LlmEntry(
             name="simulated", provider="compatible", base_url=llm.url, key=Secret(""), models=("s", "m", "l"),
             timeout=2, vision=vision, max_tokens=1000,
         )  # fmt: skip
         chat = {"context_max_tokens": 32000, "titles": False} | chat
         settings = AgentSettings(
-            user="alice", home=tmp_path, llm="simulated", llms={"simulated": entry}, chat=ChatSettings(**chat),
+            user="alice", home=tmp_path, llm=model, llms={"simulated": entry}, chat=ChatSettings(**chat),
             services=tuple(map(_entry, services)), **(more or {}),
         )  # fmt: skip
         clock = clock or SystemClock()
@@ -288,6 +295,11 @@ class Completions:
         told = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
         return [piece if piece == "[DONE]" else json.loads(piece) for piece in told]
 
+    @staticmethod
+    def text(pieces):
+        choices = [choice for piece in pieces if piece != "[DONE]" for choice in piece.get("choices", ())]
+        return "".join(choice["delta"].get("content") or "" for choice in choices)
+
 
 def said(messages):
     return [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
@@ -313,3 +325,82 @@ def v1():
             listening.close()
 
     return serve
+
+
+# --- an agent alone, by each of its modes ------------------------------------------------------------------------
+
+
+class Alone:
+    """An agent alone on a port of loopback; ``token(*scopes)`` makes a token of its person."""
+
+    def __init__(self, cell, file, port):
+        self.cell, self.file, self.port = cell, file, port
+        self.url = f"http://127.0.0.1:{port}"
+        self.sessions = []
+
+    async def token(self, *scopes, days=1):
+        wish = read_wish("a test", list(scopes or ("chat",)), days, admin=True)
+        return await self.file.tokens.create(self.cell.settings.user, wish)
+
+    def client(self, token=None, **headers):
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        session = aiohttp.ClientSession(self.url, headers=headers)
+        self.sessions.append(session)
+        return Rest(session)
+
+    def socket(self, path="/ws/chat", *, token=None, headers=None, **options):
+        sent = {"Authorization": f"Bearer {token}"} if token else {}
+        options.setdefault("compression", None)
+        return websocket(
+            f"ws://127.0.0.1:{self.port}{path}", additional_headers=sent | (headers or {}), proxy=None, **options
+        )
+
+
+@pytest.fixture
+def open_alone(open_cell, tmp_path):
+    """``async with open_alone("token", **chat) as agent``: an agent alone that serves; ``doors`` are more of its doors."""
+
+    @asynccontextmanager
+    async def open_one(auth="local", *, doors=None, clock=None, more=None, **options):
+        clock = clock or SystemClock()
+        more = {"doors": DoorSettings(auth=auth, **(doors or {})), **(more or {})}
+        async with open_cell(clock=clock, more=more, **options) as cell:
+            file = cell.door_file = await DoorFile.open(tmp_path, clock)
+            listening = socket.create_server(("127.0.0.1", 0))
+            server = make_server(AgentApp(cell, door_alone(cell.settings, file)), cell)
+            cell.ready = True
+            serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+            agent = Alone(cell, file, listening.getsockname()[1])
+            try:
+                yield agent
+            finally:
+                for session in agent.sessions:
+                    await session.close()
+                cell.feed.close()
+                server.should_exit = True
+                await serving
+                listening.close()
+                await file.close()
+
+    return open_one
+
+
+@pytest.fixture
+def shop():
+    """``shop()``: a toolbox whose `search` only reads; with ``sends`` also `send`, which its person is asked about."""
+
+    async def search(query=""):
+        return f"found {query}"
+
+    async def send(text=""):
+        return f"sent {text}"
+
+    def made(*, sends=False):
+        toolbox, anything = MemoryToolbox(), {"type": "object"}
+        toolbox.add(search, service="shop", parameters=anything, tool_class=ToolClass.READ_PUBLIC)
+        if sends:
+            toolbox.add(send, service="shop", parameters=anything, tool_class=ToolClass.WRITE_EXTERNAL)
+        return toolbox
+
+    return made

@@ -3,6 +3,7 @@
 import json
 
 import openai
+import pydantic
 import pytest
 
 from tom.testing.simulated_llm import Script
@@ -101,8 +102,6 @@ def test_tools_of_the_client_and_of_tom_in_one_answer(agent, client, ledger):
 
 
 def test_a_schema_for_the_answer(agent, client):
-    pydantic = pytest.importorskip("pydantic")
-
     class City(pydantic.BaseModel):
         name: str
         people: int
