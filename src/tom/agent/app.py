@@ -82,7 +82,11 @@ class AgentApp:
                 *DocumentDoor(cell).routes(),
                 *(ExamplesDoor().routes() if door.alone else ()),
                 *(TicketDoor(cell, file).routes() if file and door.alone else ()),
-                *(TokensDoor(file, cell.settings.user).routes() if file and isinstance(door, AtControlSocket) else ()),
+                *(
+                    TokensDoor(file, cell.settings.user, cell.admin.chain if cell.admin else None).routes()
+                    if file and isinstance(door, AtControlSocket)
+                    else ()
+                ),
             ]
         )
 

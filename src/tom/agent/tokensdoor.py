@@ -1,6 +1,6 @@
 """``/tokens`` at the control socket of an agent alone, and ``/ws/ticket`` at its doors."""
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from tom.agent.cell import Cell
 from tom.agent.doorfile import DoorFile
 from tom.agent.guarding import Endpoint, json_body, routes_of
 from tom.agent.identify import Admitted
+from tom.audit.chain import OPERATOR, Chain
 from tom.errors import TomError
 from tom.openapi.operations import Operation
 from tom.policy.permissions import Scope
@@ -48,8 +49,9 @@ class TicketDoor:
 class TokensDoor:
     """The tokens of an agent alone, for its operator only: it stands at the control socket and nowhere else."""
 
-    def __init__(self, file: DoorFile, user: str) -> None:
-        """``user``: whose tokens they are."""
+    def __init__(self, file: DoorFile, user: str, chain: Chain | None = None) -> None:
+        """``user``: whose tokens they are; ``chain`` is the record."""
+        self._chain = chain
         self._tokens = file.tokens
         self._user = user
 
@@ -75,13 +77,19 @@ class TokensDoor:
         wish = read_wish(body.get("name"), body.get("scopes"), days, admin=True)
         token, text = await self._tokens.create(self._user, wish)
         log.info(f"🔑 Token '{token.id}' created", event="token_created", token=token.id)
+        await self._note("token.created", token.id, token.as_json())
         return JsonAnswer({"id": token.id, "token": text}, 201)
 
     async def revoke(self, request: Request) -> Response:
         """``DELETE /tokens/{id}``: also what is open under it ends."""
         token = await self._tokens.revoke(self._user, request.path_params["id"])
         log.info(f"🔑 Token '{token.id}' revoked", event="token_revoked", token=token.id)
+        await self._note("token.revoked", token.id)
         return Response(status_code=204)
+
+    async def _note(self, kind: str, identifier: str, after: Any = None) -> None:
+        if self._chain is not None:
+            await self._chain.note(kind, who=OPERATOR, source="control", subject=identifier, after=after)
 
 
 def _told(endpoint: Endpoint) -> Endpoint:

@@ -22,6 +22,9 @@ from tom.telemetry import logs
 
 log = logs.get("audit")
 
+OPERATOR: Final = "operator"
+"""How the record names whoever may open the control socket, or the files."""
+
 RETENTION_DAYS: Final = 365.0
 MOST_ROWS: Final = 1000
 _DAY: Final = 86_400.0
@@ -88,12 +91,11 @@ class Chain:
 
     async def rows(self, after: int = 0, limit: int = 100) -> tuple[Row, ...]:
         """The rows behind number ``after`` that are not sealed, oldest first, at most 1000."""
-        bound = (after, min(limit, MOST_ROWS))
-        return await self._database.read(partial(_rows, bound=bound))
+        return await self._database.read(partial(rows_behind, after=after, limit=limit))
 
     async def newest(self, limit: int = 100) -> tuple[Row, ...]:
         """The newest rows, oldest first, at most 1000."""
-        return await self._database.read(partial(_newest, limit=min(limit, MOST_ROWS)))
+        return await self._database.read(partial(newest, limit=limit))
 
     async def verify(self) -> Verdict:
         """Check every row from the first one on, sealed segments and head included."""
@@ -146,11 +148,15 @@ def _length(connection: Any) -> int:
     return connection.execute("SELECT count(*) FROM audit").get
 
 
-def _rows(connection: Any, *, bound: tuple[int, int]) -> tuple[Row, ...]:
+def rows_behind(connection: Any, after: int, limit: int) -> tuple[Row, ...]:
+    """The rows behind number ``after``, oldest first."""
+    bound = (after, min(limit, MOST_ROWS))
     found = connection.execute(f"SELECT {COLUMNS} FROM audit WHERE number > ? ORDER BY number LIMIT ?", bound)  # noqa: S608
     return tuple(Row(*row) for row in found)
 
 
-def _newest(connection: Any, *, limit: int) -> tuple[Row, ...]:
-    found = connection.execute(f"SELECT {COLUMNS} FROM audit ORDER BY number DESC LIMIT ?", (limit,))  # noqa: S608
+def newest(connection: Any, limit: int) -> tuple[Row, ...]:
+    """The newest rows, oldest first."""
+    bound = (min(limit, MOST_ROWS),)
+    found = connection.execute(f"SELECT {COLUMNS} FROM audit ORDER BY number DESC LIMIT ?", bound)  # noqa: S608
     return tuple(Row(*row) for row in found)[::-1]

@@ -15,6 +15,7 @@ from tom.cli.directory import existing, holder, locate
 from tom.cli.operator import ALONE, ask_at_control_socket, ask_gateway_of, checked, runs_alone, segment, whose
 from tom.cli.options import DataOption, JsonOption
 from tom.cli.output import Refused, Status, document, notice, table, usage
+from tom.cli.recording import note
 
 if TYPE_CHECKING:
     from tom.accounts.tokens import Tokens
@@ -129,7 +130,7 @@ class _Asking:
             token, text = await tokens.create(self._user, read_wish(name, scopes, days, admin=admin))
             return {"id": token.id, "token": text}
 
-        return asyncio.run(self._in_file(make))
+        return asyncio.run(self._in_file(make, lambda made: ("token.created", str(made["id"]))))
 
     def list(self) -> list[dict[str, Any]]:
         """All of them. Raises `Refused`, `TomError`."""
@@ -150,22 +151,26 @@ class _Asking:
         async def end(tokens: "Tokens", _admin: bool) -> None:
             await tokens.revoke(self._user, identifier)
 
-        asyncio.run(self._in_file(end))
+        asyncio.run(self._in_file(end, lambda _: ("token.revoked", identifier)))
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         if self._alone:
             return checked(*ask_at_control_socket(self._data, method, f"/tokens{path}", body))
         return ask_gateway_of(self._data, method, f"/users/{segment(self._user)}/tokens{path}", body)
 
-    async def _in_file[T](self, work: "Callable[[Tokens, bool], Awaitable[T]]") -> T:
+    async def _in_file[T](self, work: "Callable[[Tokens, bool], Awaitable[T]]", noted: "Noted[T] | None" = None) -> T:
         if self._alone:
             home = self._data / "users" / ALONE
             await asyncio.to_thread(home.mkdir, mode=0o700, parents=True, exist_ok=True)
-            return await _in_door_file(home, work)
-        return await _in_gateway_file(self._data, self._user, work)
+            return await _in_door_file(home, work, noted)
+        return await _in_gateway_file(self._data, self._user, work, noted)
 
 
-async def _in_door_file[T](home: Path, work: "Callable[[Tokens, bool], Awaitable[T]]") -> T:
+type Noted[T] = Callable[[T], tuple[str, str]]
+"""What the record is told of the outcome: kind and subject."""
+
+
+async def _in_door_file[T](home: Path, work: "Callable[[Tokens, bool], Awaitable[T]]", noted: "Noted[T] | None") -> T:
     from tom.accounts.opening import open_file
     from tom.accounts.tokens import Tokens
     from tom.clock import SystemClock
@@ -173,19 +178,27 @@ async def _in_door_file[T](home: Path, work: "Callable[[Tokens, bool], Awaitable
     clock = SystemClock()
     database = await open_file(home / "door.db", clock)
     try:
-        return await work(await Tokens.open(database, clock), True)
+        outcome = await work(await Tokens.open(database, clock), True)
+        if noted is not None:
+            await note(database, home, *noted(outcome))
+        return outcome
     finally:
         await database.close()
 
 
-async def _in_gateway_file[T](data: Path, user: str, work: "Callable[[Tokens, bool], Awaitable[T]]") -> T:
+async def _in_gateway_file[T](
+    data: Path, user: str, work: "Callable[[Tokens, bool], Awaitable[T]]", noted: "Noted[T] | None"
+) -> T:
     from tom.clock import SystemClock
     from tom.config.settings import Settings
     from tom.gateway.bootstrap import open_accounts
 
     accounts = await open_accounts(await asyncio.to_thread(Settings.load, data), SystemClock())
     try:
-        return await work(accounts.tokens, accounts.role(user) == "admin")
+        outcome = await work(accounts.tokens, accounts.role(user) == "admin")
+        if noted is not None:
+            await note(accounts.database, data / "gateway", *noted(outcome))
+        return outcome
     finally:
         await accounts.close()
 

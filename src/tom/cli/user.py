@@ -14,6 +14,7 @@ import typer
 from tom.cli.directory import existing, holder, locate
 from tom.cli.options import DataOption, JsonOption
 from tom.cli.output import Refused, Status, document, notice, table
+from tom.cli.recording import note
 
 if TYPE_CHECKING:
     from tom.config.settings import Settings
@@ -146,6 +147,7 @@ async def store_password(settings: "Settings", name: str, password: str) -> None
     accounts = await open_accounts(settings, SystemClock())
     try:
         await accounts.set_password(name, password)
+        await note(accounts.database, settings.data_dir / "gateway", "password.set", name)
     finally:
         await accounts.close()
 

@@ -226,8 +226,8 @@ class Gateway:
         standard = _standard_headers(watch)
         endpoint = settings.chat.endpoint
         proxy = Proxy(pool, secret_of=self._secret_of, timeout=settings.proxy_timeout)
-        routes = [*own_routes(LoginDoor(accounts, login_page), health, endpoint), *proxied_routes(proxy)]
-        routes += token_routes(TokenDoor(accounts, tickets, self._clock, endpoint=endpoint))
+        routes = [*own_routes(LoginDoor(accounts, login_page, house.chain), health, endpoint), *proxied_routes(proxy)]
+        routes += token_routes(TokenDoor(accounts, tickets, self._clock, house.chain, endpoint=endpoint))
         routes += house.routes()
         app = GatewayApp(
             gate, Table(routes), house.metrics, standard, socket_origins=settings.chat.allow_origins, rates=rates
@@ -267,6 +267,7 @@ class Gateway:
             secret_of=self._secret_of,
             describe=self._describe,
             reload=self._reload,
+            chain=parts.house.chain,
         )
         private = Server(control, sockets=None, standard_headers=standard)
         parts.servers.append(private)

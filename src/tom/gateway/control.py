@@ -10,6 +10,8 @@
 | ``POST /users/{user}/tokens`` | ``{"name", "scopes", "expires_in_days"}`` | ``{"id", "token"}``, told this once |
 | ``DELETE /users/{user}/tokens/{id}`` | | 200; what was open under it is closed |
 | ``POST /agents/{user}/request`` | ``{"method", "path", "body"?}`` | ``{"status", "body"}``: what their agent answers |
+| ``GET /audit`` | | ``{"entries"}``: the newest, or with ``?after=`` those behind; ``?limit=`` |
+| ``GET /audit/verify`` | | whether the record is as it was written, and where not |
 | ``POST /reload`` | | 200 when config.yml was read again and is in force, else 409 with what is wrong |
 """
 
@@ -22,8 +24,10 @@ import msgspec
 from tom.accounts.accounts import Accounts
 from tom.accounts.refusals import UnknownUser
 from tom.accounts.tokens import DEFAULT_DAYS, read_wish
+from tom.audit.chain import OPERATOR, Chain
+from tom.audit.telling import told_record
 from tom.errors import TomError
-from tom.gateway.agentask import AgentAsk, UserDisabled
+from tom.gateway.agentask import DOOR, AgentAsk, UserDisabled
 from tom.gateway.jsonbody import json_object
 from tom.gateway.pool import Pool
 from tom.gateway.refusals import BadRequest, NotFound
@@ -50,11 +54,13 @@ class Control:
         secret_of: Callable[[str], str],
         describe: Callable[[], Answer],
         reload: Callable[[], Awaitable[None]],
+        chain: Chain,
     ) -> None:
         """``describe`` tells how the gateway is; ``reload`` reads config.yml again, or raises `TomError`.
 
-        ``secret_of``: the secret of a user's agent.
+        ``secret_of``: the secret of a user's agent; ``chain`` is the record.
         """
+        self._chain = chain
         self._accounts = accounts
         self._pool = pool
         self._agents = AgentAsk(pool, secret_of)
@@ -78,21 +84,27 @@ class Control:
 
     async def _answer(self, request: Request) -> Answer:
         match request.method, request.path.strip("/").split("/"):
-            case "GET", ["health"]:
-                return self._describe()
-            case "GET", ["agents"]:
-                return {"agents": [{"user": agent.user, "pid": agent.pid} for agent in self._pool.agents()]}
-            case "GET", ["users"]:
-                return {"users": self._accounts.overview()}
+            case "GET", ["health" | "agents" | "users" as what]:
+                return self._look(what)
             case _, ["users", user, *rest]:
                 return await self._of_user(request, unquote(user), rest)
             case "POST", ["agents", user, "request"]:
                 return await self._agents.ask(self._known(unquote(user)), await request.body(_LARGEST_ERRAND))
+            case "GET", ["audit", *rest]:
+                return await told_record(self._chain, rest, request.query)
             case "POST", ["reload"]:
                 await self._reload()
+                await self._chain.note("configuration.reloaded", who=OPERATOR, source=DOOR)
                 return {"status": "OK"}
             case _:
                 raise NotFound
+
+    def _look(self, what: str) -> Answer:
+        if what == "health":
+            return self._describe()
+        if what == "users":
+            return {"users": self._accounts.overview()}
+        return {"agents": [{"user": agent.user, "pid": agent.pid} for agent in self._pool.agents()]}
 
     async def _of_user(self, request: Request, user: str, rest: list[str]) -> Answer:
         if rest[:1] == ["tokens"]:
@@ -100,6 +112,7 @@ class Control:
         if (request.method, rest) != ("POST", ["password"]):
             raise NotFound
         await self._accounts.set_password(user, await _password(request))
+        await self._chain.note("password.set", who=OPERATOR, source=DOOR, subject=user)
         return {"status": "OK"}
 
     async def _tokens(self, request: Request, user: str, rest: list[str]) -> Answer:
@@ -113,10 +126,14 @@ class Control:
                 wish = read_wish(body.get("name"), body.get("scopes"), days, admin=admin)
                 token, text = await self._accounts.tokens.create(user, wish)
                 log.info(f"🔑 Token '{token.id}' of '{user}' created", event="token_created", token=token.id)
+                await self._chain.note(
+                    "token.created", who=OPERATOR, source=DOOR, subject=token.id, after=token.as_json()
+                )
                 return {"id": token.id, "token": text}
             case "DELETE", [identifier]:
                 token = await self._accounts.tokens.revoke(user, unquote(identifier))
                 log.info(f"🔑 Token '{token.id}' of '{user}' revoked", event="token_revoked", token=token.id)
+                await self._chain.note("token.revoked", who=OPERATOR, source=DOOR, subject=token.id)
                 return {"status": "OK", "id": token.id}
             case _:
                 raise NotFound

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from tom.accounts.accounts import Accounts
 from tom.accounts.devices import KEPT_SECONDS
 from tom.accounts.refusals import InvalidCredentials, TooBusy, TooManyAttempts
+from tom.audit.chain import Chain
 from tom.errors import TomError
 from tom.gateway.identify import cleared_cookie, login_cookie
 from tom.gateway.jsonbody import parse_object
@@ -43,9 +44,10 @@ class Credentials:
 class LoginDoor:
     """The endpoints of logging in and out."""
 
-    def __init__(self, accounts: Accounts, login_page: LoginPage) -> None:
-        """``login_page`` renders the form."""
+    def __init__(self, accounts: Accounts, login_page: LoginPage, chain: Chain) -> None:
+        """``login_page`` renders the form; ``chain`` is the record."""
         self._accounts = accounts
+        self._chain = chain
         self._login_page = login_page
 
     async def show(self, request: Request) -> Reply:
@@ -76,7 +78,10 @@ class LoginDoor:
                 device=device,
             )
         except (InvalidCredentials, TooManyAttempts, TooBusy) as error:
+            if isinstance(error, InvalidCredentials):  # others were not looked at
+                await self._chain.note("login.failed", who=given.username[:32], source=request.address)
             return self._refused(request, given, error)
+        await self._chain.note("login", who=login.user, source=request.address, subject=login.id)
         await self._end_login(request)
         cookie = login_cookie(token, secure=request.secure, max_age=self._accounts.max_age(login))
         device = await self._accounts.remember_device(login.user, device)
@@ -111,6 +116,7 @@ class LoginDoor:
         principal = request.identity.principal
         if principal and principal.login:
             await self._accounts.log_out(principal.login)
+            await self._chain.note("logout", who=principal.user, source=request.address, subject=principal.login.id)
 
     def _refused(self, request: Request, given: Credentials, error: TomError) -> Reply:
         if not given.form:

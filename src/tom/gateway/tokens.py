@@ -7,6 +7,7 @@ from tom.accounts.logins import Login
 from tom.accounts.refusals import InvalidCredentials, PasswordRequired
 from tom.accounts.tickets import SECONDS, Tickets
 from tom.accounts.tokens import DEFAULT_DAYS, read_wish
+from tom.audit.chain import Chain
 from tom.clock import Clock
 from tom.errors import AuthenticationRequired
 from tom.gateway.identify import Principal
@@ -27,9 +28,12 @@ _FIELDS: Final = frozenset({"name", "scopes", "expires_in_days", "password"})
 class TokenDoor:
     """The endpoints of tokens and tickets."""
 
-    def __init__(self, accounts: Accounts, tickets: Tickets[Principal], clock: Clock, *, endpoint: str) -> None:
-        """``endpoint``: the path that tickets open."""
+    def __init__(
+        self, accounts: Accounts, tickets: Tickets[Principal], clock: Clock, chain: Chain, *, endpoint: str
+    ) -> None:
+        """``endpoint``: the path that tickets open; ``chain`` is the record."""
         self._accounts = accounts
+        self._chain = chain
         self._tickets = tickets
         self._clock = clock
         self._endpoint = endpoint
@@ -51,6 +55,9 @@ class TokenDoor:
         await self._confirm(request, login, body.get("password"))
         token, text = await self._accounts.tokens.create(login.user, wish)
         log.info(f"🔑 Token '{token.id}' of '{login.user}' created", event="token_created", token=token.id)
+        await self._chain.note(
+            "token.created", who=login.user, source=request.address, subject=token.id, after=token.as_json()
+        )
         return json_reply({"id": token.id, "token": text}, 201)
 
     async def revoke(self, request: Request) -> Reply:
@@ -58,6 +65,7 @@ class TokenDoor:
         user = _login(request).user
         token = await self._accounts.tokens.revoke(user, request.params["id"])
         log.info(f"🔑 Token '{token.id}' of '{user}' revoked", event="token_revoked", token=token.id)
+        await self._chain.note("token.revoked", who=user, source=request.address, subject=token.id)
         return Reply(204, b"", [(b"cache-control", b"no-store")])
 
     async def ticket(self, request: Request) -> Reply:
