@@ -22,6 +22,17 @@ _HANDSHAKE: Final = frozenset({b"sec-websocket-key", b"sec-websocket-version"})
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _RETURNED: Final = frozenset({b"content-type", b"content-length", b"retry-after", b"allow"})
 _KINDS: Final = frozenset({b"application/json", b"text/event-stream"})
+_SAVED: Final = frozenset({b"text/markdown"})
+"""Kinds that pass as something to be saved, never to be shown."""
+
+_ATTACHMENT: Final = re.compile(rb'attachment; filename="[A-Za-z0-9._:-]{1,160}"')
+_MADE: Final[Mapping[bytes, re.Pattern[bytes]]] = {
+    b"content-disposition": _ATTACHMENT,
+    b"location": re.compile(rb"/sessions/[A-Za-z0-9._:-]{1,128}"),
+    b"preference-applied": re.compile(rb"respond-async"),
+}
+"""Headers that pass with a value of this form only: nothing an agent says leads a browser away or shows a page."""
+
 _NOT_KEPT: Final = frozenset({b"no-store", b"no-cache"})
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
@@ -78,12 +89,12 @@ def outwards(headers: list[Header], status: int) -> list[Header]:
 
 
 def may_pass(headers: list[Header], status: int, *, without_body: bool) -> bool:
-    """Whether an agent's answer is one of those that there are: JSON, events, or nothing."""
+    """Whether an agent's answer is one of those that there are: JSON, events, a text to be saved, or nothing."""
     if not 200 <= status < 600:
         return False
     kinds = [value.partition(b";")[0].strip().lower() for name, value in headers if name == b"content-type"]
     if kinds:
-        return len(kinds) == 1 and kinds[0] in _KINDS
+        return len(kinds) == 1 and (kinds[0] in _KINDS or (kinds[0] in _SAVED and _is_attachment(headers)))
     return without_body or status in WITHOUT_BODY or (b"content-length", b"0") in headers
 
 
@@ -114,7 +125,14 @@ def _may_return(name: bytes, value: bytes) -> bool:
         return False
     if name == b"cache-control":
         return {part.strip().lower() for part in value.split(b",")} <= _NOT_KEPT
+    if name in _MADE:
+        return _MADE[name].fullmatch(value) is not None
     return name in _RETURNED
+
+
+def _is_attachment(headers: list[Header]) -> bool:
+    said = [value for name, value in headers if name == b"content-disposition"]
+    return len(said) == 1 and _ATTACHMENT.fullmatch(said[0]) is not None
 
 
 _SECURITY: Final[list[Header]] = [
