@@ -250,9 +250,6 @@ def _bearer(token):
 
 # --- things that belong to somebody ------------------------------------------------------------------------------
 
-OWNED = frozenset({"session_id", "run_id", "approval_id", "elicitation_id", "file", "request_id", "id"})
-"""Parameters that name something of somebody."""
-
 SHARED = {"name": "post", "model": "tom", "ip": "10.9.8.7", "path:path": "0/x.js"}
 """Parameters that mean the same to everybody."""
 
@@ -312,11 +309,6 @@ class Things:
 def things(town):
     """``things(user)`` makes things of that person."""
     return lambda user: Things(town, user)
-
-
-@pytest.fixture
-def owned():
-    return OWNED
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tom.openapi.conversations import ID, NOW
 from tom.openapi.describing import (
     Answer,
     Content,
@@ -27,7 +28,6 @@ from tom.openapi.describing import (
     time,
     whole,
 )
-from tom.openapi.sessions import ID, NOW
 
 _PAGE: Final[tuple[Parameter, ...]] = (
     query("limit", whole(minimum=1, maximum=200, default=50), "How many at most.", 50),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tom.openapi.conversations import DIGEST, ID, NOW
 from tom.openapi.describing import (
     Content,
     Link,
@@ -23,7 +24,6 @@ from tom.openapi.describing import (
     time,
 )
 from tom.openapi.messages import RUN
-from tom.openapi.sessions import DIGEST, ID, NOW
 
 APPROVAL: Final = "01K9ZQ4W0A2C4E6G8J0K2M4N6P"
 ELICITATION: Final = "01K9ZQ4X1B3D5F7H9J1K3M5N7Q"

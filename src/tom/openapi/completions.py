@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tom.openapi.conversations import ID
 from tom.openapi.describing import (
     EVENTS,
     Answer,
@@ -26,7 +27,6 @@ from tom.openapi.describing import (
     whole,
 )
 from tom.openapi.messages import RUN
-from tom.openapi.sessions import ID
 
 _CONTENT: Final[Schema] = {"anyOf": [
     text(),

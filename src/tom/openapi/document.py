@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from tom.openapi import admin, asks, completions, house, messages, own, sessions, tokens
+from tom.openapi import admin, asks, completions, conversations, house, messages, own, tokens
 from tom.openapi.describing import JSON, Answer, Content, Link, Parameter, Told
 from tom.openapi.faults import STATUSES, fault_example, fault_schema, refusals_of
 from tom.openapi.operations import GATEWAY, OPERATIONS, Dialect, Operation
@@ -15,7 +15,7 @@ VERSION: Final = "1.0"
 """Of the door, not of the program: everybody may read this."""
 
 _PARTS: Final[Mapping[str, Any]] = {
-    "Sessions": sessions, "Messages": messages, "Asks": asks, "Own": own, "Completions": completions,
+    "Sessions": conversations, "Messages": messages, "Asks": asks, "Own": own, "Completions": completions,
     "Tokens": tokens, "House": house, "Admin": admin,
 }  # fmt: skip
 _CREDENTIALS: Final[Mapping[str, Mapping[str, Any]]] = {

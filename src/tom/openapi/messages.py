@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tom.openapi.conversations import DIGEST, HISTORY, ID, NOW, SESSION, USAGE
 from tom.openapi.describing import (
     EVENTS,
     Answer,
@@ -28,7 +29,6 @@ from tom.openapi.describing import (
     time,
     whole,
 )
-from tom.openapi.sessions import DIGEST, HISTORY, ID, NOW, SESSION, USAGE
 
 RUN: Final = "01K9ZQ4V3N7X1T5R9P2M6K8H4F"
 SAID: Final = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tom.openapi.conversations import NOW
 from tom.openapi.describing import (
     Content,
     Link,
@@ -26,7 +27,6 @@ from tom.openapi.describing import (
     time,
     whole,
 )
-from tom.openapi.sessions import NOW
 
 CLASSES: Final = ("read_public", "read_private", "write_own", "write_external", "destructive")
 _HASH: Final = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tom.openapi.conversations import NOW
 from tom.openapi.describing import (
     Answer,
     Content,
@@ -21,7 +22,6 @@ from tom.openapi.describing import (
     time,
     whole,
 )
-from tom.openapi.sessions import NOW
 
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "TokenList": record({"tokens": listed(record({

@@ -1,4 +1,4 @@
-"""Sessions: opening, listing, reading, changing and erasing them; their files; what leaves and enters Tom with them."""
+"""Conversations, which this door calls sessions: opening, listing, reading, changing and erasing them; their files; what leaves and enters Tom with them."""
 
 from collections.abc import Mapping
 from typing import Any, Final
