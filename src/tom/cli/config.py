@@ -1,7 +1,9 @@
 """`tom config`: check the settings, write the first ones, enter a language model."""
 
+import asyncio
 import json
 import os
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -9,8 +11,9 @@ import typer
 from tom.cli.directory import locate
 from tom.cli.explain import example, explain
 from tom.cli.options import ConfigOption, DataOption, JsonOption, StandaloneOption
-from tom.config.invalid import ConfigInvalid
+from tom.config.invalid import ConfigInvalid, problem
 from tom.config.loading import Loading
+from tom.config.settings import Settings
 
 app = typer.Typer(help="Check, explain and write settings.", no_args_is_help=True)
 app.command("explain")(explain)
@@ -28,9 +31,13 @@ def check(
     errors: list[str] = []
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    loading = Loading(locate(data), config, os.environ, alone=standalone)
     try:
-        settings = Loading(locate(data), config, os.environ, alone=standalone).run()
-        notes, warnings = settings.notes, settings.warnings
+        settings = loading.run()
+        wrong, doubts = asyncio.run(_archive(locate(data), settings))
+        source = loading.faults.source(("history_storage_backend",))
+        notes, warnings = settings.notes, (*settings.warnings, *doubts)
+        errors = [problem(source, line) for line in wrong]
     except ConfigInvalid as error:
         errors = error.errors
     if as_json:
@@ -45,6 +52,21 @@ def check(
         if not errors:
             print("✅ The configuration is valid")
     raise typer.Exit(bool(errors))
+
+
+async def _archive(directory: Path, settings: Settings) -> tuple[list[str], list[str]]:
+    """What keeps the archive from being written, and what may pass; each a sentence with its cure."""
+    if settings.template.archive.backend == "none":
+        return [], []
+    from tom.cli.checks.archive import check_archive
+    from tom.cli.checks.finding import House, Verdict
+
+    found = [finding async for finding in check_archive(House(directory, settings, None))]
+    told = {
+        verdict: [f"The archive {one.seen}; {one.cure}" for one in found if one.verdict is verdict]
+        for verdict in Verdict
+    }
+    return told[Verdict.FAIL], [f"⚠️ {line}" for line in told[Verdict.WARN]]
 
 
 @app.command()

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import asdict
 
 from tom.cli.checks.agent import check_agent
+from tom.cli.checks.archive import check_archive
 from tom.cli.checks.finding import Check, Finding, House, Verdict, fail
 from tom.cli.checks.history import check_history
 from tom.cli.checks.machine import check_machine
@@ -24,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     check_models,
     check_services,
     check_history,
+    check_archive,
 )
 _ICONS = {Verdict.OK: "✅", Verdict.WARN: "⚠️", Verdict.FAIL: "❌"}
 
