@@ -224,14 +224,15 @@ def _told_reply(request: Event, entry: Mapping[str, Any]) -> Event:
 
 def _told_event(request: Event, kind: EventType, entry: Mapping[str, Any], extra: Mapping[str, Any]) -> Event:
     text: str = entry["content"] or ""
-    untrusted = Label(untrusted=frozenset({CLIENT}))
+    told = entry["role"] == "tool"  # what a client's tool found may be anything of its person's
+    label = Label(frozenset({CLIENT}), frozenset({CLIENT}) if told else frozenset[str]())
     return Event(
         conversation_id=request.conversation_id,
         type=kind,
         role=entry["role"],
         content=text,
         tool_call_id=entry.get("tool_call_id"),
-        extra={**extra, "taint": True, "label": untrusted.as_json()},
+        extra={**extra, "taint": True, "label": label.as_json()},
         token_count=estimate_tokens(text) + MESSAGE_OVERHEAD,
     )
 
