@@ -32,11 +32,13 @@ from tom.agent.revoking import serve_while_held
 from tom.agent.routing import DoorRouter, defect
 from tom.agent.servicesdoor import ServicesDoor
 from tom.agent.tokensdoor import TicketDoor, TokensDoor
-from tom.agent.watching import Watching
+from tom.agent.watching import Watching, template_of
 from tom.agent.websocket import Entry, serve_websocket
 from tom.errors import InvalidToken, NotFoundHere, TomError
 from tom.openapi.operations import Dialect
 from tom.policy.crossorigin import CrossOrigin
+from tom.policy.permissions import Scope as Reach
+from tom.policy.permissions import require
 from tom.telemetry import logs
 
 type Scope = MutableMapping[str, Any]
@@ -115,6 +117,7 @@ class AgentApp:
         if refused is None:
             refused = await self._count_upgrade(scope)
         if refused is not None:
+            self._watching.refused(refused, "socket")
             await _refuse_upgrade(scope, receive, send, refused)
             return
         device = device_of(headers.get(b"user-agent", b"").decode("latin-1"))
@@ -126,6 +129,7 @@ class AgentApp:
     async def _count_upgrade(self, scope: Scope) -> TomError | None:
         """Count the opening of a socket, or return the reason to refuse it."""
         try:
+            require(scope["tom.caller"], Reach.CHAT)
             await self._cell.rates.admit_upgrade(scope["tom.caller"])
         except TomError as refused:
             return refused
@@ -140,6 +144,7 @@ class AgentApp:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = await enter(self._door, scope)
         if refused is not None:
+            self._watching.refused(refused, "door")
             await self._refuse(scope, refused)(scope, receive, send)
             return
         admitted: Admitted = scope["tom.admitted"]
@@ -153,7 +158,8 @@ class AgentApp:
         try:
             await self._router(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - a defect costs one clear answer
-            log.error("❌ A defect in a request", event="internal_error", path=scope["path"], exception=error)
+            failure = {"code": "internal_error", "path": template_of(scope)}
+            log.error("❌ A defect in a request", event="request_failed", **failure, exception=error)
             await defect(scope, self._cell.clock)(scope, receive, send)
 
     def _refuse(self, scope: Scope, refused: TomError) -> Response:
