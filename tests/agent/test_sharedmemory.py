@@ -46,9 +46,13 @@ def agent(open_rest, server):
     async def open_one(store=None, **options):
         doors = {"redis": RedisSettings(url=Secret(server.url)), **options.pop("doors", {})}
         store = store or MemoryEventStore(clock=SystemClock())
-        async with open_rest(store=store, doors=doors, **options) as opened:
-            yield opened
-        await opened[1].rates.limiter.close()
+        opened = None
+        try:
+            async with open_rest(store=store, doors=doors, **options) as opened:
+                yield opened
+        finally:
+            if opened is not None:
+                await opened[1].rates.limiter.close()
 
     return open_one
 
@@ -191,9 +195,12 @@ async def test_while_one_agent_runs_a_session_others_say_so_and_then_go_on_where
         assert (await saying)[0] == 200
         await written(client, session, 6, until)
 
+        await one.ask("PATCH", f"/sessions/{session}", {"memory_limit": 9})
+        await until(lambda: _limit_is(client, session, "9"))
         _, body = await other.say(session, "fourth")
         said = [content for role, content in texts(body["history"]) if role == "user"]
         assert said == ["first", "second", "third", "fourth"]
+        assert (await other.ask("GET", f"/sessions/{session}"))[1]["memory_limit"] == 9
 
 
 @services
@@ -206,6 +213,10 @@ async def test_a_dead_agents_session_is_free_when_its_lease_ends(agent, client, 
         assert (await other.say(session, "again"))[0] == 409
         await until(lambda: _gone(client, session))
         assert (await other.say(session, "again"))[0] == 200
+
+
+async def _limit_is(client, session, limit):
+    return await client.get(f"chat_memory:limit:{session}") == limit
 
 
 async def _gone(client, session):

@@ -18,6 +18,7 @@ from tom.agent.sharedwindow import SURFACE, missing, opened, said_in, told
 from tom.clock import Clock
 from tom.conversation.event import Event, EventType
 from tom.conversation.history import fold
+from tom.conversation.upkeep import conversation_changed
 from tom.errors import SessionElsewhere, TomError
 from tom.limits.link import RedisAway, RedisOpening, Seldom
 from tom.store.eventstore import ConversationRow, EventStore
@@ -210,7 +211,10 @@ class SharedMemory:
             return ()
         after = max(row.first_seq - 1, row.last_seq - MOST_COMPARED)
         here = said_in(await self._store.read(row.id, after=after, limit=MOST_COMPARED))
-        return told(row.id, missing(here, kept.window))
+        events = told(row.id, missing(here, kept.window))
+        if kept.limit in {None, row.memory_limit}:
+            return events
+        return (conversation_changed(row.id, {"memory_limit": kept.limit}), *events)
 
     def _put(self, among: dict[str, None], conversation_id: str) -> None:
         among[conversation_id] = None
