@@ -103,6 +103,7 @@ class Mirroring:
     async def rebuild(self) -> int:
         """Queue everything again, and what was parked; returns how much there is to tell."""
         waiting = await self._outbox.refill()
+        await self._look()
         self._hurry.set()
         return waiting
 
@@ -113,6 +114,9 @@ class Mirroring:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
+                while self._hurry.is_set():  # it was an earlier round that ended
+                    self._idle.clear()
+                    await self._idle.wait()
         return self._idle.is_set() and not self._fails
 
     async def serve(self) -> None:

@@ -185,7 +185,7 @@ def _explained(error: Exception) -> Exception:
     from bson.errors import BSONError  # noqa: PLC0415 - the client is there
     from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure  # noqa: PLC0415 - as above
 
-    if isinstance(error, BSONError | DocumentTooLarge | OverflowError):
+    if isinstance(error, BSONError | DocumentTooLarge | UnicodeError | OverflowError | TypeError):
         return RecordRefused(f"MongoDB does not take the record: {type(error).__name__}")
     code = 0
     if isinstance(error, BulkWriteError):

@@ -291,6 +291,8 @@ def _explained(error: Exception) -> Exception:
         return RecordRefused(f"MySQL error {number}")
     if number in _FORBIDDEN:
         return ArchiveUnfit(f"The account may not do this (MySQL error {number})")
+    if isinstance(error, UnicodeError | OverflowError | TypeError):
+        return RecordRefused(f"The record cannot be written: {type(error).__name__}")
     if isinstance(error, TimeoutError):
         return ArchiveUnavailable("The archive did not answer in time")
     return ArchiveUnavailable(

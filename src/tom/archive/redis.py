@@ -152,8 +152,8 @@ def _explained(error: Exception) -> Exception:
     if isinstance(error, ArchiveClientMissing):
         return error
     text = str(error)
-    if any(mark in text for mark in _REFUSED):
-        return RecordRefused("Redis does not take the record")
+    if any(mark in text for mark in _REFUSED) or isinstance(error, UnicodeError | OverflowError | TypeError):
+        return RecordRefused(f"Redis does not take the record: {type(error).__name__}")
     if isinstance(error, TimeoutError):
         return ArchiveUnavailable("The archive did not answer in time")
     word = text.split(" ", 1)[0]
