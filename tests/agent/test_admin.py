@@ -86,7 +86,7 @@ def open_house(open_cell, tmp_path):
             cell.ready = True
             database = await open_file(tmp_path / "door.db", SystemClock())
             admin = await open_admin(
-                cell, database, explain=lambda: SETTINGS, open_archive=open_archive if archive else None
+                cell, database, explain=lambda: SETTINGS, archive=open_archive if archive else None
             )
             listening = socket.create_server(("127.0.0.1", 0))
             server = make_server(AgentApp(cell, door or AtThisMachine()), cell)

@@ -8,6 +8,8 @@ from pathlib import Path
 from tom.agent.admindoor import Admin
 from tom.agent.adminhouse import AgentHouse, OpenArchive
 from tom.agent.cell import Cell
+from tom.archive.archive import Archive, ArchiveUnavailable
+from tom.archive.opening import open_archive
 from tom.audit.chain import Chain
 from tom.audit.desk import Desk, Setting
 from tom.audit.gate import AdminGate
@@ -21,11 +23,12 @@ async def open_admin(
     database: Database,
     *,
     explain: Callable[[], Sequence[Setting]] | None = None,
-    open_archive: OpenArchive | None = None,
+    archive: OpenArchive | None = None,
 ) -> Admin:
     """The desk of an agent alone, whose ``door.db`` is ``database``; the cell has it from now on, and the bypass list.
 
-    ``explain``: every setting (default: as the data directory of the cell says). Close ``chain`` before the database.
+    ``explain``: every setting (default: as the data directory of the cell says). ``archive``: the mirror to look
+    into (default: that of the settings). Close ``chain`` before the database.
     Raises `StorageUnavailable`; OSError when the audit key cannot be written.
     """
     home, clock = cell.settings.home, cell.clock
@@ -34,10 +37,26 @@ async def open_admin(
     await bypass.load()
     cell.rates.bypassed = bypass.covers
     gate = AdminGate(cell.settings.doors.admin_token, Guesses(clock), chain)
-    house = AgentHouse(cell, explain or partial(explained, data_directory_of(home), os.environ), open_archive)
+    explain = explain or partial(explained, data_directory_of(home), os.environ)
+    house = AgentHouse(cell, explain, archive or archive_of(cell))
     cell.scheduler.beside.append(chain.keep)
     admin = cell.admin = Admin(gate, Desk(bypass, chain, house, clock), house, chain)
     return admin
+
+
+def archive_of(cell: Cell) -> OpenArchive | None:
+    """What opens the archive of the cell's person, beside the one that is written to; None where there is none."""
+    settings = cell.settings
+    if settings.archive.backend == "none":
+        return None
+
+    async def opened() -> Archive:
+        archive = open_archive(settings.archive, settings.user, cell.clock, redis=settings.doors.redis)
+        if archive is None:
+            raise ArchiveUnavailable
+        return archive
+
+    return opened
 
 
 def data_directory_of(home: Path) -> Path:

@@ -219,7 +219,8 @@ class ModelAsking:
             target=following.candidate.llm,
             reason=error.code,
         )
-        log.warning(f"🔁 {following.candidate.llm!r} answers instead of {following.fell_from!r}", event="llm_fell_back")
+        text = f"🔁 {following.candidate.llm!r} answers instead of {following.fell_from!r}"
+        log.warning(text, event="provider_fallback_used", code=error.code)
         await run.record(failed, fell)
 
     def _replied(self, run: Journal, wanted: AskModel, live: LiveTurn, reply: Reply) -> Event:

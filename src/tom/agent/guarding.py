@@ -12,10 +12,11 @@ from starlette.routing import Route
 
 from tom.agent.answering import PayloadTooLarge, parse_body, problem, read_body
 from tom.agent.recorded import is_recorded
-from tom.agent.tally import TOLD_FAILED_RUN, tell_refusal
+from tom.agent.tally import TOLD_FAILED_RUN
 from tom.errors import InvalidJson, RateLimited, TomError, UnsupportedMediaType
 from tom.openapi.operations import OPERATIONS, Operation
 from tom.policy.permissions import Caller, require
+from tom.telemetry.refusals import tell_refusal
 
 if TYPE_CHECKING:
     from tom.agent.cell import Cell

@@ -17,6 +17,8 @@ from tom.agent.app import AgentApp
 from tom.agent.cell import Cell
 from tom.agent.frameprotocol import FrameProtocol
 from tom.agent.identify import AtControlSocket, Door
+from tom.agent.tally import tell_configuration
+from tom.agent.underserver import Outside
 from tom.telemetry import logs
 
 GRACE = 20.0
@@ -60,13 +62,25 @@ def make_server(app: AgentApp, cell: Cell) -> uvicorn.Server:
     return _Server(config)
 
 
-async def serve(cell: Cell, door: Door, listening: socket.socket, *, control: socket.socket | None = None) -> int:
-    """Serve until a signal says stop; returns the exit status. At ``control`` the operator of an agent alone is served."""
-    stopping = asyncio.Event()
+async def serve(
+    cell: Cell,
+    door: Door,
+    listening: socket.socket | None,
+    *,
+    control: socket.socket | None = None,
+    outside: Outside | None = None,
+) -> int:
+    """Serve until a signal says stop; returns the exit status. At ``control`` the operator of an agent alone is served.
+
+    With ``outside`` somebody else's server serves the application, says when to stop, and keeps the signals.
+    """
+    stopping = outside.stopping if outside else asyncio.Event()
     stop_now = asyncio.Event()
-    _on_signals(stopping, stop_now)
+    if outside is None:
+        _on_signals(stopping, stop_now)
     ready, stopped = asyncio.Event(), asyncio.Event()
-    servers = [(make_server(AgentApp(cell, door), cell), listening)]
+    app = AgentApp(cell, door)
+    servers = [(make_server(app, cell), listening)] if listening is not None else []
     if control is not None:
         servers.append((make_server(AgentApp(cell, AtControlSocket(cell.settings.user)), cell), control))
     await cell.toolbox.start()
@@ -76,7 +90,10 @@ async def serve(cell: Cell, door: Door, listening: socket.socket, *, control: so
         cell.ready = True
         serving = [group.create_task(server.serve(sockets=[place])) for server, place in servers]
         tidying = group.create_task(cell.door_file.run()) if cell.door_file else None
+        if outside is not None:
+            outside.ready.set_result(app)
         log.info("🚀 Agent serves", event="agent_started")
+        tell_configuration(cell.settings, cell.rates.limiter.backend)
         restarting = cell.admin.house.restarting if cell.admin else asyncio.Event()
         waits = [asyncio.ensure_future(event.wait()) for event in (stopping, restarting)]
         await asyncio.wait([*waits, *serving], return_when=asyncio.FIRST_COMPLETED)

@@ -21,7 +21,6 @@ from tom.agent.options import Choices
 from tom.agent.outbox import Outbox
 from tom.agent.permitted import permitted
 from tom.agent.prompt import Circumstances
-from tom.agent.tally import tell_refusal
 from tom.agent.waiting import ANSWERED, ASKED, Pace, ask_id, open_asks, still_open
 from tom.clock import Clock, timestamp
 from tom.config.agent import ToolNotices
@@ -30,6 +29,7 @@ from tom.conversation.part import ToolCall
 from tom.errors import AfterOutOfRange, InvalidJson, RateLimited, TomError
 from tom.policy.permissions import Caller
 from tom.telemetry import logs
+from tom.telemetry.refusals import tell_refusal
 
 log = logs.get("agent")
 
@@ -161,18 +161,13 @@ class Socket:
 
         A `stop` ends the run that is there; where none is, or where it drops what waits as well, it keeps its place.
         """
-        if '"stop"' not in text and '"ping"' not in text:
+        if '"stop"' not in text:
             return False
         try:
             wanted = actions.read_action(actions.read_envelope(text), self._choices)
-            if isinstance(wanted, actions.Stop):
-                return await self._stop_at_once(wanted, actions.request_id_of(text))
+            return isinstance(wanted, actions.Stop) and await self._stop_at_once(wanted, actions.request_id_of(text))
         except TomError:
             return False  # what is wrong with it is told in its turn
-        if isinstance(wanted, actions.Ping):
-            await self.receive(text)
-            return True
-        return False
 
     async def _stop_at_once(self, wanted: actions.Stop, request_id: str | None) -> bool:
         conversation_id = wanted.conversation_id

@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 from tom.agent.feed import ALL, Delta, Feed, Item, Stored
 from tom.clock import Clock
+from tom.config.agent import AgentSettings
 from tom.conversation.event import Event, EventType
-from tom.errors import ProviderError, RateLimited, TomError
+from tom.errors import ProviderError
+from tom.llm.levels import UNCONFIGURED
 from tom.telemetry import logs
 from tom.telemetry.metrics import Metrics
 
@@ -81,21 +83,6 @@ def _keep[K, V](known: OrderedDict[K, V], key: K, value: V) -> None:
         known.popitem(last=False)
 
 
-def tell_refusal(error: TomError, *, operation: str) -> None:
-    """Log that a request was refused, by the event its code stands for."""
-    fields = {"code": error.code, "status_code": error.http_status, "operation": operation}
-    if isinstance(error, RateLimited):
-        log.info("🚦 Too many requests", event="rate_limited", **fields)
-    elif error.code == "session_not_found":
-        log.info("🔎 There is no such session", event="session_not_found", **fields)
-    elif error.http_status == 422:
-        log.info("✋ A request does not fit", event="validation_error", **fields)
-    elif error.http_status >= 500:
-        log.warning(f"❌ A request failed: {error.code}", event="api_error", **fields)
-    else:
-        log.info(f"✋ A request was refused: {error.code}", event="api_error", **fields)
-
-
 def tell_sessions(feed: Feed) -> Callable[[], None]:
     """Log each conversation that is opened; returns what ends it."""
 
@@ -105,3 +92,22 @@ def tell_sessions(feed: Feed) -> Callable[[], None]:
 
     return feed.listen(ALL, hear)
 
+
+def tell_configuration(settings: AgentSettings, limiter: str) -> None:
+    """Log what the settings have come to: names and numbers, no address and no secret."""
+    doors = settings.doors
+    log.info(
+        f"⚙️ Model {settings.llm}, history in {settings.persistence.type}, archive {settings.archive.backend}",
+        event="runtime_configuration_resolved",
+        llm=settings.llm,
+        services=[entry.name for entry in settings.services if entry.enabled],
+        history=settings.persistence.type if settings.persistence.enabled else "memory",
+        archive=settings.archive.backend,
+        limiter=limiter,
+        auth=doors.auth,
+        metrics=doors.metrics,
+    )
+    if settings.llm == UNCONFIGURED:
+        log.warning(
+            "⚠️ No provider has a usable key: messages are kept and can be retried", event="default_provider_unavailable"
+        )

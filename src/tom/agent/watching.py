@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from tom.agent.cell import Cell
 from tom.agent.tally import TOLD_FAILED_RUN
+from tom.errors import RateLimited, TomError
 from tom.openapi.operations import OPERATIONS
 from tom.telemetry import logs
+from tom.telemetry.refusals import tell_refusal
 
 type Scope = MutableMapping[str, Any]
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -30,6 +32,12 @@ class Watching:
         """``alone``: this agent is the door, so each request has its line in the log; else the gateway writes it."""
         self._cell = cell
         self._alone = alone
+
+    def refused(self, error: TomError, operation: str) -> None:
+        """Take note that somebody was refused before there was an operation to guard."""
+        tell_refusal(error, operation=operation)
+        if self._cell.metrics is not None and isinstance(error, RateLimited):
+            self._cell.metrics.rate_limited()
 
     async def serve(self, scope: Scope, send: Send, work: Callable[[Send], Awaitable[None]]) -> None:
         """Let ``work`` answer a request through the `Send` that it is given, and take note of how it went."""

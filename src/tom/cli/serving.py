@@ -24,6 +24,9 @@ STOP_SECONDS = 29.0
 """From the first signal until agents that still run are ended; what they had accepted goes on at the next start."""
 LEAST_GRACE = 10.0
 
+RESTART = 75
+"""EX_TEMPFAIL of sysexits.h: an admin wants it started again, also by a supervisor that leaves alone what ended well."""
+
 _M_MMAP_THRESHOLD = -3
 _LARGE_BLOCK = 1 << 20
 
@@ -51,15 +54,17 @@ def serve(settings: Settings, spawner: ProcessSpawner, announce: Callable[[Gatew
     for line in settings.warnings:
         log.warning(line, event="configuration")
     try:
-        failure = uvloop.run(_serve(settings, spawner, announce))
+        status, failure = uvloop.run(_serve(settings, spawner, announce))
     finally:
         logs.flush()
     if failure is not None:
         raise failure
-    return 0
+    return status
 
 
-async def _serve(settings: Settings, spawner: ProcessSpawner, announce: Callable[[Gateway], None]) -> Exception | None:
+async def _serve(
+    settings: Settings, spawner: ProcessSpawner, announce: Callable[[Gateway], None]
+) -> tuple[int, Exception | None]:
     gateway = build(settings, spawner)
     asked = _on_signals(gateway, spawner)
     failure: Exception | None = None
@@ -74,7 +79,7 @@ async def _serve(settings: Settings, spawner: ProcessSpawner, announce: Callable
     finally:
         since = asyncio.get_running_loop().time() - asked[0] if asked else 0.0
         await spawner.close(grace=max(STOP_SECONDS - since, LEAST_GRACE))
-    return failure
+    return RESTART if gateway.restarting else 0, failure
 
 
 async def _tell(announce: Callable[[Gateway], None], gateway: Gateway) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from tom.errors import AuthenticationRequired, ShuttingDown, TomError
+from tom.errors import AuthenticationRequired, RateLimited, ShuttingDown, TomError
 from tom.gateway.csrf import UNSAFE_METHODS
 from tom.gateway.gate import Gate
 from tom.gateway.headers import with_standard
@@ -21,6 +21,7 @@ from tom.policy.crossorigin import CrossOrigin
 from tom.policy.permissions import require
 from tom.telemetry import logs
 from tom.telemetry.metrics import Metrics
+from tom.telemetry.refusals import tell_refusal
 
 log = logs.get("gateway")
 access_log = logs.get("access")
@@ -108,6 +109,9 @@ class GatewayApp:
             await request.answer(reply)
 
     async def _refuse(self, request: Request, route: Route | None, error: TomError) -> None:
+        tell_refusal(error, operation=f"{request.method} {_template(route)}")
+        if self._metrics and isinstance(error, RateLimited):
+            self._metrics.rate_limited()
         if request.status:
             return  # half an answer cannot be taken back; the server closes the connection
         dialect: Dialect = route.dialect if route else dialect_of(request.path)

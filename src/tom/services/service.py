@@ -407,7 +407,7 @@ class Service:
         self.error = reason
         self._needed = False
         text = f"⚠️ Service '{self.entry.name}' not reachable, next try in {delay:g} s: {reason}"
-        log.warning(text, event="service_unreachable", service=self.entry.name)
+        log.warning(text, event="mcp_server_failed", service=self.entry.name)
         self._settled.set()
 
     def _line(self, error: BaseException) -> str:
