@@ -127,6 +127,7 @@ async def test_a_clients_choice_holds_for_the_first_turn(open_cell, v1, llm, sho
     assert llm.requests[0].json["tool_choice"] == told
 
 
+@pytest.mark.promise("P14")
 async def test_what_a_client_tells_of_replies_and_results_is_nobodys_word_here(open_cell, v1, llm, shop):
     """A standing rule that allows a tool in clean runs does not count after it (promises 5.2)."""
     toolbox = shop(sends=True)
@@ -168,6 +169,7 @@ async def nothing():
 # --- asking the person -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P14")
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_what_needs_a_yes_is_answered_at_once_with_words_that_say_so(open_cell, v1, llm, shop, streamed):
     toolbox = shop(sends=True)
@@ -208,3 +210,18 @@ async def test_a_message_behind_one_that_waits_is_kept_and_says_so(open_cell, v1
         await until(lambda: len(llm.requests) == 3)
     assert [call.tool for call in toolbox.calls] == ["send"]
     assert llm.requests[-1].last_user_text == "And now?"
+
+
+@pytest.mark.promise("P14")
+async def test_a_reply_after_a_clients_result_knows_where_its_words_came_from(open_cell, v1, llm):
+    llm.reply(Script.text("It rains."))
+    told = [
+        {"role": "user", "content": "How is Paris?"},
+        {"role": "assistant", "content": None, "tool_calls": [ASKED_FOR_PARIS]},
+        {"role": "tool", "tool_call_id": "call_w1", "content": "rain"},
+    ]
+    async with open_cell() as cell, v1(cell) as client:
+        _, body = await client.post(told, tools=[WEATHER])
+        events = await cell.store.read(body["tom"]["conversation_id"])
+    (reply,) = [event for event in events if event.type == "model.replied"]
+    assert reply.extra["label"] == {"untrusted": ["client"], "private": ["client"]}

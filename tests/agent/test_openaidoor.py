@@ -1,10 +1,14 @@
 """The OpenAI-compatible door: what is asked and answered, whole and as a stream."""
 
+import asyncio
+import functools
 import json
 
 import pytest
 
+from tom.agent import openaidoor
 from tom.agent.identify import BehindGateway
+from tom.agent.sse import kept_alive
 from tom.config.agent import DoorSettings
 from tom.config.secret import Secret
 from tom.store.eventstore import RunFilter
@@ -208,6 +212,7 @@ async def test_in_a_conversation_only_what_is_new_is_stored(open_cell, v1, llm):
 # --- repetition ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P3")
 @pytest.mark.parametrize("conversation", [None, "c1"])
 async def test_the_same_key_makes_one_run_whole_and_streamed(open_cell, v1, llm, conversation):
     llm.otherwise(Script.text("Once."))
@@ -230,6 +235,25 @@ async def test_the_same_key_makes_one_run_whole_and_streamed(open_cell, v1, llm,
     assert (status, refused["error"]["code"]) == (409, "request_id_reused")
 
 
+@pytest.mark.promise("P3")
+async def test_a_storm_of_one_key_is_one_run(open_cell, v1, llm):
+    llm.otherwise(Script.text("Once.", delay=0.02))
+    async with open_cell() as cell, v1(cell) as client:
+        answers = await asyncio.gather(*(client.post("Hi", headers={"Idempotency-Key": "k"}) for _ in range(12)))
+    assert {status for status, _ in answers} == {200}
+    assert len({body["id"] for _, body in answers}) == 1
+    assert {body["choices"][0]["message"]["content"] for _, body in answers} == {"Once."}
+    assert len(llm.requests) == 1
+
+
+async def test_calls_at_the_same_time_are_runs_of_their_own(open_cell, v1, llm):
+    llm.when("", lambda request: Script.text(request.last_user_text.upper(), delay=0.01))
+    async with open_cell() as cell, v1(cell) as client:
+        answers = await asyncio.gather(*(client.post(f"hello {number}") for number in range(8)))
+    assert [body["choices"][0]["message"]["content"] for _, body in answers] == [f"HELLO {n}" for n in range(8)]
+
+
+@pytest.mark.promise("P5")
 async def test_a_client_that_leaves_stops_nothing_and_finds_its_answer_by_the_key(open_cell, v1, llm, until):
     llm.reply(Script.text("The whole answer.", delay=0.1))
     async with open_cell() as cell, v1(cell) as client:
@@ -285,6 +309,21 @@ async def test_after_the_first_byte_a_failure_is_one_error_and_done_and_nothing_
     assert error["request_id"] == client.headers["X-Request-ID"]
     assert done == "[DONE]"
     assert len(llm.requests) == 1
+
+
+async def test_while_nothing_is_said_a_stream_is_kept_alive_and_then_failures_are_told_in_it(
+    open_cell, v1, llm, monkeypatch
+):
+    monkeypatch.setattr(openaidoor, "kept_alive", functools.partial(kept_alive, seconds=0.05))
+    async with open_cell() as cell, v1(cell) as client:
+        llm.reply(Script.text("", pieces=["", "late"], delay=0.2))
+        pieces = await client.stream("Hello")
+        assert client.comments[0] == ": ping"
+        assert client.text(pieces) == "late"
+        llm.otherwise(Script.text("", pieces=["", ""], delay=0.1))
+        error, done = await client.stream("Hello")
+        assert client.status == 200
+        assert (error["error"]["type"], done) == ("server_error", "[DONE]")
 
 
 async def test_a_whole_answer_is_the_second_attempts_when_the_first_fails(open_cell, v1, llm):
