@@ -52,6 +52,17 @@ _CROSS_ORIGIN = b"access-control-"
 _SHARED = b"access-control-allow-origin"
 
 
+def standalone() -> Any:
+    """An agent alone for an ASGI server of one's own: ``uvicorn --factory tom.agent.app:standalone``, one worker.
+
+    Settings are found as by `tom agent --standalone`; the data directory is ``TOM_DATA``, else ``./data``. Raises
+    `ConfigInvalid`.
+    """
+    from tom.agent.bootstrap import app_alone  # noqa: PLC0415 - the bootstrap imports this module
+
+    return app_alone()
+
+
 class AgentApp:
     """Serves one cell through one way of identifying the caller."""
 

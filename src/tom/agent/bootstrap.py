@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,12 +31,14 @@ from tom.agent.sharedkeys import SharedKeys
 from tom.agent.sharedmemory import SharedMemory
 from tom.agent.tally import Tally, tell_sessions
 from tom.agent.toolrunner import ToolRunner
+from tom.agent.underserver import Outside, UnderServer
 from tom.agent.upkeep import HOUR, Upkeep
 from tom.agent.worker import Worker
 from tom.archive.opening import open_archive
 from tom.clock import Clock, SystemClock
 from tom.config.agent import AgentSettings
 from tom.config.document import decode_agent
+from tom.config.secret import Secret
 from tom.conversation.event import Event, EventType
 from tom.limits.link import RedisLink, open_link
 from tom.limits.opening import open_limiter
@@ -89,6 +91,24 @@ def serve_alone(settings: AgentSettings, listening: socket.socket) -> int:
     return uvloop.run(_main_alone(settings, listening))
 
 
+def app_alone(env: Mapping[str, str] = os.environ) -> UnderServer:
+    """The same as an application for somebody else's ASGI server; nothing is opened before its lifespan begins.
+
+    Raises `ConfigInvalid`.
+    """
+    from tom.config.loading import Loading  # noqa: PLC0415 - brings pydantic
+    from tom.config.settings import STANDALONE_USER, data_directory  # noqa: PLC0415 - as above
+
+    loading = Loading(data_directory(env), None, env, alone=True)
+    loaded = loading.run()
+    settings = loaded.agent(STANDALONE_USER, Secret(""))
+    logs.configure(settings.log, user=settings.user)
+    for line in (*loaded.notes, *loaded.warnings):
+        log.info(line, event="configuration")
+    written = loading.root is not None and loading.root.chat.auth is not None
+    return UnderServer(partial(_main_alone, settings, None), loopback_only=not written)
+
+
 def run_agent(settings: AgentSettings, door: Door, listening: socket.socket) -> int:
     """Run the event loop of one agent to its end."""
     import uvloop  # noqa: PLC0415 - only a process that serves needs it
@@ -104,7 +124,7 @@ async def _main(settings: AgentSettings, door: Door, listening: socket.socket) -
     return await serve(build_cell(settings, store, clock), door, listening)
 
 
-async def _main_alone(settings: AgentSettings, listening: socket.socket) -> int:
+async def _main_alone(settings: AgentSettings, listening: socket.socket | None, outside: Outside | None = None) -> int:
     clock = SystemClock()
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = await open_store(settings.persistence, settings.home, clock=clock, archive=settings.archive)
@@ -115,7 +135,7 @@ async def _main_alone(settings: AgentSettings, listening: socket.socket) -> int:
         admin = await open_admin(cell, file.database)
         try:
             with control_socket(settings.home) as control:
-                return await serve(cell, door_alone(settings, file), listening, control=control)
+                return await serve(cell, door_alone(settings, file), listening, control=control, outside=outside)
         finally:
             await admin.chain.close()
     finally:
