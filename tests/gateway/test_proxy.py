@@ -14,6 +14,8 @@ from tom.gateway.agentlink import TimedOut, ask, render_head
 
 pytestmark = pytest.mark.anyio
 
+SAVED = b"200 OK\r\ncontent-type: text/markdown\r\ncontent-disposition: %s\r\ncontent-length: 2\r\n\r\n{}"
+
 
 @pytest.fixture(params=["uvloop", pytest.param("asyncio", marks=pytest.mark.slow)])
 def anyio_backend(request):
@@ -302,6 +304,10 @@ async def test_a_stream_whose_agent_dies_says_so(door):
         (b"200 OK\r\ncontent-length: 0\r\n\r\n", 200),
         (b"200 OK\r\ncontent-type: Application/JSON; charset=utf-8\r\ncontent-length: 2\r\n\r\n{}", 200),
         (b"200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\n{}", 502),
+        (b"200 OK\r\ncontent-type: text/markdown\r\ncontent-length: 2\r\n\r\n{}", 502),
+        (SAVED % b'inline; filename="a.md"', 502),
+        (SAVED % b'attachment; filename="a;b.md"', 502),
+        (SAVED % b'attachment; filename="a.md"', 200),
         (b"404 Not Found\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n\r\n", 502),
         (b"200 OK\r\ncontent-length: 2\r\n\r\n{}", 502),
         (b"200 OK\r\n" + b"content-type: application/json\r\n" * 2 + b"content-length: 2\r\n\r\n{}", 502),

@@ -23,6 +23,7 @@ from tom.agent.rest_faults import SessionNotFound, check_fields, session_id_of
 from tom.agent.rest_outcome import Outcome, failed_answer, replied_answer, unfinished_answer
 from tom.agent.rest_reading import read_message, request_id_of
 from tom.agent.sse import EventStream, kept_alive, until_left, wants_events
+from tom.agent.submission import Submission
 from tom.agent.tally import TOLD_FAILED_RUN
 from tom.agent.telling import Frame, Telling
 from tom.agent.waiting import ASKED
@@ -49,7 +50,7 @@ class MessagesDoor:
         row = await self._get(request)
         given.check(caller_of(request), self._cell.settings.doors.memory_max)
         # What was stored must be worked on: it is carried out to its end though its client is gone.
-        return await self._answer(request, await to_the_end(self._accept(given.submission(row.id))))
+        return await self._answer(request, await to_the_end(self._accept(given.submission(row.id), wants_events(request))))
 
     async def retry_run(self, request: Request) -> Response:
         """Answer the message of a failed or cancelled run again."""
@@ -57,25 +58,25 @@ class MessagesDoor:
         check_fields(body, ("request_id",))
         request_id = request_id_of(body, request)
         row, run_id = await self._get(request), str(request.path_params["run_id"])
-        return await self._answer(request, await to_the_end(self._retry(row.id, run_id, request_id)))
+        return await self._answer(request, await to_the_end(self._retry(row.id, run_id, request_id, wants_events(request))))
 
-    async def _accept(self, message: Any) -> Following:
+    async def _accept(self, message: Submission, stream: bool) -> Following:
         try:
             accepted = await self._cell.conversations.accept(message)
         except ConversationNotFound:
             raise SessionNotFound from None
-        following = self._following(accepted)
+        following = self._following(accepted, stream)
         if message.if_busy == "interrupt" and accepted.queued and not accepted.repeated:
             await self._cell.conversations.interrupt(accepted)
         return following
 
-    async def _retry(self, session_id: str, run_id: str, request_id: str) -> Following:
+    async def _retry(self, session_id: str, run_id: str, request_id: str, stream: bool) -> Following:
         around = Circumstances(surface="rest")
-        return self._following(await self._cell.conversations.retry(session_id, run_id, request_id, around))
+        return self._following(await self._cell.conversations.retry(session_id, run_id, request_id, around), stream)
 
-    def _following(self, accepted: Accepted) -> Following:
-        """Attached before anything else is awaited."""
-        return Following(self._cell.conversations, accepted)
+    def _following(self, accepted: Accepted, stream: bool) -> Following:
+        """Attached before anything else is awaited. A stream stays open while the run waits for its person."""
+        return Following(self._cell.conversations, accepted, through_waiting=stream)
 
     async def _get(self, request: Request) -> ConversationRow:
         try:
