@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -10,7 +11,11 @@ type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _HOUSEHOLD: Final = 64
 """Whoever has one IPv6 address has all of its /64."""
 
+_REMEMBERED: Final = 4096
+"""Addresses that were read lately: reading one costs more than counting it."""
 
+
+@lru_cache(_REMEMBERED)
 def read_address(text: str) -> Address:
     """An address as it is meant: ``::ffff:1.2.3.4`` is ``1.2.3.4``, a zone is left out. ValueError for anything else."""
     parsed = ipaddress.ip_address(text.strip().partition("%")[0])
@@ -18,6 +23,7 @@ def read_address(text: str) -> Address:
     return mapped or parsed
 
 
+@lru_cache(_REMEMBERED)
 def counted_address(text: str) -> str:
     """What is counted of a client's address: IPv4 as it is, IPv6 by its /64; empty for what is no address."""
     try:
