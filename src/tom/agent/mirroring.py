@@ -96,7 +96,7 @@ class Mirroring:
             }
             for entry in self._lag.parked
         ]
-        return {**self.state(), "parked": parked}
+        return {**self.state(), "parked": parked, "held": self._lag.held}
 
     # --- what is asked of it ---------------------------------------------------------------------------------------
 

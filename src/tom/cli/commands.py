@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import tom
-from tom.cli import approvals, audit, config, history, llm, policy, services, token, triage, user
+from tom.cli import approvals, archive, audit, config, history, llm, policy, services, token, triage, user
 from tom.cli.chat import chat
 from tom.cli.options import DataOption, JsonOption
 from tom.cli.output import Status
@@ -106,3 +106,4 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(llm.app, name="llm")
 app.add_typer(history.app, name="history")
 app.add_typer(audit.app, name="audit")
+app.add_typer(archive.app, name="archive")

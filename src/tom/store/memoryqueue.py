@@ -125,12 +125,17 @@ class MemoryQueue:
     def lag(self) -> Lag:
         """See the seam."""
         rows = sorted(self._waiting.values(), key=lambda row: row.entry.id)
-        parked = tuple(replace(row.entry, events=()) for row in rows if row.next_at == _PARKED)
+        parked = [replace(row.entry, events=()) for row in rows if row.next_at == _PARKED]
+        firsts: dict[str, int] = {}
+        for entry in parked:
+            firsts.setdefault(entry.conversation_id, entry.id)
+        held = sum(row.entry.id >= firsts.get(row.entry.conversation_id, self._number + 1) for row in rows)
         return Lag(
             len(rows),
             min((row.created_at for row in rows), default=""),
             min((row.next_at for row in rows if row.next_at not in {"", _PARKED}), default=""),
-            parked[:PARKED_SHOWN],
+            tuple(parked[:PARKED_SHOWN]),
+            held,
         )
 
     def refill(

@@ -62,12 +62,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far the archive is behind: entries, when the oldest was queued, when a refused one is due, what is parked."""
+    """How far the archive is behind: entries, when the oldest was queued, when a refused one is due, what is parked.
+
+    ``held``: how many of the entries are parked or wait behind one that is.
+    """
 
     entries: int = 0
     oldest: str = ""
     next_at: str = ""
     parked: tuple[Entry, ...] = field(default_factory=tuple[Entry, ...])
+    held: int = 0
 
 
 class Outbox(Protocol):

@@ -333,6 +333,11 @@ WHERE conversation = ? AND body IS NULL AND kind = 'exchange' ORDER BY id;
 SELECT id, kind, conversation, run, seq, body, tries, reason FROM outbox INDEXED BY outbox_held
 WHERE next_at != '' AND parked ORDER BY id LIMIT ?;
 
+-- name: held
+SELECT count(*) FROM outbox AS entry
+WHERE EXISTS (SELECT 1 FROM outbox AS held INDEXED BY outbox_held
+              WHERE held.next_at != '' AND held.conversation = entry.conversation AND held.id <= entry.id AND held.parked);
+
 -- name: confirm
 DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?));
 

@@ -90,7 +90,8 @@ class Queueing:
         with _moment(connection):
             ((entries, oldest, next_at),) = self._rows(connection, "lag")
             parked = self._rows(connection, "parked", PARKED_SHOWN)
-        return Lag(entries, oldest or "", next_at or "", tuple(map(_plain, parked)))
+            held = connection.execute(self._sql["held"]).get if parked else 0
+        return Lag(entries, oldest or "", next_at or "", tuple(map(_plain, parked)), held)
 
     def refill(self, connection: apsw.Connection, conversation_id: str | None, at: str) -> int:
         """See the seam."""

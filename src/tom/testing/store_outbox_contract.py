@@ -166,7 +166,7 @@ class OutboxContract(Contract):
         clock.advance(10_000_000)
         assert [entry.conversation_id for entry in await store.due()] == ["b", "b"]
         lag = await store.lag()
-        assert (lag.entries, lag.next_at) == (4, "")
+        assert (lag.entries, lag.held, lag.next_at) == (4, 2, "")
         assert [(entry.id, entry.tries, entry.reason, entry.events) for entry in lag.parked] == [
             (first.id, 2, "odd", ())
         ]
