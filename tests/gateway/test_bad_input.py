@@ -100,12 +100,14 @@ async def test_a_connection_whose_request_was_answered_before_its_end_is_closed(
 
 
 @pytest.mark.parametrize("bound", ["MOST_PER_ADDRESS", "MOST_CONNECTIONS"])
-async def test_connections_beyond_their_number_are_closed(door, monkeypatch, until, bound):
+async def test_connections_beyond_their_number_are_closed_and_open_sockets_are_none_of_them(
+    door, monkeypatch, until, bound
+):
     cookie = await door.log_in("alice")
     await door.close()
     connections = door.gateway._parts.servers[0]._state.connections
     await until(lambda: not connections)
-    monkeypatch.setattr(f"tom.gateway.serving.{bound}", 2)
+    monkeypatch.setattr(f"tom.gateway.serving.{bound}", 1)
     async with door.socket(cookie) as socket:
         _, held = await asyncio.open_connection("localhost", door.port, ssl=door.context)
         await until(lambda: len(connections) == 2)

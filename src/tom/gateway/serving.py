@@ -238,13 +238,14 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
     def _too_many(self) -> bool:
-        """Sockets count as well; ``client`` is None on a Unix socket."""
-        if len(self.connections) > MOST_CONNECTIONS:
-            return True
+        """Opened sockets do not count: their callers are known, and they have bounds of their own.
+
+        ``client`` is None on a Unix socket.
+        """
         mine = self.client and self.client[0]
-        others: Any = self.connections
+        others: Any = [other for other in self.connections if isinstance(other, BoundedHttp)]
         same = sum(1 for other in others if other.client and other.client[0] == mine)
-        return same > MOST_PER_ADDRESS
+        return len(others) > MOST_CONNECTIONS or same > MOST_PER_ADDRESS
 
     def _too_slow(self) -> None:
         self._timer = None
