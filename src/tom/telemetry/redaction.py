@@ -27,7 +27,8 @@ _KEY_SHAPES = re.compile(
     """,
     re.VERBOSE,
 )
-_SCHEME = re.compile(r"\b(Bearer|Basic)\s+[^\s'\",;]+", re.IGNORECASE)
+# Base64 has more than small letters in it; a word that follows "basic" has not.
+_SCHEME = re.compile(r"""\b((?i:bearer)|(?i:basic)(?=\s+[^\s'",;]*[A-Z0-9+/=]))\s+[^\s'",;]+""")
 # It begins at the telling word: whatever stands before it would be looked through again from every place in it. A text
 # that was cut inside its quotes is hidden as well.
 _ASSIGNED = re.compile(
