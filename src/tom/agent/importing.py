@@ -134,7 +134,7 @@ class Importer:
     # --- the row -------------------------------------------------------------------------------------------------
 
     def _row(self, told: Mapping[str, Any], events: Sequence[Event]) -> ConversationRow:
-        change = conversation_changed(events)
+        change = conversation_changed([event for event in events if event.type != EventType.APPROVAL_ANSWERED])
         title = " ".join(_text(told, "title", 10_000, optional=True).split())[:LONGEST_TITLE]
         opened = told.get("created_at")
         return ConversationRow(
@@ -194,7 +194,7 @@ def _limit(value: object) -> int | None:
 
 
 def _metadata(told: Mapping[str, Any]) -> Mapping[str, Any]:
-    given: object = told.get("metadata") or {}
+    given: object = told.get("metadata", {})
     problem = f"an object of at most {MAX_METADATA} bytes is required"
     if not isinstance(given, dict):
         raise _wrong("conversation.metadata", problem)
