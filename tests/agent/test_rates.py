@@ -118,6 +118,13 @@ async def test_a_bypassed_address_is_not_counted_but_its_callers_are(open_door):
         assert [await passes(cell, callers[0], SEND) for _ in range(2)] == [True, False]
 
 
+async def test_the_operator_of_this_machine_is_not_counted_as_the_person(open_door):
+    async with open_door(alone=False) as (_, cell, _clock):
+        operator = Caller("alice", "control", LOGIN_SCOPES, "user:alice")
+        assert all([await passes(cell, operator, what) for what in (SEND, READ, None) for _ in range(10)])
+        assert [await passes(cell, ANNA, SEND) for _ in range(3)] == [True, True, False]
+
+
 async def test_reads_have_a_bucket_of_their_own(open_door):
     async with open_door() as (_, cell, _clock):
         assert [await passes(cell, ANNA, SEND) for _ in range(3)] == [True, True, False]

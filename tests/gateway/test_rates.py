@@ -116,3 +116,17 @@ async def test_an_address_on_the_bypass_list_is_not_counted_and_its_agent_does_n
             pass
         told = dict(door.agents.by_user["alice"].seen[-1]["headers"])
         assert told["x-tom-address"] == ""
+
+
+async def test_a_changed_rate_is_in_force_at_once(opened, write_config, until):
+    async with opened(**NARROW) as door:
+        alice = await door.person("alice")
+        await statuses(alice, "POST", "/sessions", 3)
+        assert await statuses(alice, "POST", "/sessions", 1) == [429]
+        await door.gateway.apply(write_config(door.data, door.port, NARROW | {"rate_rps": 1000, "rate_burst": 1000}))
+
+        async def passes():
+            return await statuses(alice, "POST", "/sessions", 1) != [429]
+
+        await until(passes)  # an empty bucket fills at the new rate
+        assert 429 not in await statuses(alice, "POST", "/sessions", 10)

@@ -1,11 +1,13 @@
 """How often a caller may ask this agent: by who they are, and by where they come from.
 
 Behind the gateway the agent counts the caller, and the gateway the addresses of requests and upgrades. What happens on
-a socket only the agent sees: there it counts the address too, in a bucket of its own. An agent alone counts both.
+a socket only the agent sees: there it counts the address too, in a bucket of its own. An agent alone counts both. The
+operator of this machine is not counted: what they look up for a person must not use up that person's rate.
 """
 
 from collections.abc import Callable
 
+from tom.agent.identify import CONTROL
 from tom.config.agent import RateSettings
 from tom.limits.addresses import counted_address
 from tom.limits.limiter import Key, Limiter
@@ -36,7 +38,7 @@ class Rates:
 
     async def admit(self, caller: Caller, operation: Operation | None) -> None:
         """Count one request, or (``operation`` None) one action of a socket. Raises `RateLimited`, nothing counted."""
-        if self.settings is None:
+        if self.settings is None or caller.door == CONTROL:
             return
         rate = Rate.WRITE if operation is None else operation.rate
         if rate is Rate.NONE:
@@ -45,7 +47,7 @@ class Rates:
 
     async def admit_upgrade(self, caller: Caller) -> None:
         """Count the opening of a socket. Raises `RateLimited`, nothing counted."""
-        if self.settings is not None:
+        if self.settings is not None and caller.door != CONTROL:
             await self._take(caller, self.settings, Rate.WRITE, action=False)
 
     async def _take(self, caller: Caller, settings: RateSettings, rate: Rate, *, action: bool) -> None:

@@ -159,10 +159,11 @@ class Gateway:
         self._stopping.set()
 
     async def apply(self, settings: Settings) -> None:
-        """Put a changed configuration in force: users at once, the rest of an agent at its next start."""
+        """Put a changed configuration in force: users and rates at once, the rest of an agent at its next start."""
         gone = {user.username for user in self._settings.users} - _present(settings)
         self._settings = settings
         if self._parts:
+            self._parts.rates.settings = settings.doors.rates
             await self._parts.accounts.apply(_entries(settings))
             for user in gone:
                 await self._parts.pool.drop(user)
@@ -230,7 +231,13 @@ class Gateway:
         routes += token_routes(TokenDoor(accounts, tickets, self._clock, house.chain, endpoint=endpoint))
         routes += house.routes()
         app = GatewayApp(
-            gate, Table(routes), house.metrics, standard, socket_origins=settings.chat.allow_origins, rates=rates
+            gate,
+            Table(routes),
+            house.metrics,
+            standard,
+            cors_origins=settings.cors_origins,
+            socket_origins=settings.chat.allow_origins,
+            rates=rates,
         )
         sockets = SocketDoor(
             gate,
