@@ -321,6 +321,27 @@ async def test_a_page_elsewhere_opens_a_socket_with_a_ticket(opened):
         assert "Access-Control-Allow-Origin" not in headers, "other routes are for cors_origins"
 
 
+async def test_a_listed_page_uses_the_doors_with_a_token_and_never_with_a_cookie(opened):
+    async with opened(**{"global": {"cors_origins": [FOREIGN]}}) as door:
+        alice = await door.person("alice")
+        token = (await make(alice, "chat", "read"))["token"]
+        asked = {"Access-Control-Request-Method": "GET"}
+        status, headers, _ = await told(door.stranger(Origin=FOREIGN, **asked), "OPTIONS", "/sessions")
+        assert (status, headers["Access-Control-Allow-Origin"]) == (204, FOREIGN)
+        status, headers, _ = await told(door.stranger(**bearer(token), Origin=FOREIGN), "GET", "/sessions")
+        assert (status, headers["Access-Control-Allow-Origin"], headers["Vary"]) == (200, FOREIGN, "Origin")
+        assert "Access-Control-Allow-Credentials" not in headers
+        status, headers, _ = await told(door.stranger(Origin=FOREIGN), "GET", "/sessions")
+        assert (status, headers["Access-Control-Allow-Origin"]) == (401, FOREIGN), "a refusal can be read too"
+        status, headers, _ = await told(
+            door.stranger(**bearer(token), Origin="https://evil.example"), "GET", "/sessions"
+        )
+        assert status == 200
+        assert "Access-Control-Allow-Origin" not in headers
+        with_cookie = {"Cookie": f"__Host-tom={alice.cookie}", "Origin": FOREIGN}
+        assert (await told(door.stranger(**with_cookie), "POST", "/reset", json={}))[0] == 403
+
+
 async def test_a_ticket_is_worth_what_its_owner_is_worth(door):
     alice, bob = await door.person("alice"), await door.person("bob")
     one, two = await make(alice, "chat"), await make(bob, "chat")

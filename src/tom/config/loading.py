@@ -87,6 +87,10 @@ class Loading:
             self.faults.refuse(path, sentence)
         zone = self._zone(root)
         users = self._users(root, lookup, llms, zone)
+        if root.global_.debug_llm:
+            self.faults.warnings.append(
+                "⚠️ TOM_DEBUG_LLM: what models are asked and answer is written to users/<user>/debug/ for 7 days"
+            )
         limits = resolve_limits(root.limits, users, self.faults)
         log = self._log(root, zone)
         policy = resolve_policy(
@@ -101,6 +105,7 @@ class Loading:
             listen=_listen(root),
             public_hosts=tuple(root.global_.public_hosts),
             trusted_proxies=tuple(root.global_.trusted_proxies),
+            cors_origins=tuple(root.global_.cors_origins),
             proxy_timeout=root.global_.proxy_timeout,
             sessions=self._sessions(root),
             login=LoginSettings(idle_days=root.login.idle_days, max_days=root.login.max_days),
@@ -222,6 +227,7 @@ class Loading:
             log=log if self._alone else replace(log, file=""),
             all_datadir=self._all_datadir(root),
             app_name=root.mcp_agent_app_name,
+            debug_llm=root.global_.debug_llm,
         )
 
     def _persistence(self, root: Root) -> PersistenceSettings:

@@ -81,10 +81,26 @@ class GlobalSection(Section):
     trusted_proxies: list[Network] = Field(
         default_factory=list, description="addresses or networks whose `X-Forwarded-*` count"
     )
+    cors_origins: list[str] = Field(
+        default_factory=list,
+        description="other origins whose pages may use the doors, exactly, with a token; never `*`",
+    )
     supervised: bool = Field(
         default=False, description="somebody starts Tom again when it ends: `POST /admin/restart` may end it"
     )
+    debug_llm: bool = Field(
+        default=False,
+        description="requests to models and their answers are written to `users/<user>/debug/`, kept for 7 days",
+    )
     proxy_timeout: Number = Field(default=300, ge=1, le=3600, description="seconds without a byte from an agent")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if not re.fullmatch(r"https?://[^/\s@?#*]+", origin):
+                raise ValueError("must be origins, such as https://shop.example")
+        return origins
 
 
 class LoginSection(Section):

@@ -91,6 +91,7 @@ class Settings:
     listen: ListenSettings
     public_hosts: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
+    cors_origins: tuple[str, ...]
     proxy_timeout: float
     sessions: Path | None
     login: LoginSettings
