@@ -28,6 +28,9 @@ OPERATOR: Final = "operator"
 RETENTION_DAYS: Final = 365.0
 MOST_ROWS: Final = 1000
 _DAY: Final = 86_400.0
+_INSERT: Final = f"INSERT INTO audit ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+_BEHIND: Final = f"SELECT {COLUMNS} FROM audit WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608 - as above
+_NEWEST: Final = f"SELECT {COLUMNS} FROM audit ORDER BY number DESC LIMIT ?"  # noqa: S608 - as above
 
 
 class Chain:
@@ -138,7 +141,7 @@ def _add(connection: Any, *, fact: Fact, clock: Clock, key: bytes) -> Row:
         last = sealed or (0, GENESIS)
     row = chained(fact, number=last[0] + 1, at=timestamp(clock.now()), previous=last[1], key=key)
     connection.execute(
-        f"INSERT INTO audit ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+        _INSERT,
         (row.number, row.at, row.kind, row.who, row.source, row.subject, row.before, row.after, row.hash, row.mac),
     )
     return row
@@ -151,12 +154,12 @@ def _length(connection: Any) -> int:
 def rows_behind(connection: Any, after: int, limit: int) -> tuple[Row, ...]:
     """The rows behind number ``after``, oldest first."""
     bound = (after, min(limit, MOST_ROWS))
-    found = connection.execute(f"SELECT {COLUMNS} FROM audit WHERE number > ? ORDER BY number LIMIT ?", bound)  # noqa: S608
+    found = connection.execute(_BEHIND, bound)
     return tuple(Row(*row) for row in found)
 
 
 def newest(connection: Any, limit: int) -> tuple[Row, ...]:
     """The newest rows, oldest first."""
     bound = (min(limit, MOST_ROWS),)
-    found = connection.execute(f"SELECT {COLUMNS} FROM audit ORDER BY number DESC LIMIT ?", bound)  # noqa: S608
+    found = connection.execute(_NEWEST, bound)
     return tuple(Row(*row) for row in found)[::-1]

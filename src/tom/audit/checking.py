@@ -7,7 +7,7 @@ from typing import Any
 
 from tom.audit.head import Head, read_head, read_key
 from tom.audit.rows import GENESIS, Row, hash_of, mac_of, same
-from tom.audit.sealing import COLUMNS, Segment, read_segment, segments
+from tom.audit.sealing import ALL_ROWS, Segment, read_segment, segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,7 @@ def _walk(connection: Any, directory: Path, walk: _Walk) -> Verdict:
     try:
         for segment in segments(connection):
             walk.follow_segment(directory, segment)
-        rows = connection.execute(f"SELECT {COLUMNS} FROM audit ORDER BY number")  # noqa: S608 - a constant
-        walk.follow(Row(*row) for row in rows)
+        walk.follow(Row(*row) for row in connection.execute(ALL_ROWS))
         walk.finish()
     except _Broken as broken:
         return Verdict(False, walk.count, walk.last, broken.number, broken.reason, walk.sealed)

@@ -20,6 +20,9 @@ from tom.clock import timestamp
 
 FOLDER: Final = "audit"
 COLUMNS: Final = "number, at, kind, who, source, subject, before, after, hash, mac"
+ALL_ROWS: Final = f"SELECT {COLUMNS} FROM audit ORDER BY number"  # noqa: S608 - a constant
+_OLD_ROWS: Final = f"SELECT {COLUMNS} FROM audit WHERE number < ? ORDER BY number"  # noqa: S608 - a constant
+_BEYOND: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,7 @@ def border(now: datetime, days: float) -> str:
 def due(connection: Any, before: str) -> list[Row]:
     """The rows from the first one on that were all recorded before ``before``."""
     young = connection.execute("SELECT min(number) FROM audit WHERE at >= ?", (before,)).get
-    bound = "" if young is None else f" WHERE number < {int(young)}"
-    return [Row(*row) for row in connection.execute(f"SELECT {COLUMNS} FROM audit{bound} ORDER BY number")]  # noqa: S608 - a number
+    return [Row(*row) for row in connection.execute(_OLD_ROWS, (_BEYOND if young is None else young,))]
 
 
 def write_segment(directory: Path, rows: list[Row]) -> None:
