@@ -235,6 +235,14 @@ async def test_the_same_key_makes_one_run_whole_and_streamed(open_cell, v1, llm,
     assert (status, refused["error"]["code"]) == (409, "request_id_reused")
 
 
+async def test_a_repeated_stream_has_the_text_of_all_turns(open_cell, v1, llm, shop):
+    llm.reply(Script.tool_calls(("search", {"query": "tent"}), text="Let me look."), Script.text("The Aras."))
+    async with open_cell(toolbox=shop(), services=["shop"]) as cell, v1(cell) as client:
+        for _ in range(2):
+            pieces = await client.stream("Which tent?", headers={"Idempotency-Key": "k"})
+            assert client.text(pieces) == "Let me look.\n\nThe Aras."
+
+
 @pytest.mark.promise("P3")
 async def test_a_storm_of_one_key_is_one_run(open_cell, v1, llm):
     llm.otherwise(Script.text("Once.", delay=0.02))

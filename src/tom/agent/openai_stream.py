@@ -66,7 +66,7 @@ class CompletionStream:
     def _end(self, outcome: Outcome) -> bytes:
         """The rest of the text, such as that the run waits, and the end."""
         shown = "".join(self._shown)
-        rest = outcome.text.removeprefix(shown) if outcome.text.startswith(shown) or outcome.status == "waiting" else ""
+        rest = outcome.text.removeprefix(shown) if outcome.text.startswith(shown) else ""
         first = self._say(rest) if rest or not self._shown else b""
         return first + self._rendering.end(outcome)
 
