@@ -282,7 +282,8 @@ class LogSettings:
 class AgentSettings:
     """Everything one agent needs. ``llm`` names an entry of ``llms``, or is ``scripted`` or ``unconfigured``.
 
-    ``llm_tts``, ``llm_triage`` and ``llm_behavior`` empty: ``llm``. ``client_models``: ``any``, ``listed`` or ``none``.
+    ``debug_llm``: requests to models and their answers are written down. ``llm_tts``, ``llm_triage`` and
+    ``llm_behavior`` empty: ``llm``. ``client_models``: ``any``, ``listed`` or ``none``.
     """
 
     user: str
@@ -309,6 +310,7 @@ class AgentSettings:
     doors: DoorSettings = field(default_factory=DoorSettings)
     archive: ArchiveSettings = field(default_factory=ArchiveSettings)
     app_name: str = "chat-backend"
+    debug_llm: bool = False
     persistence: PersistenceSettings = field(default_factory=PersistenceSettings)
     persona_name: str = "Tom"
     persona_instructions: str = ""

@@ -260,6 +260,7 @@ VARIABLES: Final = (
     Variable("TOM_LOG_FORMAT", "global.log_format", "`text` or `json`", _one_of("text", "json")),
     Variable("TOM_SUPERVISED", "global.supervised", "somebody starts Tom again when it ends: `POST /admin/restart` may",
              _flag),
+    Variable("TOM_DEBUG_LLM", "global.debug_llm", "requests to models and answers are written to `users/<user>/debug/`", _flag),
     Variable("APP_CONFIG_FILE", "", "a chat file besides config.yml; else the first `app.config.yaml` or `.yml` there is",
              group=_REST),
     Variable("TZ", "", "time zone when `global.timezone` is not set"),

@@ -94,7 +94,7 @@ class Models:
     def provider_of(self, llm: str) -> Provider:
         """The provider of an LLM, made when it is first wanted."""
         if llm not in self._providers:
-            self._providers[llm] = self._opened(llm)
+            self._providers[llm] = self._watched(llm, self._opened(llm))
         return self._providers[llm]
 
     async def close(self) -> None:
@@ -130,6 +130,13 @@ class Models:
         price = None if level is None else price_at(entry, level)
         return replace(candidate, model=model, price=price or self._dearest)
 
+    def _watched(self, llm: str, provider: Provider) -> Provider:
+        if not self._settings.debug_llm:
+            return provider
+        from tom.llm.watched import Watched  # noqa: PLC0415 - for whoever looks for a fault
+
+        return Watched(provider, llm, self._settings.home, self._clock)
+
     def _opened(self, llm: str) -> Provider:
         entry = self._settings.llms.get(llm)
         if entry is not None:
@@ -156,4 +163,8 @@ def open_provider(entry: LlmEntry, clock: Clock | None = None) -> Provider:
 
 def open_models(settings: AgentSettings, clock: Clock | None = None) -> Models:
     """The models that ``settings`` name. Nothing is connected yet; `Models.close` ends them."""
+    if (settings.home / "debug").is_dir():
+        from tom.llm.watched import forget  # noqa: PLC0415 - only where somebody has looked for a fault
+
+        forget(settings.home, clock or SystemClock())
     return Models(settings, clock)
