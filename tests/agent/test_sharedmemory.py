@@ -192,6 +192,7 @@ async def test_while_one_agent_runs_a_session_others_say_so_and_then_go_on_where
             assert body["error"]["code"] == "session_elsewhere"
             assert 1 <= int(refused.headers["Retry-After"]) <= 5
         assert (await other.ask("GET", f"/sessions/{session}"))[0] == 200
+        assert (await other.ask("DELETE", f"/sessions/{session}"))[0] == 409
         assert (await saying)[0] == 200
         await written(client, session, 6, until)
 

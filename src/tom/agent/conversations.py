@@ -260,6 +260,7 @@ class Conversations:
         async with self._turnstile("conversation", conversation_id):  # nothing is accepted in between
             if only_if is not None and not only_if(await self.get(conversation_id)):
                 return False
+            await self._claim(conversation_id)
             await self.stop(conversation_id, queued=True)
             # The files first: while the conversation is there, erasing it can be asked for again.
             await self._files.erase(conversation_id)

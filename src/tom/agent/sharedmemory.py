@@ -227,5 +227,5 @@ class SharedMemory:
             log.warning(
                 "⚠️ Redis is away: sessions are kept here alone",
                 event="session_memory_failed",
-                reason=error.details.get("reason", "left alone"),
+                reason=error.details.get("reason", ""),
             )

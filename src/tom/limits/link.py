@@ -68,6 +68,7 @@ class RedisLink:
         self._failed = False
         self._closed = False
         self._again_at = 0.0
+        self._reason = ""
 
     @property
     def away(self) -> bool:
@@ -94,15 +95,16 @@ class RedisLink:
         now = self._clock.monotonic()
         if self._failed:
             if now < self._again_at:
-                raise RedisAway
+                raise RedisAway(reason=self._reason)
             self._again_at = now + self._left_alone  # this question tries; the others do not wait for it
         try:
             async with asyncio.timeout(seconds or self._seconds):
                 answer = await question(self._client)
         except (OSError, TimeoutError, self._fault) as error:
             self._failed = True
+            self._reason = type(error).__name__
             self._again_at = self._clock.monotonic() + self._left_alone
-            raise RedisAway(reason=type(error).__name__) from error
+            raise RedisAway(reason=self._reason) from error
         if self._failed:
             self._failed = False
             log.info("✅ Redis answers again", event="redis_back")

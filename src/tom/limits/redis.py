@@ -54,7 +54,7 @@ class RedisLimiter:
                 log.warning(
                     "⚠️ Redis does not count arrivals; this process does, by the same limits",
                     event="rate_limit_check_failed",
-                    reason=error.details.get("reason", "left alone"),
+                    reason=error.details.get("reason", ""),
                 )
             return 0.0
         if microseconds > 0:
