@@ -20,6 +20,7 @@ from tom.audit.gate import AdminGate
 from tom.errors import NotFoundHere, TomError
 from tom.openapi.operations import HOUSE, Operation
 from tom.policy.permissions import Scope
+from tom.telemetry.refusals import tell_refusal
 
 type Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -87,6 +88,7 @@ class AdminDoor:
             try:
                 request.scope["tom.admin"] = await self.check(request)
             except TomError as error:
+                tell_refusal(error, operation=row.name)
                 return chat_error(error, request.scope["tom.request_id"])
             caller = caller_of(request)
             request.scope["tom.caller"] = replace(caller, scopes=caller.scopes | {Scope.ADMIN})

@@ -221,7 +221,7 @@ class Gateway:
             accounts,
             listed_origins=settings.chat.allow_origins,
             tickets=tickets,
-            burn=accounts.tokens.revoke_shown,
+            burn=house.burning(accounts.tokens),
         )
         health = Health(house.uptime, pool, lambda: watch.state, house.numbers, house.details)
         standard = _standard_headers(watch)

@@ -1,12 +1,13 @@
 """What the gateway counts, records and lets its admins do: these parts are made together and run together."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tom.accounts.tokens import Tokens
 from tom.audit.chain import Chain
 from tom.audit.desk import Desk, Setting
 from tom.audit.gate import AdminGate
@@ -56,6 +57,16 @@ class House:
             group.create_task(self.chain.keep())
             if self.counted:
                 group.create_task(self.counted.run())
+
+    def burning(self, tokens: Tokens) -> Callable[[str], Awaitable[object]]:
+        """What takes back a token that stood in a URL, and records it."""
+
+        async def burn(shown: str) -> None:
+            token = await tokens.revoke_shown(shown)
+            if token is not None:
+                await self.chain.note("token.revoked", who=token.user, source="shown in a URL", subject=token.id)
+
+        return burn
 
     async def details(self, request: Request) -> Mapping[str, Any] | None:
         """How the parts of the house are, for an admin; None for everybody else. Raises `RateLimited`."""

@@ -1,0 +1,67 @@
+"""What the log of an agent alone tells: the documented events with their fields, and never what was said."""
+
+import json
+
+import pytest
+
+from tom.config.agent import LogSettings, RateSettings
+from tom.telemetry import logs
+from tom.testing.simulated_llm import Script
+
+pytestmark = pytest.mark.anyio
+
+SAID = "the-secret-of-the-house"
+
+
+@pytest.fixture
+def log(tmp_path):
+    """``log()``: the records so far, by event."""
+    path = tmp_path / "tom.log"
+    logs.configure(LogSettings(format="json", file=str(path), level="DEBUG"), user="alice")
+
+    def read():
+        logs.flush()
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    yield read
+    logs.configure(LogSettings())
+
+
+async def test_each_documented_event_is_told_with_its_fields(open_house, llm, log):
+    async with open_house(rates=None) as house:
+        told = (await house.ask("POST", "/sessions", {"metadata": {"note": SAID}}, {"X-Request-ID": "mine-1"}))[1]
+        path = f"/sessions/{told['id']}"
+        assert (await house.ask("POST", f"{path}/messages", {"content": SAID}, {}))[0] == 200
+        llm.otherwise(Script.fault("bad_request"))
+        assert (await house.ask("POST", f"{path}/messages", {"content": SAID}, {}))[0] == 502
+        await house.ask("POST", f"{path}/messages", {"content": ""}, {})
+        await house.ask("GET", "/sessions/nothing", headers={})
+        await house.ask("GET", f"/nothing/{SAID}", headers={})
+        await house.ask("GET", "/admin/runtime", headers={"X-Admin-Token": "wrong-" + SAID})
+        assert (await house.ask("DELETE", path, headers={}))[0] == 204
+    records = log()
+    events = {record.get("event") for record in records}
+    assert events >= {
+        "request_completed", "session_created", "session_deleted", "session_not_found", "run_finished", "provider_error",
+        "api_error", "validation_error", "admin_token_wrong",
+    }  # fmt: skip
+    assert SAID not in json.dumps(records)
+    (created,) = [one for one in records if one.get("event") == "request_completed" and one["request_id"] == "mine-1"]
+    assert created.items() >= {
+        "method": "POST", "path": "/sessions", "client_ip": "127.0.0.1", "status_code": 201, "level": "INFO",
+    }.items()  # fmt: skip
+    assert created["duration_ms"] >= 0
+    assert {"timestamp", "level", "logger", "message", "event", "request_id"} <= created.keys() | {"logger", "module"}
+    (unknown,) = [one for one in records if one.get("event") == "request_completed" and one["path"] == "(no route)"]
+    assert unknown["status_code"] == 404
+
+
+async def test_too_many_requests_are_told_and_counted(open_house, log):
+    async with open_house(rates=RateSettings(rps=0.01, burst=1)) as house:
+        assert (await house.ask("POST", "/sessions", {}, {}))[0] == 201
+        status, told, headers = await house.ask("POST", "/sessions", {}, {})
+        assert (status, told["error"]) == (429, "rate_limited")
+        assert headers["X-Request-ID"]
+        text = await (await house.http.get("/metrics?format=prometheus")).text()
+    assert "tom_rate_limited_total 1.0" in text
+    assert "rate_limited" in {record.get("event") for record in log()}
