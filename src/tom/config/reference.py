@@ -12,7 +12,7 @@ from tom.config import schema, values
 from tom.config.providers import KNOWN
 from tom.config.secret import Secret
 from tom.config.sections import Root
-from tom.config.variables import VARIABLES
+from tom.config.variables import VARIABLES, Variable
 
 PAGE = Path("docs/reference/configuration.md")
 _HEAD = """\
@@ -24,7 +24,13 @@ Settings stand in `<data>/config.yml` (`--config` or `TOM_CONFIG` names another 
 wins, first to last: a variable of the environment, `.env` in the working directory, `.env` in the data directory, the
 file, the default. Any key can be given as `TOM_<PATH>` with `__` between levels: `TOM_LOGIN__IDLE_DAYS=14`,
 `TOM_USERS__0__DISABLED=true`; lists and mappings in JSON. An unknown key is an error. `tom config check` shows all
-errors at once, each with its path.
+errors at once, each with its path; `tom config explain KEY` says what holds and who says so.
+
+A chat file may stand beside config.yml: the one that `APP_CONFIG_FILE` names, else the first of `app.config.yaml` and
+`app.config.yml` in the data directory, the working directory and its `config/`. It may have the keys [at the top](#at-the-top)
+and the sections `chat`, `repository`, `llm`, `mcp`, `mcpServers`, `settings`, `logging`, `history`, `redis`, `rate_limits` and
+`metrics`. What both files say they must say alike. Paths that it names lie beside it, but `repository.path` in the working
+directory. `tom config example --yaml` prints one with every key, `--env` the variables; both lie in `examples/config/`.
 
 A secret may be written as `${VARIABLE}` (also inside a longer text), or as `file:/path`.
 """
@@ -48,14 +54,26 @@ def page() -> str:
         if section := _section(field.annotation):
             lines += [f"### `{name}`", "", *_table(section, name + _suffix(field.annotation)), ""]
     lines += ["### At the top", "", _ROW_HEAD, _ROW_RULE, *(_row(name, field) for name, field in top), ""]
-    lines += ["## Variables", "", "| variable | key | meaning |", "|---|---|---|"]
-    lines += [f"| `{item.name}` | {f'`{item.path}`' if item.path else ''} | {item.meaning} |" for item in VARIABLES]
+    lines += ["## Variables", "", _OF_VARIABLES, "", "| variable | key | default | meaning |", "|---|---|---|---|"]
+    lines += [_variable(item) for item in VARIABLES]
     lines += ["", "## Providers", "", "| provider | key variable | base_url | models |", "|---|---|---|---|"]
     for known in KNOWN.values():
         variables = " or ".join(f"`{name}`" for name in known.key_variables) or "none"
         models = ", ".join(f"`{model}`" for model in dict.fromkeys(known.models))
         lines.append(f"| {known.name} | {variables} | {known.base_url} | {models} |")
     return "\n".join(lines) + "\n"
+
+
+_OF_VARIABLES = (
+    "Each that does not begin with `TOM_` is a key at the top of both files too, by its name in lower case. A variable "
+    "without a value is none. true, 1, yes and on are true, false, 0, no and off are not."
+)
+
+
+def _variable(item: Variable) -> str:
+    others = "".join(f", `{name}`" for name in item.aliases)
+    key = f"`{item.path}`{others}" if item.path else ""
+    return f"| `{item.name}` | {key} | {f'`{item.default}`' if item.default else ''} | {item.meaning} |"
 
 
 _ROW_HEAD = "| key | type | default | meaning |"
