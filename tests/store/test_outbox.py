@@ -2,11 +2,11 @@
 
 import pytest
 
-from tom.config.agent import ArchiveSettings
+from tom.config.agent import ArchiveSettings, PersistenceSettings
 from tom.conversation.event import prompt_set
 from tom.store.memory import MemoryEventStore
 from tom.store.mirrored import all_told
-from tom.store.opening import rules_of
+from tom.store.opening import open_store, rules_of
 from tom.store.outbox import MirrorRules
 from tom.testing.store_events import asked, changed, completed, failed, opened, replied, retried, started
 from tom.testing.store_outbox_contract import OutboxContract, converse, drain
@@ -79,3 +79,23 @@ async def test_what_is_left_of_an_archive_that_is_no_more_goes_with_its_conversa
     await store.erase("c")
     assert [entry.conversation_id for entry in await store.due()] == ["d"]
     assert await store.refill() == 2
+
+
+@pytest.mark.promise("P20")
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_erasures_outlive_a_start_that_clears_everything(tmp_path, clock, enabled):
+    archive = ArchiveSettings(backend="redis")
+    settings = PersistenceSettings()
+    store = await open_store(settings, tmp_path, clock=clock, archive=archive)
+    for conversation in ("a", "b", "c"):
+        await converse(store, f"r{conversation}", conversation)
+    await store.erase("a")
+    await store.erase("c")
+    await store.close()
+    cleared = PersistenceSettings(clear_on_startup=True, enabled=enabled)
+    store = await open_store(cleared, tmp_path, clock=clock, archive=archive)
+    assert [(entry.kind, entry.conversation_id) for entry in await store.due()] == [("erase", "a"), ("erase", "c")]
+    await store.close()
+    store = await open_store(cleared, tmp_path, clock=clock)
+    assert await store.due() == ()
+    await store.close()

@@ -344,7 +344,7 @@ def plan_of(statement):
 
 SCANS = {
     "runs", "runs_asking", "runs_unfinished", "states_of_unfinished", "needed_from", "count_everything",
-    "summed", "instructed", "entries_due", "erasures_due", "lag", "parked", "release", "written_out", "held",
+    "summed", "instructed", "entries_due", "erasures_due", "lag", "parked", "release", "written_out", "held", "owed",
     "refill_sessions", "refill_exchanges", "refill_prompts",
 }  # fmt: skip
 """Queries that look at a whole list: of runs that nothing narrows, of the few unfinished runs, of what waits, of everything."""

@@ -249,6 +249,11 @@ class MemoryOutbox(ABC):
         self._queued.set()
         return self._queue.refill(events, wanted, conversation_id, self._now())
 
+    async def owe(self, conversation_ids: Sequence[str]) -> None:
+        """The archive is to be told of these erasures, which happened elsewhere."""
+        for conversation_id in conversation_ids:
+            self._queue.erased(conversation_id, self._now())
+
     async def queued(self) -> None:
         """Wait until something was queued after the last `due` began."""
         await self._queued.wait()

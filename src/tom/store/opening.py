@@ -40,15 +40,20 @@ async def open_store(
     mirror = rules_of(archive)
     path = home / settings.path
     on_disk = settings.type == "sql"
+    erased: tuple[str, ...] = ()
     if on_disk and settings.clear_on_startup:
-        await _clear(path, clock)
+        erased = await _clear(path, clock, mirror)
     if on_disk and settings.enabled:
         from tom.store.sqlite import SqliteEventStore  # noqa: PLC0415 - whoever reads the seam needs no SQLite
 
-        return await SqliteEventStore.open(path, clock=clock, mirror=mirror)
+        store = await SqliteEventStore.open(path, clock=clock, mirror=mirror)
+        await store.owe(erased)
+        return store
     from tom.store.memory import MemoryEventStore  # noqa: PLC0415 - as above
 
-    return MemoryEventStore(clock, mirror=mirror)
+    remembered = MemoryEventStore(clock, mirror=mirror)
+    await remembered.owe(erased)
+    return remembered
 
 
 def rules_of(archive: ArchiveSettings | None) -> MirrorRules | None:
@@ -58,12 +63,15 @@ def rules_of(archive: ArchiveSettings | None) -> MirrorRules | None:
     return MirrorRules(archive.full, archive.retention == "keep", archive.outbox_max_mb * MIB)
 
 
-async def _clear(path: Path, clock: Clock) -> None:
+async def _clear(path: Path, clock: Clock, mirror: MirrorRules | None) -> tuple[str, ...]:
+    """Erase the file; the conversations of whose erasure an archive has not been told are still to be told of."""
     from tom.store.sqlite import SqliteEventStore  # noqa: PLC0415 - as above
 
     if not path.exists():  # noqa: ASYNC240 - once, before anything is served
-        return
-    store = await SqliteEventStore.open(path, clock=clock)
+        return ()
+    store = await SqliteEventStore.open(path, clock=clock, mirror=mirror)
+    owed = () if mirror is None else await store.owed()
     conversations, events = await store.count()
     await store.close(erase=True)
     log.warning("🧹 Erased the earlier history", event="history_cleared", conversations=conversations, events=events)
+    return owed

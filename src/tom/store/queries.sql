@@ -338,6 +338,9 @@ SELECT count(*) FROM outbox AS entry
 WHERE EXISTS (SELECT 1 FROM outbox AS held INDEXED BY outbox_held
               WHERE held.next_at != '' AND held.conversation = entry.conversation AND held.id <= entry.id AND held.parked);
 
+-- name: owed
+SELECT conversation FROM outbox INDEXED BY outbox_erasures WHERE kind = 'erase' ORDER BY id;
+
 -- name: confirm
 DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?));
 

@@ -207,6 +207,15 @@ class SqliteEventStore:
         self._queued.set()
         return waiting
 
+    async def owed(self) -> tuple[str, ...]:
+        """The conversations of whose erasure the archive has not been told."""
+        return await self._database.read(partial(self._list, query="owed", row=(), read=lambda row: str(row[0])))
+
+    async def owe(self, conversation_ids: Sequence[str]) -> None:
+        """The archive is to be told of these erasures, which happened elsewhere."""
+        if conversation_ids:
+            await self._database.write(partial(self._owe, conversation_ids=conversation_ids))
+
     async def queued(self) -> None:
         """Wait until something was queued after the last `due` began."""
         await self._queued.wait()
@@ -273,6 +282,10 @@ class SqliteEventStore:
         if erased:
             self._queueing.erased(connection, conversation_id, self._appender.now())
         return erased
+
+    def _owe(self, connection: apsw.Connection, conversation_ids: Sequence[str]) -> None:
+        for conversation_id in conversation_ids:
+            self._queueing.erased(connection, conversation_id, self._appender.now())
 
     def _retire(self, connection: apsw.Connection, conversation_id: str, before: int) -> tuple[Event, ...]:
         """Remove the events before a seq; the event that tells of it, nothing when there was nothing to remove."""
