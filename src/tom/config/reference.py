@@ -65,8 +65,8 @@ def page() -> str:
 
 
 _OF_VARIABLES = (
-    "Each that does not begin with `TOM_` is a key at the top of both files too, by its name in lower case. A variable "
-    "without a value is none. true, 1, yes and on are true, false, 0, no and off are not."
+    "One that has a key and does not begin with `TOM_` is also a key at the top of both files, by its name in lower\n"
+    "case. A variable without a value is as none. true, 1, yes and on are true; false, 0, no and off are not."
 )
 
 
