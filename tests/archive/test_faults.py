@@ -13,6 +13,7 @@ import redis
 
 from tom.agent.mirroring import Mirroring
 from tom.agent.mirrorwords import archived_sessions, compare, compare_sessions
+from tom.archive.mongodb import MongodbArchive
 from tom.archive.mysql import MysqlArchive
 from tom.archive.redis import RedisArchive
 from tom.clock import SystemClock
@@ -259,6 +260,41 @@ async def test_what_is_deleted_during_an_outage_is_gone_afterwards(place, clock,
         assert len(await archived_sessions(archive)) == CONVERSATIONS - 9
 
 
+@pytest.mark.promise("P26")
+async def test_what_retention_erases_during_an_outage_is_there_afterwards(place, clock, open_store, until):
+    store, archive = await open_store(), place.archive()
+    async with mirrored(store, archive, clock) as pump:
+        await begin(store)
+        await caught_up(pump, until)
+        place.server.kill()
+        await talk(store, 500, first=1)
+        for conversation in range(CONVERSATIONS):
+            (row,) = await store.conversations(ids=[f"c{conversation}"])
+            assert await store.erase(row.id, before=row.last_seq - 3)
+        place.server.start()
+        await caught_up(pump, until)
+        assert await equal(store, archive) == 2 * CONVERSATIONS
+        kept = [await archive.messages(f"c{number}", limit=99, offset=0) for number in range(CONVERSATIONS)]
+        assert sum(map(len, kept)) == 500 + 2 * CONVERSATIONS
+
+
+@pytest.mark.promise("P20")
+async def test_an_archive_that_follows_has_no_more_than_the_history(place, clock, open_store, until):
+    rules = MirrorRules(keep=False)
+    store, archive = await open_store(rules=rules), place.archive()
+    async with mirrored(store, archive, clock, rules) as pump:
+        await begin(store)
+        await talk(store, 100, first=1)
+        await caught_up(pump, until)
+        place.server.kill()
+        for conversation in range(0, CONVERSATIONS, 2):
+            (row,) = await store.conversations(ids=[f"c{conversation}"])
+            assert await store.erase(row.id, before=row.last_seq - 3)
+        place.server.start()
+        await caught_up(pump, until)
+        assert await equal(store, archive, rules) == 100 + 2 * CONVERSATIONS - 4 * len(range(0, CONVERSATIONS, 2))
+
+
 @pytest.mark.promise("P10")
 async def test_two_people_in_one_database_are_kept_apart(place, clock, open_store, until):
     alice, bob = await open_store("alice"), await open_store("bob")
@@ -299,3 +335,31 @@ async def test_a_record_that_is_too_large_holds_back_its_conversation_only(maria
             await equal(store, archive)
     finally:
         await ask_mariadb("SET GLOBAL max_allowed_packet = 16777216")
+
+
+@pytest.mark.promise("P26")
+@pytest.mark.parametrize("fault", ["killed", "frozen", "emptied"])
+async def test_mongodb_s_wire_catches_up_as_well(mongodb_server, clock, open_store, until, fault):
+    mongodb_server.usable()
+    store = await open_store()
+    archive = MongodbArchive(
+        mongodb_server.url, database="faults", namespace=fault, user="local", clock=clock, seconds=3.0
+    )
+    async with mirrored(store, archive, clock) as pump:
+        await begin(store)
+        await caught_up(pump, until)
+        match fault:
+            case "killed":
+                mongodb_server.kill()
+            case "frozen":
+                mongodb_server.stop()
+            case _:
+                mongodb_server.restart_empty()
+        await talk(store, 300, first=1)
+        assert await store.erase("c7")
+        if fault != "emptied":
+            await until(lambda: pump.state()["state"] == "unreachable", seconds=20)
+        mongodb_server.usable()
+        await pump.rebuild()
+        await caught_up(pump, until)
+        assert await equal(store, archive) == 300 + 2 * CONVERSATIONS - 2 - 300 // CONVERSATIONS
