@@ -28,6 +28,8 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "src/tom/agent/journal.py": "a commit is waited for, also when its waiter is cancelled",
         "src/tom/agent/worker.py": "a commit that is awaited in the same function",
         "src/tom/agent/serving.py": "a signal or the server's end, whichever comes first; awaited or cancelled there",
+        "src/tom/agent/lasting.py": "awaited in the same function, or cancelled and awaited there",
+        "src/tom/agent/sse.py": "a stream's next piece and its writer; awaited or cancelled where they are made",
         "src/tom/agent/socket.py": "an action is carried out to its end, also when its client is gone",
         "src/tom/agent/websocket.py": "a socket's writer, cancelled and awaited when its reader ends",
         "src/tom/gateway/proxy.py": "watches for the client's going; cancelled when the answer is over",

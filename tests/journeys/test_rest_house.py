@@ -71,6 +71,15 @@ async def test_a_session_from_its_opening_to_its_end_cut_in_between(open_house, 
         assert (again["message"]["content"], again["message"]["metadata"]["cached"]) == (text, True)
         assert llm.calls == 1
 
+
+async def test_what_the_gateway_passes_on_and_what_others_are_told(open_house, llm):
+    llm.otherwise(Script.text("Here you are."))
+    house = await open_house()
+    async with house.person("alice") as alice, asyncio.timeout(60):
+        http = alice.http
+        _, session = await ask(http, "POST", "/sessions")
+        path, text = f"/sessions/{session['id']}", "Here you are."
+        await ask(http, "POST", f"{path}/messages", {"content": "tell me"})
         answer, words = await ask(http, "GET", f"{path}/export?format=markdown")
         assert answer.headers["Content-Type"].startswith("text/markdown")
         assert answer.headers["Content-Disposition"] == 'attachment; filename="tell-me.md"'

@@ -4,9 +4,8 @@ A client that goes away stops nothing: the run goes on, and its events tell how 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,12 +16,13 @@ from tom.agent.conversations import Accepted
 from tom.agent.feed import Stored
 from tom.agent.following import Following
 from tom.agent.guarding import Endpoint, caller_of, json_body
+from tom.agent.lasting import to_the_end, until_left
 from tom.agent.options import choices_of
 from tom.agent.prompt import Circumstances
 from tom.agent.rest_faults import SessionNotFound, check_fields, session_id_of
 from tom.agent.rest_outcome import Outcome, failed_answer, replied_answer, unfinished_answer
 from tom.agent.rest_reading import read_message, request_id_of
-from tom.agent.sse import EventStream, kept_alive, until_left, wants_events
+from tom.agent.sse import EventStream, kept_alive, wants_events
 from tom.agent.submission import Submission
 from tom.agent.tally import TOLD_FAILED_RUN
 from tom.agent.telling import Frame, Telling
@@ -50,7 +50,9 @@ class MessagesDoor:
         row = await self._get(request)
         given.check(caller_of(request), self._cell.settings.doors.memory_max)
         # What was stored must be worked on: it is carried out to its end though its client is gone.
-        return await self._answer(request, await to_the_end(self._accept(given.submission(row.id), wants_events(request))))
+        return await self._answer(
+            request, await to_the_end(self._accept(given.submission(row.id), wants_events(request)))
+        )
 
     async def retry_run(self, request: Request) -> Response:
         """Answer the message of a failed or cancelled run again."""
@@ -58,7 +60,9 @@ class MessagesDoor:
         check_fields(body, ("request_id",))
         request_id = request_id_of(body, request)
         row, run_id = await self._get(request), str(request.path_params["run_id"])
-        return await self._answer(request, await to_the_end(self._retry(row.id, run_id, request_id, wants_events(request))))
+        return await self._answer(
+            request, await to_the_end(self._retry(row.id, run_id, request_id, wants_events(request)))
+        )
 
     async def _accept(self, message: Submission, stream: bool) -> Following:
         try:
@@ -168,13 +172,3 @@ class MessagesDoor:
 def _prefers_async(request: Request) -> bool:
     wishes = ",".join(request.headers.getlist("prefer")).split(",")
     return any(wish.partition(";")[0].strip().lower() == "respond-async" for wish in wishes)
-
-
-async def to_the_end[T](work: Coroutine[Any, Any, T]) -> T:
-    """Wait for ``work``, also when its waiter is cancelled."""
-    working = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        await asyncio.wait([working])
-        raise

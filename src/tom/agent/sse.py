@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from tom import ids
 from tom.agent import frames
+from tom.agent.lasting import left
 from tom.telemetry import logs
 
 log = logs.get("agent")
@@ -98,7 +99,7 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b""})
             return
         sending = asyncio.ensure_future(self._send(send))
-        leaving = asyncio.ensure_future(_left(receive))
+        leaving = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -138,21 +139,3 @@ async def _sent(send: Callable[[_Message], Awaitable[None]], piece: bytes) -> bo
     except TimeoutError:
         return False
     return True
-
-
-async def until_left[T](request: Request, work: Coroutine[Any, Any, T]) -> T | None:
-    """What ``work`` returns, or None as soon as the client goes away; then ``work`` is cancelled."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(request.receive))
-    try:
-        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.wait([working, leaving])
-
-
-async def _left(receive: Callable[[], Awaitable[_Message]]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
