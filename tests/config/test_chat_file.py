@@ -42,7 +42,7 @@ def test_the_first_that_is_found_is_the_one(places):
 
 
 def test_a_named_one_is_the_one(places, tmp_path):
-    data, here = places
+    data, _ = places
     (data / "app.config.yaml").write_text("memory_max: 11\n")
     (tmp_path / "mine.yml").write_text("memory_max: 12\n")
     assert Settings.load(data, env={"APP_CONFIG_FILE": str(tmp_path / "mine.yml")}).doors.memory_max == 12
