@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tom.clock import SystemClock
 from tom.limits.limiter import Key, Rule
 from tom.limits.local import LocalLimiter
+from tom.testing.limiter_contract import LimiterContract
 from tom.testing.manual_clock import ManualClock
 
 RULE = Rule(rate=1.0, burst=5)
@@ -49,6 +51,12 @@ class Tally:
         self._lowest = min(self._lowest, level)
         self.passed += 1
         assert self.passed - self.rule.rate * now - self._lowest <= self.rule.burst + 1
+
+
+class TestLocalLimiter(LimiterContract):
+    @pytest.fixture
+    def limiter(self) -> LocalLimiter:
+        return LocalLimiter(SystemClock())
 
 
 def test_a_burst_passes_then_one_each_second() -> None:

@@ -17,6 +17,7 @@ from tom.limits.link import RedisLink
 from tom.limits.redis import RedisLimiter
 from tom.telemetry import logs
 from tom.testing.engines import Server
+from tom.testing.limiter_contract import LimiterContract
 
 pytestmark = [pytest.mark.anyio, pytest.mark.services]
 
@@ -89,19 +90,10 @@ async def test_what_redis_refuses_is_not_charged_here_either(open_limiter: Calla
     assert await limiter.take([user]) > 90.0
 
 
-async def test_a_rule_that_became_narrower_makes_nobody_wait_longer_than_it_says(
-    open_limiter: Callable[..., Any], until: Callable[..., Any]
-) -> None:
-    limiter, other = await open_limiter(seconds=PATIENT), await open_limiter(seconds=PATIENT)
-    for _ in range(100):
-        await limiter.take([Key("user:anna", Rule(0.1, 100))])
-    narrow = [Key("user:anna", Rule(10.0, 5))]
-    assert 0.0 < await other.take(narrow) <= 0.1
-
-    async def passes() -> bool:
-        return await other.take(narrow) == 0.0
-
-    await until(passes, 2.0)
+class TestRedisLimiter(LimiterContract):
+    @pytest.fixture
+    async def limiter(self, open_limiter: Callable[..., Any]) -> RedisLimiter:
+        return await open_limiter(seconds=PATIENT)
 
 
 _PROCESS = """
