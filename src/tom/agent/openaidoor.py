@@ -38,6 +38,7 @@ from tom.openapi.operations import operation
 from tom.store.eventstore import RunFilter
 
 SURFACE = "api"
+EVERYTHING = 2**62
 READ_BACK = 2000
 """Events of a conversation in which is looked for what a client tells again."""
 
@@ -170,7 +171,7 @@ class OpenAIDoor:
 
     async def _submission(self, asked: Completion, body: Mapping[str, Any], key: str) -> Submission:
         said, instructions = asked.dialogue.said, asked.dialogue.instructions
-        known = await self._known(asked.conversation_id, key)
+        known = await self._known(asked.conversation_id)
         new = said[known.new_from(said) :]
         _check_results(said, new, known)
         images = newest_images(new)
@@ -200,16 +201,11 @@ class OpenAIDoor:
             await self._check_key(message)
         return message
 
-    async def _known(self, conversation_id: str | None, key: str) -> Known:
-        """What the conversation has, as the first sending of this very request found it."""
+    async def _known(self, conversation_id: str | None) -> Known:
+        """What the conversation has."""
         if conversation_id is None:
             return Known()
-        store = self._cell.store
-        events = await store.tail(conversation_id, tokens=2**62, limit=READ_BACK)
-        which = RunFilter(conversation_id=conversation_id, request_id=key)
-        for run in await store.runs(which, limit=1) if key else ():
-            events = tuple(event for event in events if event.seq < run.first_seq)
-        return known_of(events)
+        return known_of(await self._cell.store.tail(conversation_id, tokens=EVERYTHING, limit=READ_BACK))
 
     async def _check_key(self, message: Submission) -> None:
         """Refuse a key that was used for another request that stood for itself, as long as that is kept."""
