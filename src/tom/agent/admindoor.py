@@ -156,5 +156,6 @@ def state_of(cell: Cell) -> dict[str, Any]:
         "services": {status.name: status.status for status in cell.toolbox.status()},
         "connected": connected(cell),
         "archive_lag_seconds": round(cell.archive_lag(), 3),
+        "archive_behind": bool(cell.mirror and cell.mirror.state()["archive_behind"]),
         "limiter": cell.rates.limiter.backend,
     }

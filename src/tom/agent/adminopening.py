@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from tom.agent.acts import Acts
 from tom.agent.admindoor import Admin
 from tom.agent.adminhouse import AgentHouse, OpenArchive
 from tom.agent.cell import Cell
@@ -39,7 +40,9 @@ async def open_admin(
     gate = AdminGate(cell.settings.doors.admin_token, Guesses(clock), chain)
     explain = explain or partial(explained, data_directory_of(home), os.environ)
     house = AgentHouse(cell, explain, archive or archive_of(cell))
-    cell.scheduler.beside.append(chain.keep)
+    acts = Acts(chain, cell.settings.user)
+    acts.listen(cell.feed)
+    cell.scheduler.beside += [chain.keep, acts.serve]
     admin = cell.admin = Admin(gate, Desk(bypass, chain, house, clock), house, chain)
     return admin
 

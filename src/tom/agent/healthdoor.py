@@ -63,19 +63,8 @@ class HealthDoor:
                 "waiting": cell.scheduler.waiting_runs,
                 "draining": cell.scheduler.draining,
             },
-            "archive": {"backend": cell.settings.archive.backend, **archive_state(cell)},
+            "archive": cell.mirror.state() if cell.mirror else {"backend": "none"},
             "redis": {"configured": bool(cell.settings.doors.redis.url), "limiter": state["limiter"]},
             "services": state["services"],
             "websocket_connections": cell.sockets.open,
         }
-
-
-def archive_state(cell: Cell) -> dict[str, Any]:
-    """How far the mirror is behind: it is when it takes nothing now, after a minute, and with very much to tell."""
-    lag = cell.archive_lag()
-    told = cell.mirror.state() if cell.mirror is not None else {"archive_behind": False}
-    behind = told["archive_behind"] or lag > BEHIND_SECONDS
-    return {**told, "lag_seconds": round(lag, 3), "status": "archive_behind" if behind else "ok"}
-
-
-BEHIND_SECONDS = 60.0
