@@ -126,7 +126,8 @@ async def test_what_is_open_under_a_token_ends_within_a_second(open_alone, llm):
             waiting = asyncio.ensure_future(
                 agent.client(text).ask("GET", f"/sessions/{session}/events?after=1&wait=30")
             )
-            await asyncio.sleep(0.05)
+            while token.open_count < 3:
+                await asyncio.sleep(0.01)
             began = time.monotonic()
             await agent.file.tokens.revoke("alice", token.id)
             with pytest.raises(ConnectionClosed) as closed:

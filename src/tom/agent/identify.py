@@ -91,9 +91,9 @@ class WithoutTokens:
     async def check_url(self, scope: Asgi) -> None:
         """Whatever stands there is worth nothing here."""
 
-    def identify(self, scope: Asgi) -> Caller:
-        """Who is calling."""
-        raise NotImplementedError
+    def identify(self, scope: Asgi) -> Caller:  # noqa: ARG002 - one signature
+        """Nobody, unless a door says who."""
+        raise AuthenticationRequired
 
     def admit(self, scope: Asgi) -> Admitted:
         """As `identify`."""

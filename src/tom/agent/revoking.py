@@ -25,47 +25,54 @@ _GONE: Final[Message] = {"type": "http.disconnect"}
 async def serve_while_held(held: Holding, app: App, scope: Scope, receive: Receive, send: Send, refuse: App) -> None:
     """Let ``app`` answer as long as ``held`` lasts; ``refuse`` answers when it ends before the answer has begun."""
     exchange = _Exchange(receive, send)
-    release = held.hold(exchange.cut.set)
-    cutting = asyncio.ensure_future(exchange.end_when_cut(scope, refuse))
-    try:
-        await app(scope, exchange.receive, exchange.send)
-    finally:
-        release()
-        if not exchange.cut.is_set():
-            cutting.cancel()
-        await asyncio.wait([cutting])
-    if not cutting.cancelled():
-        cutting.result()
+    release = held.hold(exchange.cut)
+    async with asyncio.TaskGroup() as group:
+        cutting = group.create_task(exchange.end_when_cut(scope, refuse))
+        try:
+            await app(scope, exchange.receive, exchange.send)
+        finally:
+            release()
+            if not exchange.is_cut.is_set():
+                cutting.cancel()
 
 
 class _Exchange:
     """One request and its answer, which can be cut off between two of its pieces."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
-        self.cut = asyncio.Event()
+        self.is_cut = asyncio.Event()
         self._receive = receive
         self._send = send
         self._sending = asyncio.Lock()
+        self._receiving: set[asyncio.Timeout] = set()
         self._begun = False
         self._complete = False
         self._events = False
 
+    def cut(self) -> None:
+        """Send and receive nothing more."""
+        self.is_cut.set()
+        for waiting in self._receiving:
+            waiting.reschedule(asyncio.get_running_loop().time())
+
     async def receive(self) -> Message:
         """What the client sends; once it is cut off, that the client is gone."""
-        if self.cut.is_set():
+        if self.is_cut.is_set():
             return _GONE
-        coming, cut = asyncio.ensure_future(self._receive()), asyncio.ensure_future(self.cut.wait())
+        waiting = asyncio.timeout(None)
         try:
-            await asyncio.wait([coming, cut], return_when=asyncio.FIRST_COMPLETED)
-            return coming.result() if coming.done() else _GONE
+            async with waiting:
+                self._receiving.add(waiting)
+                return await self._receive()
+        except TimeoutError:
+            return _GONE
         finally:
-            for task in (coming, cut):
-                task.cancel()
+            self._receiving.discard(waiting)
 
     async def send(self, message: Message) -> None:
         """Pass on a piece of the answer; once it is cut off, nothing."""
         async with self._sending:
-            if self.cut.is_set():
+            if self.is_cut.is_set():
                 return
             if message["type"] == "http.response.start":
                 self._begun = True
@@ -77,7 +84,7 @@ class _Exchange:
 
     async def end_when_cut(self, scope: Scope, refuse: App) -> None:
         """Wait for the cut, then say the last word, if there is one to say."""
-        await self.cut.wait()
+        await self.is_cut.wait()
         async with self._sending:
             if self._complete:
                 return

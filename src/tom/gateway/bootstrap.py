@@ -25,7 +25,7 @@ from tom.gateway.app import GatewayApp
 from tom.gateway.awake import Awake
 from tom.gateway.certwatch import CertificateWatch
 from tom.gateway.control import SOCKET, Control
-from tom.gateway.gate import Gate
+from tom.gateway.gate import Burn, Gate
 from tom.gateway.headers import security_headers
 from tom.gateway.house import House, open_house
 from tom.gateway.identify import Principal
@@ -215,14 +215,7 @@ class Gateway:
             env=self._env,
         )
         stack.push_async_callback(house.chain.close)
-        gate = Gate(
-            Hosts(settings.public_hosts, certificate_names=lambda: watch.certificate.names),
-            Peers(settings.trusted_proxies),
-            accounts,
-            listed_origins=settings.chat.allow_origins,
-            tickets=tickets,
-            burn=house.burning(accounts.tokens),
-        )
+        gate = self._gate(watch, accounts, tickets, house.burning(accounts.tokens))
         health = Health(house.uptime, pool, lambda: watch.state, house.numbers, house.details)
         standard = _standard_headers(watch)
         endpoint = settings.chat.endpoint
@@ -260,6 +253,17 @@ class Gateway:
         limiter = open_limiter(self._link, self._clock)
         stack.push_async_callback(limiter.close)
         return AddressRates(limiter, doors.rates, bypass)
+
+    def _gate(self, watch: CertificateWatch, accounts: Accounts, tickets: Tickets[Principal], burn: Burn) -> Gate:
+        settings = self._settings
+        return Gate(
+            Hosts(settings.public_hosts, certificate_names=lambda: watch.certificate.names),
+            Peers(settings.trusted_proxies),
+            accounts,
+            listed_origins=settings.chat.allow_origins,
+            tickets=tickets,
+            burn=burn,
+        )
 
     async def _listen(self, parts: _Parts, listeners: list[Listener], stack: contextlib.AsyncExitStack) -> None:
         assert self._watch  # noqa: S101 - made by `serve`

@@ -12,6 +12,9 @@ from tom.gateway.identify import NOBODY, Identity, KnownCredentials, Principal, 
 from tom.gateway.request import Request
 from tom.limits.addresses import Peers
 
+type Burn = Callable[[str], Awaitable[object]]
+"""Takes back a token that was shown where it must not be."""
+
 
 class Gate:
     """Decides by headers and connection only; it reads no body and no path."""
@@ -24,7 +27,7 @@ class Gate:
         *,
         listed_origins: Sequence[str] = (),
         tickets: Tickets[Principal] | None = None,
-        burn: Callable[[str], Awaitable[object]] | None = None,
+        burn: Burn | None = None,
     ) -> None:
         """``listed_origins``: foreign pages that may open a WebSocket (``chat.websocket.allow_origins``).
 
