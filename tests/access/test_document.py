@@ -36,6 +36,9 @@ async def test_both_answer_the_same_to_everybody(town, alone, path, body):
     async with alone.get(path) as answer:
         assert await answer.read() == body()
         assert "Set-Cookie" not in answer.headers
+    for http in (town.http, alone):
+        async with http.head(path) as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
 
 
 async def test_a_host_that_is_none_is_refused_here_too(town, alone):

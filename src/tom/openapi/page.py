@@ -167,7 +167,7 @@ def _curl(method: str, path: str, one: Shown) -> str:
     if "requestBody" in one:
         examples: list[Any] = list(one["requestBody"]["content"]["application/json"]["examples"].values())
         lines += ["-H 'Content-Type: application/json'", f"-d {_quoted(_json(examples[-1]['value']))}"]
-    return f"<h4>Try it</h4>{_pre(' \\\n  '.join(lines))}"
+    return f'<h4>Try it</h4><div class="curl">{_pre(" \\\n  ".join(lines))}</div>'
 
 
 def _replies(one: Shown, told: Shown) -> str:
