@@ -37,7 +37,7 @@ _ZONES = Path("/usr/share/zoneinfo")
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-class Engine:
+class Docker:
     """A Docker engine that answers at ``host``."""
 
     def __init__(self, host: str) -> None:
@@ -75,9 +75,9 @@ class Engine:
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory) -> Iterator[Engine]:
+def engine(tmp_path_factory) -> Iterator[Docker]:
     """The engine that runs here, else one of the tests' own, with its own files, ended by its number."""
-    own = Engine(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
+    own = Docker(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
     if shutil.which("docker") and own.answers():
         yield own
         return
@@ -85,7 +85,7 @@ def engine(tmp_path_factory) -> Iterator[Engine]:
     if program is None or os.geteuid() != 0 or not shutil.which("docker"):
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no Docker engine: run ./run_tests.sh as root")
     folder = tmp_path_factory.mktemp("docker")
-    started = Engine(f"unix://{folder}/engine.sock")
+    started = Docker(f"unix://{folder}/engine.sock")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [program, "--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid",
