@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tom.agent import strictjson
+from tom.agent.recorded import AnswerPending, is_recorded
 from tom.errors import CallerError, InvalidJson, RateLimited, SessionElsewhere, TomError
 from tom.openapi.operations import Dialect
 
@@ -72,8 +73,14 @@ def openai_body(error: TomError, request_id: str) -> dict[str, Any]:
 
 
 def openai_error(error: TomError, request_id: str) -> Response:
-    """The answer that tells an error to an OpenAI client."""
-    return JsonAnswer(openai_body(error, request_id), error.http_status, error_headers(error))
+    """The answer that tells an error to an OpenAI client.
+
+    What a run has failed of is recorded. Sent again by itself, as these clients do, its message would be answered twice.
+    """
+    headers = error_headers(error)
+    if is_recorded(error) or isinstance(error, AnswerPending):
+        headers["x-should-retry"] = "false"
+    return JsonAnswer(openai_body(error, request_id), error.http_status, headers)
 
 
 def error_headers(error: TomError) -> dict[str, str]:

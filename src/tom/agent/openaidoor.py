@@ -16,12 +16,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tom import ids
-from tom.agent.answering import JsonAnswer, openai_error
+from tom.agent.answering import JsonAnswer
 from tom.agent.cell import Cell
 from tom.agent.conversations import Accepted
 from tom.agent.expiring import KIND
 from tom.agent.following import Following
 from tom.agent.guarding import guarded, json_body, routes_of
+from tom.agent.lasting import to_the_end, until_left
 from tom.agent.openai_answer import Outcome, Rendering, outcome_of, waiting
 from tom.agent.openai_known import Known, known_of
 from tom.agent.openai_messages import Said, invalid, newest_images
@@ -29,11 +30,12 @@ from tom.agent.openai_request import OWN_MODELS, Completion, read_completion
 from tom.agent.openai_stream import CompletionStream
 from tom.agent.options import choices_of
 from tom.agent.prompt import Circumstances
+from tom.agent.recorded import AnswerPending
 from tom.agent.sse import EventStream, kept_alive
 from tom.agent.submission import Submission, checked_id
 from tom.agent.waiting import still_open
 from tom.conversation.run import RunState
-from tom.errors import CallerError, InvalidMessage, ModelHasNoVision, RequestIdReused, TomError
+from tom.errors import CallerError, InvalidMessage, ModelHasNoVision, RequestIdReused
 from tom.openapi.operations import operation
 from tom.store.eventstore import RunFilter
 
@@ -46,9 +48,6 @@ CONVERSATION_HEADER = "x-tom-conversation"
 OF_THE_ANSWER = frozenset({"stream", "stream_options"})
 """Parameters that say how the answer is given; a repetition may wish for another way."""
 
-UNFINISHED_HINT = (
-    "The answer is not there yet; the run goes on. Send the same request with the same Idempotency-Key, or as a stream."
-)
 BEHIND = "An earlier message of this conversation waits, and this one is queued behind it."
 
 
@@ -57,13 +56,6 @@ class ModelNotFound(CallerError):
 
     code = "model_not_found"
     http_status = 404
-
-
-class AnswerPending(TomError):
-    """The answer is not there yet; the run goes on."""
-
-    code = "answer_pending"
-    http_status = 504
 
 
 class OpenAIDoor:
@@ -113,31 +105,31 @@ class OpenAIDoor:
         body = await json_body(request)
         asked = read_completion(body, self._choices, request.headers.get(CONVERSATION_HEADER))
         message = await self._submission(asked, body, _key_of(request))
-        accepted = await self._cell.conversations.accept(message)
-        following = Following(self._cell.conversations, accepted)  # before anything is awaited: nothing is missed
-        rendering = Rendering(accepted.run, asked.model, include_usage=asked.include_usage)
-        try:
-            answer = await self._answer(following, rendering, asked, request.scope["tom.request_id"])
-        except TomError as error:
-            answer = openai_error(error, request.scope["tom.request_id"])
-            # The run is recorded: sent again by itself, as these clients do, the message would be answered twice.
-            answer.headers["x-should-retry"] = "false"
-        answer.headers[CONVERSATION_HEADER] = accepted.run.conversation_id
+        # What was stored must be worked on: it is carried out to its end though its client is gone.
+        following = await to_the_end(self._accept(message))
+        rendering = Rendering(following.accepted.run, asked.model, include_usage=asked.include_usage)
+        answer = await self._answer(request, following, rendering, stream=asked.stream)
+        answer.headers[CONVERSATION_HEADER] = following.accepted.run.conversation_id
         return answer
 
-    async def _answer(self, following: Following, rendering: Rendering, asked: Completion, request_id: str) -> Response:
+    async def _accept(self, message: Submission) -> Following:
+        accepted = await self._cell.conversations.accept(message)
+        return Following(self._cell.conversations, accepted)  # before anything is awaited: nothing is missed
+
+    async def _answer(self, request: Request, following: Following, rendering: Rendering, *, stream: bool) -> Response:
         streaming = False
         try:
             behind = await self._behind(following.accepted)
             if behind is not None:
-                return _at_once(rendering, behind) if asked.stream else JsonAnswer(rendering.completion(behind))
-            if not asked.stream:
-                return await self._whole(following, rendering)
-            stream = CompletionStream(following, rendering, self._outcome, request_id)
-            pieces = kept_alive(stream.pieces())
+                return _at_once(rendering, behind) if stream else JsonAnswer(rendering.completion(behind))
+            if not stream:
+                whole = await until_left(request, self._whole(following, rendering))
+                return whole or Response(status_code=204)  # nobody reads it any more
+            chunks = CompletionStream(following, rendering, self._outcome, request.scope["tom.request_id"])
+            pieces = kept_alive(chunks.pieces())
             first = await anext(pieces)  # what fails before there is anything to show keeps its HTTP status
-            stream.begun = streaming = True
-            return EventStream(_chained(first, pieces))
+            chunks.begun = streaming = True
+            return EventStream(_chained(first, pieces), closing=following.close)
         finally:
             if not streaming:
                 following.close()
@@ -151,7 +143,7 @@ class OpenAIDoor:
                 async for _ in items:
                     pass
         except TimeoutError:
-            raise AnswerPending(UNFINISHED_HINT) from None
+            raise AnswerPending from None
         return JsonAnswer(rendering.completion(await self._outcome(following.accepted)))
 
     async def _outcome(self, accepted: Accepted) -> Outcome:

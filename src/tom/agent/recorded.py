@@ -25,6 +25,13 @@ class ModelBadCall(RemoteError):
     code = "model_bad_call"
 
 
+class AnswerPending(TomError):
+    """The answer is not there yet; the run goes on. Ask again with the same Idempotency-Key, or for a stream."""
+
+    code = "answer_pending"
+    http_status = 504
+
+
 def recorded_failure(end: Event) -> TomError:
     """The error that a `run.failed` tells: its class by its code, with the recorded reason."""
     found = _by_code().get(end.extra["code"], TomError)
