@@ -160,7 +160,11 @@ def test_a_secret_may_stand_in_a_file_beside_it(places):
     data, here = places
     (here / "config/app.config.yaml").write_text("admin_token: file:token\nredis_url: 'redis://:${WORD}@h'\n")
     (here / "config/token").write_text("canary-0123456789\n")
-    doors = Settings.load(data, env={"WORD": "canary"}).doors
+    with (here / "config/app.config.yaml").open("a") as file:
+        file.write("mcpServers: {m: {url: 'http://m/mcp', headers: {X-Key: file:token}}}\n")
+    settings = Settings.load(data, env={"WORD": "canary"})
+    doors = settings.doors
+    assert settings.services["alice"][0].headers["X-Key"].reveal() == "canary-0123456789"
     assert (doors.admin_token.reveal(), doors.redis.url.reveal()) == ("canary-0123456789", "redis://:canary@h")
 
 

@@ -11,12 +11,12 @@ _LIMIT = 65_536
 
 
 class Lookup:
-    """Finds what a setting refers to. Relative files lie beside config.yml."""
+    """Finds what a setting refers to. Relative files lie beside the file that names them."""
 
-    def __init__(self, variables: Mapping[str, str], directory: Path) -> None:
-        """``directory`` is that of config.yml."""
+    def __init__(self, variables: Mapping[str, str], directory: Path, *others: Path) -> None:
+        """``directory`` is that of config.yml, ``others`` are those of other files; the first that has a file wins."""
         self._variables = variables
-        self._directory = directory
+        self._directories = (directory, *others)
 
     def text(self, text: str) -> str:
         """The text with its variables filled in; ValueError when one is not set."""
@@ -27,7 +27,8 @@ class Lookup:
         text = given.reveal()
         if not text.startswith("file:"):
             return Secret(self.text(text))
-        path = self._directory / text.removeprefix("file:")
+        places = [directory / text.removeprefix("file:") for directory in self._directories]
+        path = next((place for place in places if place.exists()), places[0])
         try:
             content = path.read_bytes()
             if len(content) > _LIMIT:

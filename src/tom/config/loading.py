@@ -22,7 +22,7 @@ from tom.config.expand import Lookup
 from tom.config.faults import Faults
 from tom.config.invalid import ConfigInvalid
 from tom.config.llms import Llms, resolve_llms
-from tom.config.mcp import resolve_services
+from tom.config.mcp import Services, resolve_services
 from tom.config.mcpfiles import read_server_files
 from tom.config.people import resolve_users
 from tom.config.resolving import cap_replies, resolve_limits, resolve_persistence
@@ -74,17 +74,13 @@ class Loading:
     # --- resolution --------------------------------------------------------------------------------------------
 
     def _resolve(self, root: Root) -> Settings:
-        lookup = Lookup(self.env.values, self._path.parent)
+        chat = self.faults.written.chat
+        lookup = Lookup(self.env.values, self._path.parent, *((chat.path.parent,) if chat else ()))
         root = self._with_active(root)
         llms = resolve_llms(root, lookup, self._with_key(root))
-        files = read_server_files(root, self.faults, self._path.parent)
-        key = self.faults.secret(("mcp_api_key",), root.mcp_api_key)
-        services = resolve_services(root, lookup, key, llms.usable, files.places)
-        self.faults.errors += [*files.errors, *services.elsewhere]
         for place, error in llms.errors:
             self.faults.plain(place, error)
-        for path, sentence in services.errors:
-            self.faults.refuse(path, sentence)
+        services = self._services(root, lookup, llms)
         zone = self._zone(root)
         users = self._users(root, lookup, llms, zone)
         if root.global_.debug_llm:
@@ -114,13 +110,24 @@ class Loading:
             llm=llms.default,
             llms=cap_replies(llms.entries, root.chat.service.context.response_tokens.max),
             chat=_chat(root),
-            warnings=(*self.faults.warnings, *llms.warnings, *files.warnings, *services.warnings),
+            warnings=(*self.faults.warnings, *llms.warnings, *services.warnings),
             notes=tuple(llms.notes),
             services={name: services.of(name) for name in users},
             limits=limits,
             doors=doors,
             template=replace(self._agent_template(root, llms, zone, log), policy=policy, doors=doors, archive=archive),
         )
+
+    def _services(self, root: Root, lookup: Lookup, llms: Llms) -> Services:
+        """The services of all places; what is wrong with them is refused."""
+        files = read_server_files(root, self.faults, self._path.parent)
+        key = self.faults.secret(("mcp_api_key",), root.mcp_api_key)
+        found = resolve_services(root, lookup, key, llms.usable, files.places)
+        self.faults.errors += [*files.errors, *found.elsewhere]
+        for path, sentence in found.errors:
+            self.faults.refuse(path, sentence)
+        found.warnings[:0] = files.warnings
+        return found
 
     def _with_key(self, root: Root) -> Mapping[str, str]:
         """The variables, with the one key of a provider that a file may hold."""
