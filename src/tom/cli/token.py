@@ -109,7 +109,8 @@ class _Asking:
     def __init__(self, data: str | None, user: str | None, standalone: bool) -> None:
         self._data = existing(locate(data))
         self._running = holder(self._data) is not None
-        self._alone = standalone or runs_alone(self._data) or (not self._running and _is_alone(self._data))
+        alone = runs_alone(self._data) or (not self._running and _is_alone(self._data))
+        self._alone = standalone or (alone and user in {None, ALONE})
         if self._alone:
             if user not in {None, ALONE}:
                 usage(f"An agent that runs alone has one user, '{ALONE}'")
