@@ -55,7 +55,10 @@ def told(*messages):
     for message in messages:
         role, _, rest = message.partition(": ")
         if role == "call":
-            calls = [{"id": one, "type": "function", "function": {"name": "weather", "arguments": "{}"}} for one in rest.split()]
+            calls = [
+                {"id": one, "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+                for one in rest.split()
+            ]
             found.append({"role": "assistant", "content": None, "tool_calls": calls})
         elif role == "tool":
             found.append({"role": "tool", "tool_call_id": rest, "content": "rain"})

@@ -112,7 +112,7 @@ REFUSED = [
     ({"tool_choice": "weather", "tools": [TOOL]}, 422, "validation_error", "tool_choice"),
     ({"tool_choice": {"type": "function", "function": {"name": "other"}}, "tools": [TOOL]}, 422, "validation_error", "tool_choice"),
     ({"user": 7}, 422, "validation_error", "user"),
-    ({"metadata": []}, 422, "invalid_message", "metadata"),
+    ({"metadata": []}, 422, "validation_error", "metadata"),
     ({"metadata": {"x": "y" * 17_000}}, 422, "metadata_too_large", "metadata"),
     ({"metadata": {"conversation_id": "a b"}}, 422, "invalid_conversation_id", "metadata.conversation_id"),
     ({"metadata": {"conversation_id": 7}}, 422, "invalid_conversation_id", "metadata.conversation_id"),

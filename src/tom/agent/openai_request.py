@@ -9,7 +9,7 @@ from typing import Any, cast
 from tom.agent.openai_messages import Dialogue, InvalidParameter, UnsupportedParameter, invalid, read_messages
 from tom.agent.options import Choices, checked_options
 from tom.agent.submission import checked_id, checked_metadata
-from tom.errors import CallerError, ModelNotAllowed
+from tom.errors import CallerError, InvalidMessage, MetadataTooLarge, ModelNotAllowed
 
 OWN_MODELS: Mapping[str, Mapping[str, int]] = {
     "tom": {},
@@ -249,9 +249,10 @@ def _metadata(given: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         metadata = checked_metadata(given.get("metadata", {}))
         checked_metadata({"user": user})
-    except CallerError as error:
-        message = error.message.removeprefix("Invalid message format: payload.")
-        raise type(error)(message, **{**error.details, "param": "metadata"}) from None
+    except InvalidMessage as error:
+        raise invalid("metadata", error.message.rpartition(": ")[2]) from None
+    except MetadataTooLarge as error:
+        raise MetadataTooLarge(error.message, **{**error.details, "param": "metadata"}) from None
     return {**metadata, **({"user": user} if user else {})}
 
 

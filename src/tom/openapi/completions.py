@@ -148,21 +148,20 @@ TOLD: Final[Mapping[str, Told]] = {
         )},
         refusals={
             400: (
-                "unsupported_parameter", "option_conflict", "model_not_allowed", "tool_not_found", "tool_ambiguous",
-                "request_id_conflict",
+                "unsupported_parameter", "model_not_allowed", "invalid_image_url", "conversation_conflict",
             ),
-            403: ("option_not_allowed", "quota_exceeded"), 404: ("model_not_found", "session_not_found"),
-            409: ("request_id_reused", "conversation_busy", "queue_full", "session_elsewhere"),
+            403: ("quota_exceeded",), 404: ("prompt_not_found",),
+            409: ("request_id_reused", "queue_full", "session_elsewhere"),
             413: ("attachment_too_large",),
             422: (
                 "invalid_message", "invalid_conversation_id", "text_too_long", "metadata_too_large", "invalid_attachment",
-                "model_has_no_vision", "invalid_arguments", "context_too_small", "limit_reached", "token_limit", "tool_limit", "too_many_asks",
+                "model_has_no_vision", "invalid_arguments", "context_too_small", "invalid_conversation_id", "limit_reached", "token_limit", "tool_limit", "too_many_asks",
             ),
             502: (
-                "provider_error", "provider_unreachable", "provider_rate_limited", "provider_refused",
+                "provider_error", "model_bad_call", "provider_unreachable", "provider_rate_limited", "provider_refused",
                 "provider_bad_request", "provider_bad_answer", "provider_empty", "provider_declined", "provider_too_large",
             ),
-            503: ("provider_not_available",), 504: ("provider_timeout",), 507: ("storage_full",),
+            503: ("provider_not_available",), 504: ("provider_timeout", "deadline", "answer_pending"), 507: ("storage_full",),
         },
     ),
 }  # fmt: skip

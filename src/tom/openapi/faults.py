@@ -91,6 +91,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "tool_not_found": "There is no such tool.",
     "unsupported_media_type": "A body must be 'application/json'.",
     "unsupported_parameter": "'functions' is not supported.",
+    "conversation_conflict": "'metadata.conversation_id' and the header 'X-Tom-Conversation' differ.",
+    "answer_pending": "The answer is not there yet; the run goes on.",
+    "deadline": "The run took longer than allowed.",
     "validation_error": "Request validation failed: content: field required",
     "wrong_host": "Unknown host.",
 }
