@@ -154,14 +154,16 @@ TOLD: Final[Mapping[str, Told]] = {
             409: ("request_id_reused", "queue_full", "session_elsewhere"),
             413: ("attachment_too_large",),
             422: (
-                "invalid_message", "invalid_conversation_id", "text_too_long", "metadata_too_large", "invalid_attachment",
-                "model_has_no_vision", "invalid_arguments", "context_too_small", "invalid_conversation_id", "limit_reached", "token_limit", "tool_limit", "too_many_asks",
+                "invalid_conversation_id", "text_too_long", "metadata_too_large", "invalid_attachment",
+                "model_has_no_vision", "invalid_arguments", "context_too_small", "limit_reached", "token_limit",
+                "tool_limit", "too_many_asks",
             ),
             502: (
                 "provider_error", "model_bad_call", "provider_unreachable", "provider_rate_limited", "provider_refused",
                 "provider_bad_request", "provider_bad_answer", "provider_empty", "provider_declined", "provider_too_large",
             ),
-            503: ("provider_not_available",), 504: ("provider_timeout", "deadline", "answer_pending"), 507: ("storage_full",),
+            503: ("provider_not_available",), 504: ("provider_timeout", "deadline", "answer_pending"),
+            507: ("storage_full",),
         },
     ),
 }  # fmt: skip
