@@ -44,12 +44,15 @@ class SocketDoor:
         largest: int,
         most: int = 1000,
         rates: AddressRates | None = None,
+        refused: Callable[[TomError], None] | None = None,
     ) -> None:
         """``endpoint``: the one path that is a socket; ``standard_headers`` (by request id) are on every answer.
 
         ``largest``: bytes of one frame of a client; ``most``: sockets at the same time; ``rates`` None: nothing is counted.
+        ``refused`` is told of every refusal.
         """
         self._rates = rates
+        self._refused = refused
         self._most = most
         self._open = 0
         self._largest = largest
@@ -79,6 +82,8 @@ class SocketDoor:
             with logs.bind(user=who.user, request_id=request.request_id):
                 await self._connect(client, request, who)
         except TomError as error:
+            if self._refused is not None:
+                self._refused(error)
             client.refuse(problem(request, error, Dialect.CHAT), self._standard_headers(request.request_id))
         except Exception as error:  # noqa: BLE001 - the last resort of this connection
             log.error("❌ A socket could not be opened", event="request_failed", error=error)

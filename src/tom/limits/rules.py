@@ -6,9 +6,6 @@ from typing import Final
 from tom.config.agent import RateSettings
 from tom.errors import RateLimited
 from tom.limits.limiter import Rule
-from tom.telemetry import logs
-
-log = logs.get("limits")
 
 _TENTHS: Final = 10
 _DUST: Final = 6
@@ -24,6 +21,4 @@ def rule_of(settings: RateSettings, *, reads: bool) -> Rule:
 
 def refusal(wait: float) -> RateLimited:
     """The error for somebody who must wait; ``details.retry_after`` in seconds, rounded up to a tenth."""
-    after = max(1, math.ceil(round(wait * _TENTHS, _DUST))) / _TENTHS
-    log.info("🚦 Too many requests", event="rate_limited", retry_after=after)
-    return RateLimited(retry_after=after)
+    return RateLimited(retry_after=max(1, math.ceil(round(wait * _TENTHS, _DUST))) / _TENTHS)
