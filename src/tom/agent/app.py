@@ -34,7 +34,7 @@ from tom.agent.servicesdoor import ServicesDoor
 from tom.agent.tokensdoor import TicketDoor, TokensDoor
 from tom.agent.watching import Watching, template_of
 from tom.agent.websocket import Entry, serve_websocket
-from tom.errors import InvalidToken, NotFoundHere, TomError
+from tom.errors import InvalidToken, NotFoundHere, OperatorError, TomError
 from tom.openapi.operations import Dialect
 from tom.policy.crossorigin import CrossOrigin
 from tom.policy.permissions import Scope as Reach
@@ -55,12 +55,15 @@ _SHARED = b"access-control-allow-origin"
 def standalone() -> Any:
     """An agent alone for an ASGI server of one's own: ``uvicorn --factory tom.agent.app:standalone``, one worker.
 
-    Settings are found as by `tom agent --standalone`; the data directory is ``TOM_DATA``, else ``./data``. Raises
-    `ConfigInvalid`.
+    Settings are found as by `tom agent --standalone`; the data directory is ``TOM_DATA``, else ``./data``. Where they are
+    wrong the process ends with status 1 and their lines on stderr.
     """
     from tom.agent.bootstrap import app_alone  # noqa: PLC0415 - the bootstrap imports this module
 
-    return app_alone()
+    try:
+        return app_alone()
+    except OperatorError as error:
+        raise SystemExit(error.message) from None
 
 
 class AgentApp:
