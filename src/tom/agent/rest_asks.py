@@ -1,6 +1,6 @@
 """The REST door's asks and shelves: approvals, questions of services, prompts, resources."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -12,17 +12,12 @@ from tom.agent.cell import Cell
 from tom.agent.decisions import ANSWER_KEYS, DECISION_KEYS, Unfit, check_keys, read_answer, read_decision
 from tom.agent.device import device_of
 from tom.agent.guarding import json_body, routes_of
+from tom.agent.rest_faults import fitting, invalid
 from tom.errors import ApprovalNotFound, CallerError, ElicitationNotFound
 from tom.services.library import PromptEntry, ResourceEntry
 
 LONGEST_QUERY = 200
 CONTROL = "control"
-
-
-class InvalidBody(CallerError):
-    """Request validation failed."""
-
-    code = "validation_error"
 
 
 class OwnerOnly(CallerError):
@@ -64,7 +59,7 @@ class AsksDoor:
     async def answer_approval(self, request: Request) -> Response:
         """Record the person's word on an approval: first answer wins."""
         given = await _body(request, DECISION_KEYS)
-        word = _fitting(lambda: read_decision(given))
+        word = fitting(lambda: read_decision(given))
         recorded = await self._cell.approvals.decide(
             _ask_id(request, "approval_id", ApprovalNotFound),
             word.decision,
@@ -80,7 +75,7 @@ class AsksDoor:
     async def answer_elicitation(self, request: Request) -> Response:
         """Record the person's answer to a question of a service."""
         given = await _body(request, ANSWER_KEYS)
-        answer = _fitting(lambda: read_answer(given))
+        answer = fitting(lambda: read_answer(given))
         recorded = await self._cell.approvals.reply(
             _ask_id(request, "elicitation_id", ElicitationNotFound),
             answer,
@@ -105,7 +100,7 @@ class AsksDoor:
         """The resources whose name, title, description or URI contain ``q``."""
         query = request.query_params.get("q", "")
         if len(query) > LONGEST_QUERY:
-            raise _invalid(Unfit("q", f"longer than {LONGEST_QUERY} characters"), "query")
+            raise invalid(Unfit("q", f"longer than {LONGEST_QUERY} characters"), "query")
         entries = await self._cell.library.resources(query=query)
         return JsonAnswer({"resources": [_resource(entry) for entry in entries]})
 
@@ -145,20 +140,8 @@ async def _body(request: Request, known: frozenset[str]) -> Mapping[str, Any]:
     if request.scope.get("tom.door") == CONTROL:
         raise OwnerOnly
     given = await json_body(request)
-    _fitting(lambda: check_keys(given, known))
+    fitting(lambda: check_keys(given, known))
     return given
-
-
-def _fitting[T](read: Callable[[], T]) -> T:
-    try:
-        return read()
-    except Unfit as unfit:
-        raise _invalid(unfit, "body") from None
-
-
-def _invalid(unfit: Unfit, place: str) -> InvalidBody:
-    error = {"loc": [place, unfit.field[:128]], "msg": unfit.problem, "type": unfit.kind}
-    return InvalidBody(f"Request validation failed: {unfit.field[:128]}: {unfit.problem}", errors=[error])
 
 
 def _ask_id(request: Request, name: str, missing: type[CallerError]) -> str:

@@ -20,11 +20,10 @@ from tom.agent.lasting import to_the_end, until_left
 from tom.agent.options import choices_of
 from tom.agent.prompt import Circumstances
 from tom.agent.rest_faults import SessionNotFound, check_fields, session_id_of
-from tom.agent.rest_outcome import Outcome, failed_answer, replied_answer, unfinished_answer
+from tom.agent.rest_outcome import Outcome, failure_of, replied_answer, unfinished_answer
 from tom.agent.rest_reading import read_message, request_id_of
 from tom.agent.sse import EventStream, kept_alive, wants_events
 from tom.agent.submission import Submission
-from tom.agent.tally import TOLD_FAILED_RUN
 from tom.agent.telling import Frame, Telling
 from tom.agent.waiting import ASKED
 from tom.conversation.event import EventType
@@ -101,16 +100,15 @@ class MessagesDoor:
             following.close()
         if outcome is None:
             return Response(status_code=204)  # nobody reads it any more
-        return await self._rendered(request, following, outcome)
+        return await self._rendered(following, outcome)
 
-    async def _rendered(self, request: Request, following: Following, outcome: Outcome) -> Response:
+    async def _rendered(self, following: Following, outcome: Outcome) -> Response:
         run, cached = following.accepted.run, following.cached
         if outcome.end is None:
             state = (await self._cell.conversations.run(run.id)).state
             return unfinished_answer(run, outcome, state)
         if outcome.end.type == EventType.RUN_FAILED:
-            request.scope[TOLD_FAILED_RUN] = True
-            return failed_answer(outcome, request.scope["tom.request_id"], cached=cached)
+            raise failure_of(outcome, cached=cached)
         row = await self._cell.conversations.get(run.conversation_id)
         return await replied_answer(self._cell, row, outcome, cached=cached)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from tom.agent.answering import JsonAnswer
@@ -10,6 +9,7 @@ from tom.agent.asks import ask_object
 from tom.agent.cell import Cell
 from tom.agent.following import ENDS
 from tom.agent.frames import BESIDES
+from tom.agent.recorded import recorded_failure
 from tom.agent.rest_shapes import window
 from tom.agent.waiting import still_open
 from tom.conversation.event import Event, EventType
@@ -21,9 +21,6 @@ from tom.store.eventstore import ConversationRow, RunRow
 
 SOURCE = "provider"
 """Where a failure of a model call comes from; which provider it was is nobody's business."""
-
-_OTHERS: Mapping[str, int] = {"deadline": 504, "model_bad_call": 502}
-"""Codes of ends that are no class of `tom.errors`."""
 
 _STATUS: Mapping[RunState, str] = {RunState.QUEUED: "queued", RunState.WAITING: "waiting"}
 
@@ -91,24 +88,23 @@ async def _window(cell: Cell, row: ConversationRow) -> list[dict[str, Any]]:
     return window(history.before(None), limit)
 
 
-def failed_answer(outcome: Outcome, request_id: str, *, cached: bool) -> JsonAnswer:
-    """The recorded failure; the message is kept, and ``run_id`` is what may be retried."""
+def failure_of(outcome: Outcome, *, cached: bool) -> TomError:
+    """The recorded failure, to be raised; the message is kept, and ``run_id`` is what may be retried."""
     end = outcome.end
     assert end is not None  # noqa: S101 - asked for after the end only
-    code: str = end.extra["code"]
-    status = status_of(code)
+    error = recorded_failure(end)
     details: dict[str, Any] = {"run_id": end.run_id}
-    if status in {502, 504}:
-        failure = outcome.failure
-        details |= {"source": SOURCE, "retryable": bool(failure.extra["retryable"]) if failure else status == 504}
-    elif status == 500:
+    if error.http_status in {502, 504}:
+        failed = outcome.failure
+        details |= {"source": SOURCE, "retryable": bool(failed.extra["retryable"]) if failed else error.retryable}
+    elif error.http_status == 500:
         details["timestamp"] = end.timestamp
     if "limit" in end.extra:
         details["limit"] = end.extra["limit"]
     if cached:
         details["cached"] = True
-    body = {"error": {"code": code, "message": end.extra["reason"], "details": details}, "request_id": request_id}
-    return JsonAnswer(body, status, {"Retry-After": "2"} if status == 503 else {})
+    error.details.update(details)
+    return error
 
 
 def unfinished_answer(run: RunRow, outcome: Outcome, state: RunState) -> JsonAnswer:
@@ -120,19 +116,3 @@ def unfinished_answer(run: RunRow, outcome: Outcome, state: RunState) -> JsonAns
         "seq": run.first_seq,
     }
     return JsonAnswer(body | dict(outcome.asked), 202)
-
-
-def status_of(code: str) -> int:
-    """The HTTP status of an error by its stable code; 500 for one that nobody knows."""
-    return _statuses().get(code, 500)
-
-
-@cache
-def _statuses() -> Mapping[str, int]:
-    found = dict(_OTHERS)
-    classes: list[type[TomError]] = [TomError]
-    while classes:
-        one = classes.pop(0)
-        found.setdefault(one.code, one.http_status)
-        classes += one.__subclasses__()
-    return found
