@@ -362,7 +362,7 @@ class Socket:
             for event in events:
                 if event.seq != last + 1:  # what came before is not kept, or no longer
                     self._send(frames.retired(topic, event.seq))
-                self._send(frames.event(event, event.request_id))
+                self._send(frames.event(event, event.request_id, visitor=self._caller.visitor))
                 last = event.seq
             await self._outbox.room()
         self._seen[topic] = last
@@ -401,7 +401,7 @@ class Socket:
         subscribed = own or (ALL in self._subscribed and not is_upkeep(conversation_id))
         if isinstance(item, Stored) and subscribed and item.event.seq > self._seen.get(conversation_id, 0):
             self._seen[conversation_id] = item.event.seq
-            self._send(frames.event(item.event, item.request_id))
+            self._send(frames.event(item.event, item.request_id, visitor=self._caller.visitor))
         if run_id in self._held:
             self._held[run_id].append(item)
             return
