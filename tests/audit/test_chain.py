@@ -356,3 +356,14 @@ async def test_kills_lose_nothing_that_was_acknowledged_and_double_nothing(tmp_p
     connection.close()
     assert len(names) == len(set(names)) == verdict.count
     assert set(acknowledged) <= set(names)
+
+
+async def test_a_row_whose_writer_was_cancelled_is_in_the_head_at_the_end(open_chain, tmp_path):
+    async with open_chain() as record:
+        waiting = asyncio.ensure_future(record.chain.append("login", who="alice", source="127.0.0.1"))
+        await asyncio.sleep(0)  # it has asked for its write
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await record.chain.close()
+        (row,) = await record.chain.rows()
+    assert (tmp_path / HEAD).read_text().split()[:2] == ["1", row.hash]

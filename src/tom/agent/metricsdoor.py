@@ -1,5 +1,6 @@
 """``GET /metrics`` of an agent alone, and what an agent tells its gateway: the numbers that it counted."""
 
+import asyncio
 from dataclasses import asdict
 from typing import Protocol
 
@@ -11,7 +12,15 @@ from tom.agent.answering import JsonAnswer, chat_error
 from tom.agent.cell import Cell
 from tom.agent.guarding import caller_of
 from tom.errors import NotFoundHere, TomError
-from tom.telemetry.metrics import PROMETHEUS_TYPE, Gauges, Metrics, json_body, prometheus_text, wants_prometheus
+from tom.telemetry.metrics import (
+    PROMETHEUS_TYPE,
+    Gauges,
+    Metrics,
+    json_body,
+    load_exposition,
+    prometheus_text,
+    wants_prometheus,
+)
 from tom.telemetry.numbers import encode_numbers
 
 GATEWAY = "gateway"
@@ -60,6 +69,7 @@ class MetricsDoor:
         gauges = gauges_of(self._cell)
         headers = public_headers(self._cell, alone=self._alone) | {"Cache-Control": "no-store"}
         if wanted:
+            await asyncio.to_thread(load_exposition)
             text = prometheus_text(metrics.numbers, gauges)
             return Response(text, headers=headers | {"Content-Type": PROMETHEUS_TYPE})
         return JsonAnswer(json_body(metrics.numbers, gauges), headers=headers)

@@ -6,6 +6,7 @@ keeps no contents and no secrets: who, from where, what, before and after.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,9 @@ class Chain:
 
     async def close(self) -> None:
         """Put the head on disk. The database is closed by whoever opened it. Idempotent."""
+        with contextlib.suppress(StorageUnavailable):  # a row whose writer was cancelled is in the chain all the same
+            for row in await self._database.write(partial(newest, limit=1), full=False):
+                self.appended(row)
         await asyncio.to_thread(self._head.close)
 
 

@@ -241,6 +241,7 @@ class Gateway:
             largest=settings.chat.max_message_size,
             most=settings.chat.max_connections,
             rates=rates,
+            refused=house.refused,
         )
         return _Parts(accounts, pool, health, app, sockets, rates, house)
 

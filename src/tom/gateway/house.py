@@ -13,6 +13,7 @@ from tom.audit.desk import Desk, Setting
 from tom.audit.gate import AdminGate
 from tom.clock import Clock
 from tom.config.settings import Settings
+from tom.errors import RateLimited, TomError
 from tom.gateway.admin import AdminDoor
 from tom.gateway.adminhouse import GatewayHouse, Kept
 from tom.gateway.errands import Errands
@@ -27,6 +28,7 @@ from tom.sqlite import Database
 from tom.telemetry.health import Uptime
 from tom.telemetry.metrics import Metrics
 from tom.telemetry.numbers import Numbers
+from tom.telemetry.refusals import tell_refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,12 @@ class House:
             group.create_task(self.chain.keep())
             if self.counted:
                 group.create_task(self.counted.run())
+
+    def refused(self, error: TomError) -> None:
+        """Take note of the refusal of a socket."""
+        tell_refusal(error, operation="socket")
+        if self.metrics is not None and isinstance(error, RateLimited):
+            self.metrics.rate_limited()
 
     def burning(self, tokens: Tokens) -> Callable[[str], Awaitable[object]]:
         """What takes back a token that stood in a URL, and records it."""

@@ -1,11 +1,13 @@
 """``GET /metrics`` of the gateway: what the whole house has counted."""
 
+import asyncio
+
 from tom.gateway.admin import AdminDoor
 from tom.gateway.numbers import HouseNumbers
 from tom.gateway.problems import Dialect
 from tom.gateway.request import Reply, Request, json_reply
 from tom.gateway.table import Access, Route
-from tom.telemetry.metrics import PROMETHEUS_TYPE, json_body, prometheus_text, wants_prometheus
+from tom.telemetry.metrics import PROMETHEUS_TYPE, json_body, load_exposition, prometheus_text, wants_prometheus
 
 
 class MetricsDoor:
@@ -38,6 +40,7 @@ class MetricsDoor:
         prometheus = wants_prometheus(request.query("format"), accept)
         gauges = await self._numbers.look()
         if prometheus:
+            await asyncio.to_thread(load_exposition)
             kind = [(b"content-type", PROMETHEUS_TYPE.encode()), (b"cache-control", b"no-store")]
             return Reply(200, prometheus_text(self._numbers.numbers, gauges), kind)
         return json_reply(json_body(self._numbers.numbers, gauges))

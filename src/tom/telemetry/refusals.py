@@ -23,4 +23,4 @@ def tell_refusal(error: TomError, *, operation: str) -> None:
     elif status >= FAILURE:
         log.warning(f"❌ A request failed: {error.code}", event="api_error", **fields)
     else:
-        log.info(f"✋ A request was refused: {error.code}", event="api_error", **fields)
+        log.debug(f"✋ A request was refused: {error.code}", event="api_error", **fields)

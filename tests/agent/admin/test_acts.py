@@ -58,6 +58,7 @@ async def test_what_was_allowed_and_done_is_recorded(open_cell, connect, llm, ch
         await client.end_of("r1")
         serving.cancel()
         await asyncio.wait([serving])
+    await chain.close()
     rows = [row.told() for row in await chain.rows()]
     assert [(row["kind"], row["who"], row["subject"]) for row in rows] == [
         ("approval.answered", "alice", ask["approval_id"]), ("effect", "alice", "post.send"),
