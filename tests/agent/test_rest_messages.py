@@ -379,3 +379,29 @@ async def test_pictures_and_texts_come_with_a_message(open_rest, llm):
         body = io.BytesIO(json.dumps({"content": "x", "attachments": [large]}).encode())
         refused = await rest.refused("POST", f"/sessions/{session}/messages", data=body, headers=JSON)
         assert refused[:2] == (413, "attachment_too_large")
+
+
+async def test_a_message_whose_session_is_erased_is_answered_as_cancelled_or_not_there_any_more(open_rest, llm, until):
+    llm.otherwise(Script.chunks(200, 5, delay=0.02))
+    async with open_rest() as (rest, cell):
+        session = await rest.open()
+        saying = asyncio.ensure_future(rest.say(session, "hello"))
+        await until(lambda: cell.scheduler.active_run(session))
+        async with rest.http.delete(f"/sessions/{session}") as answer:
+            assert answer.status == 204
+        status, body = await saying
+        if status == 200:  # its run was cancelled first, and the answer was quicker than the rest
+            assert body["message"]["metadata"]["finish_reason"] == "cancelled"
+        else:
+            assert (status, body["error"]["code"]) == (404, "session_not_found")
+
+
+async def test_what_is_waited_for_is_an_event_and_no_fragment(open_rest, llm, until):
+    llm.otherwise(Script.chunks(40, 5, delay=0.02))
+    async with open_rest() as (rest, cell):
+        session = await rest.open()
+        _, run = await rest.say(session, "hello", headers=ASYNC)
+        await until(lambda: cell.feed.live(run["run_id"]) and cell.feed.live(run["run_id"]).text)
+        _, before = await rest.ask("GET", f"/sessions/{session}/events")
+        _, page = await rest.ask("GET", f"/sessions/{session}/events?after={before['last_seq']}&wait=20")
+        assert page["events"][0]["type"] == "model.replied"

@@ -72,8 +72,13 @@ class EventsDoor:
 
     async def _something_new(self, conversation_id: str, after: int, wait: int) -> None:
         happened = asyncio.Event()
+
+        def hear(item: Item) -> None:
+            if isinstance(item, Stored):
+                happened.set()
+
         leaving = [
-            self._cell.feed.listen(conversation_id, lambda _: happened.set()),
+            self._cell.feed.listen(conversation_id, hear),
             self._cell.feed.on_close(happened.set),
         ]
         try:

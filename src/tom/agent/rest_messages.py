@@ -104,12 +104,15 @@ class MessagesDoor:
 
     async def _rendered(self, following: Following, outcome: Outcome) -> Response:
         run, cached = following.accepted.run, following.cached
-        if outcome.end is None:
-            state = (await self._cell.conversations.run(run.id)).state
-            return unfinished_answer(run, outcome, state)
-        if outcome.end.type == EventType.RUN_FAILED:
+        if outcome.end is not None and outcome.end.type == EventType.RUN_FAILED:
             raise failure_of(outcome, cached=cached)
-        row = await self._cell.conversations.get(run.conversation_id)
+        try:
+            if outcome.end is None:
+                state = (await self._cell.conversations.run(run.id)).state
+                return unfinished_answer(run, outcome, state)
+            row = await self._cell.conversations.get(run.conversation_id)
+        except (RunNotFound, ConversationNotFound):  # erased meanwhile
+            raise SessionNotFound from None
         return await replied_answer(self._cell, row, outcome, cached=cached)
 
     async def _outcome(self, following: Following) -> Outcome:
