@@ -19,13 +19,19 @@ LLM = ROOT / ".tools/llm/bin/llm"
 START_SECONDS = 30
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Standing:
     """A standalone agent that serves, and its model."""
 
-    url: str
+    port: int
     llm: SimulatedLLM
     directory: Path
+    rates: int
+    child: subprocess.Popen | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def v1(self) -> str:
@@ -40,6 +46,33 @@ class Standing:
                 return refused.code, None
         except (urllib.error.URLError, ConnectionError):
             return 0, None
+
+    def start(self) -> None:
+        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        rates = {"RATE_RPS": str(self.rates), "RATE_BURST": str(self.rates)}
+        command = [sys.executable, "-m", "tom.cli.main", "agent", "--standalone", "--data", str(self.directory)]
+        log = self.directory / "output.log"
+        with log.open("ab") as output:
+            self.child = subprocess.Popen(
+                [*command, "--port", str(self.port)], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                cwd=self.directory, env=kept | rates | {"HOME": str(self.directory)},
+            )  # fmt: skip
+        until = time.monotonic() + START_SECONDS
+        while self.get("/health/ready")[0] != 200:
+            if self.child.poll() is not None or time.monotonic() > until:
+                pytest.fail(log.read_text()[-3000:])
+            time.sleep(0.02)  # the bound of a wait for another process
+
+    def kill(self) -> None:
+        self.child.kill()
+        self.child.wait()
+
+    def stop(self) -> None:
+        self.child.terminate()
+        try:
+            self.child.wait(30)
+        finally:
+            self.kill()
 
 
 def settings_of(endpoint: SimulatedLLM, **more: object) -> dict[str, object]:
@@ -64,32 +97,14 @@ def agent(tmp_path, free_port):
         endpoint.start()
         (directory / "config.yml").write_text(json.dumps(settings_of(endpoint, services=services or {}, **settings)))
         (directory / "config.yml").chmod(0o600)
-        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        environment = kept | {"HOME": str(tmp_path), "RATE_RPS": str(rates), "RATE_BURST": str(rates)}
-        with (directory / "output.log").open("wb") as output:
-            command = [sys.executable, "-m", "tom.cli.main", "agent", "--standalone", "--data", str(directory)]
-            child = subprocess.Popen(
-                [*command, "--port", str(free_port)], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                cwd=tmp_path, env=environment,
-            )  # fmt: skip
-        started.append((child, endpoint))
-        standing = Standing(f"http://127.0.0.1:{free_port}", endpoint, directory)
-        until = time.monotonic() + START_SECONDS
-        while standing.get("/health/ready")[0] != 200:
-            if child.poll() is not None or time.monotonic() > until:
-                pytest.fail((directory / "output.log").read_text()[-3000:])
-            time.sleep(0.02)  # the bound of a wait for another process
-        return standing
+        started.append(Standing(free_port, endpoint, directory, rates))
+        started[-1].start()
+        return started[-1]
 
     yield start
-    for child, endpoint in started:
-        child.terminate()
-        try:
-            child.wait(30)
-        finally:
-            child.kill()
-            child.wait()
-            endpoint.stop()
+    for standing in started:
+        standing.stop()
+        standing.llm.stop()
 
 
 @pytest.fixture

@@ -181,3 +181,24 @@ def test_too_many_requests_are_told_with_when_to_come_back(agent, client):
     assert int(refused.value.response.headers["retry-after"]) >= 1
     patient = tom.with_options(max_retries=3)
     assert patient.chat.completions.create(model="tom", messages=HELLO).choices[0].message.content == "ok"
+
+
+@pytest.mark.promise("P1")
+@pytest.mark.promise("P3")
+def test_an_agent_that_is_killed_while_it_answers_answers_the_same_key_later(agent, client):
+    standing = agent()
+    key = {"Idempotency-Key": "k-1"}
+    standing.llm.reply(Script.text("", pieces=["one ", "two ", "three"], delay=0.2))
+    stream = client(standing).chat.completions.create(model="tom", messages=HELLO, stream=True, extra_headers=key)
+    run = next(stream).id
+    standing.kill()
+    with pytest.raises(openai.APIConnectionError):
+        list(stream)
+    standing.llm.otherwise(Script.text("The answer."))
+    standing.start()
+    answer = client(standing).chat.completions.create(model="tom", messages=HELLO, extra_headers=key)
+    assert (answer.id, answer.choices[0].message.content) == (run, "The answer.")
+    asked = len(standing.llm.requests)
+    again = client(standing).chat.completions.create(model="tom", messages=HELLO, extra_headers=key)
+    assert again == answer
+    assert len(standing.llm.requests) == asked
