@@ -43,12 +43,13 @@ def agent(open_rest, server):
     """``async with agent(store=…) as (rest, cell)``: one of several agents that share the Redis."""
 
     @asynccontextmanager
-    async def open_one(store=None, **options):
+    async def open_one(store=None, patience=5.0, **options):  # a slow machine must not look like an outage
         doors = {"redis": RedisSettings(url=Secret(server.url)), **options.pop("doors", {})}
         store = store or MemoryEventStore(clock=SystemClock())
         opened = None
         try:
             async with open_rest(store=store, doors=doors, **options) as opened:
+                opened[1].rates.limiter.link.seconds = patience
                 yield opened
         finally:
             if opened is not None:
@@ -157,6 +158,20 @@ async def test_an_agent_alone_adopts_a_session_that_it_does_not_know(agent, clie
 
 
 @services
+async def test_a_socket_goes_on_with_a_session_from_elsewhere_too(agent, client, llm, until, connect):
+    llm.otherwise(Script.text("Noted."))
+    async with agent() as (one, _), agent() as (_, cell):
+        session = await one.open()
+        await one.say(session, "my cat is called Minka")
+        await written(client, session, 2, until)
+        socket = connect(cell)
+        await socket.do("chat", "q1", text="what is my cat called?", conversation_id=session)
+        assert (await socket.end_of("q1"))["status"] == "complete"
+        assert any("Minka" in message["content"] for message in llm.requests[-1].json["messages"])
+        assert texts(await written(client, session, 4, until))[2] == ("user", "what is my cat called?")
+
+
+@services
 async def test_what_redis_has_is_read_strictly(agent, client):
     async with agent() as (rest, _):
         for number, item in enumerate(
@@ -258,7 +273,7 @@ async def test_the_own_store_wins(agent, client, llm, until):
 @pytest.mark.parametrize("trouble", ["kill", "stop"])
 async def test_without_redis_nothing_fails_and_nobody_waits_long(agent, server, client, llm, until, trouble, capfd):
     llm.otherwise(Script.text("Yes."))
-    async with agent() as (rest, _):
+    async with agent(patience=0.05) as (rest, _):
         session = await rest.open()
         await rest.say(session, "one")
         await written(client, session, 2, until)

@@ -53,14 +53,14 @@ async def open_limiter(server: Server) -> AsyncIterator[Callable[..., Any]]:
 
 
 async def _send(limiter: RedisLimiter, keys: list[Key], until: float) -> tuple[int, float]:
-    """Send all the time up to a moment; returns how many passed and the longest answer in seconds."""
-    passed, longest = 0, 0.0
+    """Send all the time up to a moment; returns how many passed, and in how many seconds all but one in 100 were answered."""
+    passed, took = 0, list[float]()
     while (began := time.monotonic()) < until:
         wait = await limiter.take(keys)
-        longest = max(longest, time.monotonic() - began)
+        took.append(time.monotonic() - began)
         passed += wait == 0.0
         await asyncio.sleep(min(wait, 0.002))
-    return passed, longest
+    return passed, sorted(took)[-1 - len(took) // 100]
 
 
 async def test_keys_are_charged_all_or_none_and_expire(open_limiter: Callable[..., Any], server: Server) -> None:

@@ -92,8 +92,11 @@ class SharedMemory:
 
     async def claim(self, conversation_id: str) -> Sequence[Event]:
         """See `elsewhere.Elsewhere.claim`."""
-        row = await self._session(conversation_id) if self._alone else None
-        if row is None:
+        if not self._alone:
+            return ()
+        rows = await self._store.conversations(ids=[conversation_id])
+        adopted = () if rows else await self.adopt(conversation_id)
+        if (rows and rows[0].surface != SURFACE) or not (rows or adopted):
             return ()
         try:
             claim = await self._keys.claim(conversation_id)
@@ -104,7 +107,7 @@ class SharedMemory:
             raise SessionElsewhere(retry_after=float(min(LONGEST_WAIT, max(1, math.ceil(claim.wait)))))
         self._running[conversation_id] = self._clock.monotonic() + RENEW_SECONDS
         self._woken.set()
-        return () if claim.kept is None else await self._missed(row, claim.kept)
+        return adopted if claim.kept is None or not rows else await self._missed(rows[0], claim.kept)
 
     def forget(self, conversation_id: str) -> None:
         """See `elsewhere.Elsewhere.forget`."""

@@ -60,7 +60,8 @@ class RedisLink:
             raise RedisMissing
         self._url = url
         self._clock = clock
-        self._seconds = seconds
+        self.seconds = seconds
+        """How long a question may take."""
         self._left_alone = left_alone
         self._client: Any = None
         self._fault: type[Exception] = OSError
@@ -98,7 +99,7 @@ class RedisLink:
                 raise RedisAway(reason=self._reason)
             self._again_at = now + self._left_alone  # this question tries; the others do not wait for it
         try:
-            async with asyncio.timeout(seconds or self._seconds):
+            async with asyncio.timeout(seconds or self.seconds):
                 answer = await question(self._client)
         except (OSError, TimeoutError, self._fault) as error:
             self._failed = True

@@ -27,7 +27,7 @@ class RedisLimiter:
 
     def __init__(self, link: RedisLink, clock: Clock) -> None:
         """Count behind ``link``."""
-        self._link = link
+        self.link = link
         self._local = LocalLimiter(clock)
         self._warning = Seldom(clock)
 
@@ -48,7 +48,7 @@ class RedisLimiter:
             return await client.register_script(_script())(keys=names, args=figures)
 
         try:
-            microseconds, *until_full = await self._link.ask(count)
+            microseconds, *until_full = await self.link.ask(count)
         except RedisAway as error:
             if not isinstance(error, RedisOpening) and self._warning.due():
                 log.warning(
@@ -64,7 +64,7 @@ class RedisLimiter:
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self._link.close()
+        await self.link.close()
 
 
 @cache
