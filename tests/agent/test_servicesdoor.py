@@ -39,6 +39,8 @@ def opened(tmp_path):
         cell.ready = True
         identified = AtThisMachine() if door == "local" else BehindGateway("alice", Secret(SECRET))
         headers = {} if door == "local" else {"X-Tom-User": "alice", "X-Tom-Door": door, "X-Tom-Agent-Secret": SECRET}
+        if door not in {"local", "control"}:
+            headers["X-Tom-Scopes"] = "chat read admin" if role == "admin" else "chat read"
         with socket.create_server(("127.0.0.1", 0)) as listening:
             server = make_server(AgentApp(cell, identified), cell)
             serving = asyncio.ensure_future(server.serve(sockets=[listening]))
