@@ -114,7 +114,7 @@ class UsageDoor:
         """The days from ``from`` to ``to`` (UTC, both included; the last thirty unless given)."""
         today = self._cell.clock.now().astimezone(UTC).date()
         last = _day(request, "to", today)
-        first = _day(request, "from", last - timedelta(days=USUAL - 1))
+        first = _day(request, "from", last - min(timedelta(days=USUAL - 1), last - date.min))
         if not 0 <= (last - first).days < LONGEST:
             message = f"'from' must not be after 'to', nor more than {LONGEST} days before it"
             raise InvalidQuery(message)
