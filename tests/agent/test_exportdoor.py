@@ -146,8 +146,9 @@ async def test_usage_is_told_by_day_with_the_limits(open_cell, serve):
         day = cell.clock.now().date().isoformat()
         async with http.get("/usage") as response:
             found = await response.json()
-        async with http.get("/usage?from=2026-01-01&to=2026-01-02") as response:
-            assert (await response.json())["usage"] == []
+        for days in ("from=2026-01-01&to=2026-01-02", "to=0001-01-01", "from=9999-01-01&to=9999-12-31"):
+            async with http.get(f"/usage?{days}") as response:
+                assert (await response.json())["usage"] == []
     (one,) = found["usage"]
     assert one == {"day": day, "prompt_tokens": 10, "completion_tokens": 5, "runs": 2, "cost": 2.5}
     used = {limit["name"]: (limit["limit"], limit["used"]) for limit in found["limits"]}
