@@ -316,3 +316,19 @@ def test_places_are_given_back():
     count.leave(visitors[0])
     assert count.open == 0
     assert count.join(visitors[1], most=2, most_each=1) == ""
+
+
+# --- subscriptions -----------------------------------------------------------------------------------------------
+
+
+async def test_a_look_back_does_not_end_a_subscription(open_alone, llm):
+    llm.reply(Script.text("one"), Script.text("two"))
+    async with open_alone("local") as agent, agent.socket() as socket, agent.socket() as other:
+        await other.send(said("chat", "r1", text="hello", conversation_id="c1"))
+        await until_frame(other, "complete")
+        await socket.send(said("subscribe", "s", conversation_id="c1"))
+        await until_frame(socket, "complete")
+        await socket.send(said("resume", "l", conversation_id="c1", live=False))
+        await until_frame(socket, "complete")
+        await other.send(said("chat", "r2", text="again", conversation_id="c1"))
+        assert (await until_frame(socket, "event"))["event"]["type"] == "message.received"

@@ -334,6 +334,7 @@ class Socket:
         if not 0 <= after <= row.last_seq:
             raise AfterOutOfRange(last_seq=row.last_seq)
         topic = wanted.conversation_id
+        stays = wanted.live or topic in self._subscribed
         if topic not in self._subscribed:
             self._subscribed[topic] = self._conversations.feed.listen(topic, self._listener)
         self._held[topic] = []
@@ -347,7 +348,7 @@ class Socket:
                 last = max(last, item.event.seq)
             if not isinstance(item, Delta):
                 self._hear(item)
-        self._finish_resume(request_id, topic, last, live=wanted.live, reload=reload)
+        self._finish_resume(request_id, topic, last, live=stays, reload=reload)
         events = [item.event for item in held if isinstance(item, Stored)]
         answered = {ask_id(event.extra) for event in events if event.type in ANSWERED}
         self._show(frame for frame in waiting if ask_id(frame["chunk"]["metadata"]) not in answered)
