@@ -220,6 +220,31 @@ async def test_while_one_agent_runs_a_session_others_say_so_and_then_go_on_where
 
 
 @services
+async def test_a_session_is_kept_while_its_message_is_being_stored(agent, client, until):
+    async with agent() as (rest, cell):
+        session = await rest.open()
+        await written(client, session, 0, until)
+        storing, go_on = asyncio.Event(), asyncio.Event()
+        append = cell.conversations.store.append
+
+        async def slow(events):
+            storing.set()
+            await go_on.wait()
+            return await append(events)
+
+        cell.conversations.store.append = slow
+        saying = asyncio.ensure_future(rest.say(session, "hello"))
+        await storing.wait()
+        other = await rest.ask("GET", f"/sessions/{session}")  # the loop has gone round
+        assert other[0] == 200
+        for _ in range(20):
+            assert await client.exists(f"chat_memory:lease:{session}")
+        go_on.set()
+        assert (await saying)[0] == 200
+        await written(client, session, 2, until)
+
+
+@services
 async def test_a_dead_agents_session_is_free_when_its_lease_ends(agent, client, llm, until):
     async with agent() as (one, _), agent() as (other, _):
         session = await one.open()

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from tom.agent.feed import Item, Stored
@@ -27,6 +28,9 @@ from tom.telemetry import logs
 log = logs.get("redis")
 
 RENEW_SECONDS: Final = LEASE_SECONDS / 3
+GRACE_SECONDS: Final = 5.0
+"""So long a session is kept for a message that is being stored."""
+
 AGAIN_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 1.0
 MOST_DUE: Final = 10_000
@@ -36,11 +40,20 @@ MOST_COMPARED: Final = 400
 LONGEST_WAIT: Final = 5
 """Seconds after which it is worth asking again for a session that another process runs: its run may end before its lease."""
 
+_ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 _CHANGES = frozenset({
     EventType.CONVERSATION_OPENED, EventType.CONVERSATION_CHANGED, EventType.MESSAGE_RECEIVED,
-    EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED,
+    *_ENDS,
 })  # fmt: skip
 _BEGINS = frozenset({EventType.RUN_STARTED, EventType.RUN_RESUMED})
+
+
+@dataclass(slots=True)
+class _Lease:
+    """A session that this process may run: when that is to be renewed, and until when it is kept without a run."""
+
+    renew_at: float = 0.0
+    held_until: float = 0.0
 
 
 class SharedMemory:
@@ -70,7 +83,7 @@ class SharedMemory:
         self._alone = alone
         self._due: dict[str, None] = {}
         self._gone: dict[str, None] = {}
-        self._running: dict[str, float] = {}
+        self._leases: dict[str, _Lease] = {}
         self._woken = asyncio.Event()
         self._warning = Seldom(clock)
 
@@ -102,17 +115,18 @@ class SharedMemory:
             claim = await self._keys.claim(conversation_id)
         except RedisAway as error:
             self._warn(error)
-            return ()
+            return adopted
         if not claim.granted:
             raise SessionElsewhere(retry_after=float(min(LONGEST_WAIT, max(1, math.ceil(claim.wait)))))
-        self._running[conversation_id] = self._clock.monotonic() + RENEW_SECONDS
+        now = self._clock.monotonic()
+        self._leases[conversation_id] = _Lease(now + RENEW_SECONDS, now + GRACE_SECONDS)
         self._woken.set()
         return adopted if claim.kept is None or not rows else await self._missed(rows[0], claim.kept)
 
     def forget(self, conversation_id: str) -> None:
         """See `elsewhere.Elsewhere.forget`."""
         self._due.pop(conversation_id, None)
-        self._running.pop(conversation_id, None)
+        self._leases.pop(conversation_id, None)
         self._put(self._gone, conversation_id)
 
     def notice(self, item: Item) -> None:
@@ -120,10 +134,13 @@ class SharedMemory:
         if not isinstance(item, Stored):
             return
         event = item.event
+        lease = self._leases.get(event.conversation_id)
         if event.type in _CHANGES:
+            if lease is not None and event.type in _ENDS:
+                lease.held_until = 0.0
             self._put(self._due, event.conversation_id)
-        elif event.type in _BEGINS and self._alone and event.conversation_id not in self._running:
-            self._running[event.conversation_id] = 0.0  # it was begun before this process was: the lease is to be taken
+        elif event.type in _BEGINS and self._alone and lease is None:
+            self._leases[event.conversation_id] = _Lease()  # begun before this process was: the lease is to be taken
             self._woken.set()
 
     # --- beside the runs -----------------------------------------------------------------------------------------
@@ -143,7 +160,7 @@ class SharedMemory:
             with contextlib.suppress(TomError, TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._write_all()
-                    for conversation_id in self._running:
+                    for conversation_id in self._leases:
                         await self._keys.release(conversation_id)
 
     async def _level(self) -> None:
@@ -185,23 +202,28 @@ class SharedMemory:
             log.debug("Another process has this session", event="session_elsewhere", conversation_id=conversation_id)
 
     async def _look_after_leases(self) -> None:
-        now = self._clock.monotonic()
-        for conversation_id, renew_at in list(self._running.items()):
+        for conversation_id, lease in list(self._leases.items()):
+            now = self._clock.monotonic()
+            if now < self._due_at(conversation_id, lease):
+                continue
             if not self._ahead(conversation_id):
                 await self._keys.release(conversation_id)
-                self._running.pop(conversation_id, None)
-            elif now >= renew_at:
-                if await self._session(conversation_id) is not None:
-                    await self._keys.claim(conversation_id)
-                    self._running[conversation_id] = now + RENEW_SECONDS
-                else:
-                    del self._running[conversation_id]
+                self._leases.pop(conversation_id, None)
+            elif await self._session(conversation_id) is not None:
+                await self._keys.claim(conversation_id)
+                lease.renew_at = now + RENEW_SECONDS
+            else:
+                self._leases.pop(conversation_id, None)
+
+    def _due_at(self, conversation_id: str, lease: _Lease) -> float:
+        return lease.renew_at if self._ahead(conversation_id) else lease.held_until
 
     def _pause(self) -> float | None:
         """Seconds until something is to be done even if nothing happens."""
-        if not self._running:
+        if not self._leases:
             return None
-        return max(0.0, min(self._running.values()) - self._clock.monotonic())
+        first = min(self._due_at(conversation_id, lease) for conversation_id, lease in self._leases.items())
+        return max(0.0, first - self._clock.monotonic())
 
     # --- below ---------------------------------------------------------------------------------------------------
 
