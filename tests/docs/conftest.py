@@ -101,7 +101,7 @@ def running(shell, block):
     log = shell.data.parent / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            ["bash", "-c", f"exec {block.text.strip()}"], cwd=shell.root, env=shell.environment,
+            ["bash", "-c", f"exec {shell.adapted(block.text).strip()}"], cwd=shell.root, env=shell.environment,
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
