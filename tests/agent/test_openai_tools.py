@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from tom.conversation.tool import ToolClass
+from tom.conversation.elicitation import Elicitation, ElicitationAnswer, InputNeeded
+from tom.conversation.tool import ToolClass, ToolOutcome
+from tom.services.memory import MemoryToolbox
 from tom.testing.simulated_llm import Script
 
 pytestmark = pytest.mark.anyio
@@ -225,3 +227,32 @@ async def test_a_reply_after_a_clients_result_knows_where_its_words_came_from(op
         events = await cell.store.read(body["tom"]["conversation_id"])
     (reply,) = [event for event in events if event.type == "model.replied"]
     assert reply.extra["label"] == {"untrusted": ["client"], "private": ["client"]}
+
+
+@pytest.mark.parametrize("modern", [True, False], ids=["asks by its result", "asks while it is called"])
+async def test_a_question_of_a_service_is_told_and_its_answer_comes_with_the_same_key(
+    open_cell, v1, llm, until, modern
+):
+    form = {"type": "object", "properties": {"size": {"type": "integer"}}}
+    toolbox = MemoryToolbox()
+
+    async def order(underway, continuation=None):
+        if not modern:
+            answer = await underway.elicit(Elicitation("form", "Which size?", form))
+            return f"ordered {answer.content}"
+        if continuation is None:
+            return ToolOutcome("", needs=InputNeeded((Elicitation("form", "Which size?", form, key="k"),)))
+        return "ordered"
+
+    toolbox.add(order, service="shop", parameters={"type": "object"}, tool_class=ToolClass.WRITE_OWN)
+    llm.reply(Script.tool_calls(("order", {})), Script.text("Ordered."))
+    key = {"Idempotency-Key": "k1"}
+    async with open_cell(toolbox=toolbox, services=["shop"]) as cell, v1(cell) as client:
+        _, body = await client.post("Order shoes", headers=key)
+        assert body["tom"]["status"] == "waiting"
+        assert "shop asks: Which size?" in body["choices"][0]["message"]["content"]
+        answer = ElicitationAnswer("accept", {"size": 42})
+        await cell.approvals.reply(body["tom"]["elicitation_id"], answer, by="alice", device="a test")
+        await until(lambda: len(llm.requests) == 2)
+        _, body = await client.post("Order shoes", headers=key)
+    assert (body["tom"]["status"], body["choices"][0]["message"]["content"]) == ("completed", "Ordered.")
