@@ -71,7 +71,9 @@ async def test_what_went_out_comes_in_and_goes_out_the_same(open_rest, llm, mail
         second = await exported(rest, opened["id"])
         assert [bare(event) for event in second["events"]] == [bare(event) for event in first["events"]]
         same = ("title", "title_by", "pinned", "memory_limit", "usage", "first_seq", "last_seq", "created_at")
-        assert {name: first["conversation"][name] for name in same} == {name: second["conversation"][name] for name in same}
+        assert {name: first["conversation"][name] for name in same} == {
+            name: second["conversation"][name] for name in same
+        }
         _, shown = await rest.ask("GET", f"/sessions/{opened['id']}")
         assert [one["content"] for one in shown["history"]] == ["write to bob", "Done: 🏕 چادر.", "again", "Better."]
         third = (await rest.ask("POST", "/sessions/import", second))[1]
@@ -183,7 +185,10 @@ async def test_a_run_that_had_not_ended_ends_here(open_rest, llm, until):
         await until(lambda: cell.feed.live(run["run_id"]))
         _, opened = await rest.ask("POST", "/sessions/import", await exported(rest, session))
         events = await cell.store.read(opened["id"])
-        assert (events[-1].type, (await rest.ask("GET", f"/sessions/{opened['id']}"))[1]["state"]) == ("run.cancelled", "idle")
+        assert (events[-1].type, (await rest.ask("GET", f"/sessions/{opened['id']}"))[1]["state"]) == (
+            "run.cancelled",
+            "idle",
+        )
         retry = f"/sessions/{opened['id']}/runs/{events[-1].run_id}/retry"
         assert (await rest.ask("POST", retry, headers={"Prefer": "respond-async"}))[0] == 202
 

@@ -50,55 +50,55 @@ async def test_a_message_is_answered_with_the_reply_its_usage_and_the_window(ope
         assert message["created_at"] == by_seq[message["metadata"]["seq"]]["timestamp"]
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "code", "message"),
-    [
-        ({}, 422, "validation_error", "Request validation failed: content: field required"),
-        ("", 422, "validation_error", "Request validation failed: content: field required"),
-        ({"content": 5}, 422, "validation_error", "Request validation failed: content: a text is required"),
-        ({"content": ""}, 422, "validation_error", None),
-        ({"content": " \n"}, 422, "validation_error", None),
-        ({"content": "a\0b"}, 422, "validation_error", None),
-        ({"content": "\ud800"}, 422, "validation_error", None),
-        ({"content": "x" * 200_001}, 422, "text_too_long", None),
-        ({"content": "x", "role": "tool"}, 422, "validation_error", None),
-        ({"content": "x", "role": "developer"}, 422, "validation_error", None),
-        ({"content": "x", "role": None}, 422, "validation_error", None),
-        ({"content": "x", "memory_limit": 0}, 422, "validation_error", None),
-        ({"content": "x", "memory_limit": "5"}, 422, "validation_error", None),
-        ({"content": "x", "memory_limit": 80}, 400, "invalid_memory_limit", "The memory limit is at most 50."),
-        ({"content": "x", "request_id": ""}, 422, "validation_error", None),
-        ({"content": "x", "request_id": "x" * 129}, 422, "validation_error", None),
-        ({"content": "x", "request_id": 5}, 422, "validation_error", None),
-        ({"content": "x", "if_busy": "wait"}, 422, "validation_error", None),
-        ({"content": "x", "metadata": 5}, 422, "validation_error", None),
-        ({"content": "x", "metadata": {"a": "x" * 17_000}}, 422, "metadata_too_large", None),
-        ({"content": "x", "attachments": {}}, 422, "invalid_attachment", None),
-        ({"content": "x", "attachments": [{}] * 5}, 422, "invalid_attachment", None),
-        ({"content": "x", "attachments": [{"type": "image", "media_type": "image/png", "data": "eA=="}]}, 422,
-         "invalid_attachment", None),
-        ({"content": "x", "options": []}, 422, "validation_error", None),
-        ({"content": "x", "options": {"temperatur": 1}}, 422, "validation_error", None),
-        ({"content": "x", "options": {"temperature": 3}}, 422, "validation_error", None),
-        ({"content": "x", "options": {"level": 3}}, 422, "validation_error", None),
-        ({"content": "x", "options": {"max_tokens": 1001}}, 422, "validation_error", None),
-        ({"content": "x", "options": {"base_url": "http://x"}}, 422, "validation_error", None),
-        ({"content": "x", "options": {"services": ["nobody"]}}, 422, "validation_error", None),
-        ({"content": "x", "options": {"model": "m", "level": 1}}, 400, "option_conflict", None),
-        ({"content": "x", "options": {"tool_name": "nothing"}}, 400, "tool_not_found", None),
-        ("[]", 400, "invalid_json", None),
-        ('{"content":"x","content":"y"}', 400, "invalid_json", None),
-        ('{"content":NaN}', 400, "invalid_json", None),
-    ],
-)  # fmt: skip
-async def test_a_message_that_does_not_fit_is_named_and_stores_nothing(open_rest, llm, body, status, code, message):
+UNFIT = [
+    ({}, 422, "validation_error", "Request validation failed: content: field required"),
+    ("", 422, "validation_error", "Request validation failed: content: field required"),
+    ({"content": 5}, 422, "validation_error", "Request validation failed: content: a text is required"),
+    ({"content": ""}, 422, "validation_error", None),
+    ({"content": " \n"}, 422, "validation_error", None),
+    ({"content": "a\0b"}, 422, "validation_error", None),
+    ({"content": "\ud800"}, 422, "validation_error", None),
+    ({"content": "x" * 200_001}, 422, "text_too_long", None),
+    ({"content": "x", "role": "tool"}, 422, "validation_error", None),
+    ({"content": "x", "role": "developer"}, 422, "validation_error", None),
+    ({"content": "x", "role": None}, 422, "validation_error", None),
+    ({"content": "x", "memory_limit": 0}, 422, "validation_error", None),
+    ({"content": "x", "memory_limit": "5"}, 422, "validation_error", None),
+    ({"content": "x", "memory_limit": 80}, 400, "invalid_memory_limit", "The memory limit is at most 50."),
+    ({"content": "x", "request_id": ""}, 422, "validation_error", None),
+    ({"content": "x", "request_id": "x" * 129}, 422, "validation_error", None),
+    ({"content": "x", "request_id": 5}, 422, "validation_error", None),
+    ({"content": "x", "if_busy": "wait"}, 422, "validation_error", None),
+    ({"content": "x", "metadata": 5}, 422, "validation_error", None),
+    ({"content": "x", "metadata": {"a": "x" * 17_000}}, 422, "metadata_too_large", None),
+    ({"content": "x", "attachments": {}}, 422, "invalid_attachment", None),
+    ({"content": "x", "attachments": [{}] * 5}, 422, "invalid_attachment", None),
+    ({"content": "x", "attachments": [{"type": "image", "media_type": "image/png", "data": "eA=="}]}, 422,
+     "invalid_attachment", None),
+    ({"content": "x", "options": []}, 422, "validation_error", None),
+    ({"content": "x", "options": {"temperatur": 1}}, 422, "validation_error", None),
+    ({"content": "x", "options": {"temperature": 3}}, 422, "validation_error", None),
+    ({"content": "x", "options": {"level": 3}}, 422, "validation_error", None),
+    ({"content": "x", "options": {"max_tokens": 1001}}, 422, "validation_error", None),
+    ({"content": "x", "options": {"base_url": "http://x"}}, 422, "validation_error", None),
+    ({"content": "x", "options": {"services": ["nobody"]}}, 422, "validation_error", None),
+    ({"content": "x", "options": {"model": "m", "level": 1}}, 400, "option_conflict", None),
+    ({"content": "x", "options": {"tool_name": "nothing"}}, 400, "tool_not_found", None),
+    ("[]", 400, "invalid_json", None),
+    ('{"content":"x","content":"y"}', 400, "invalid_json", None),
+    ('{"content":NaN}', 400, "invalid_json", None),
+]  # fmt: skip
+
+
+async def test_a_message_that_does_not_fit_is_named_and_stores_nothing(open_rest):
     async with open_rest() as (rest, cell):
         session = await rest.open()
-        got, named, error = await rest.refused("POST", f"/sessions/{session}/messages", body, headers=JSON)
-        assert (got, named) == (status, code), error
-        assert message in {None, error["message"]}
-        if code == "validation_error":
-            assert {"loc", "msg", "type"} == set(error["details"]["errors"][0])
+        for body, status, code, message in UNFIT:
+            got, named, error = await rest.refused("POST", f"/sessions/{session}/messages", body, headers=JSON)
+            assert (got, named) == (status, code), (body, error)
+            assert message in {None, error["message"]}
+            if code == "validation_error":
+                assert {"loc", "msg", "type"} == set(error["details"]["errors"][0])
         assert [event.type for event in await cell.store.read(session)] == ["conversation.opened"]
 
 
@@ -118,33 +118,39 @@ async def test_hints_lead_to_the_right_field(open_rest):
 async def test_what_does_not_fit_is_said_before_what_does_not_exist_and_that_before_what_is_not_allowed(open_rest):
     async with open_rest(caller=VISITOR) as (rest, _):
         both = {"content": "x", "role": "system", "memory_limit": 80}
-        assert (await rest.refused("POST", "/sessions/none/messages", {"role": "tool"}))[:2] == (422, "validation_error")
+        assert (await rest.refused("POST", "/sessions/none/messages", {"role": "tool"}))[:2] == (
+            422,
+            "validation_error",
+        )
         assert (await rest.refused("POST", "/sessions/none/messages", both))[:2] == (404, "session_not_found")
         path = f"/sessions/{await rest.open()}/messages"
         assert (await rest.refused("POST", path, both))[:2] == (403, "role_not_allowed")
-        assert (await rest.refused("POST", path, {"content": "x", "memory_limit": 80}))[:2] == (400, "invalid_memory_limit")
+        assert (await rest.refused("POST", path, {"content": "x", "memory_limit": 80}))[:2] == (
+            400,
+            "invalid_memory_limit",
+        )
+
+
+OPTIONS = {
+    "model": "m", "level": 0, "tool_name": "add", "services": ["notes"], "thinking": "low",
+    "temperature": 0.5, "top_p": 0.5, "max_tokens": 10,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("caller", [VISITOR, TOKEN, LOGIN, PERSON], ids=["visitor", "token", "login", "person"])
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("model", "m"), ("level", 0), ("tool_name", "add"), ("services", ["notes"]), ("thinking", "low"),
-        ("temperature", 0.5), ("top_p", 0.5), ("max_tokens", 10),
-    ],
-)  # fmt: skip
-async def test_options_are_for_whom_the_table_says(open_rest, llm, caller, option, value):
+async def test_options_are_for_whom_the_table_says(open_rest, llm, caller):
     llm.otherwise(Script.text("ok"))
     toolbox = MemoryToolbox()
     toolbox.add(_anything, service="notes", name="add", tool_class=ToolClass.READ_PUBLIC)
     async with open_rest(caller=caller, toolbox=toolbox, services=["notes"]) as (rest, _):
         session = await rest.open()
-        status, body = await rest.say(session, "hello", options={option: value})
-        if caller in {VISITOR, TOKEN} and option not in {"temperature", "top_p", "max_tokens"}:
-            assert (status, body["error"]["code"]) == (403, "option_not_allowed")
-            assert body["error"]["details"] == {"option": option}
-        else:
-            assert status == 200, body
+        for option, value in OPTIONS.items():
+            status, body = await rest.say(session, "hello", options={option: value})
+            if caller in {VISITOR, TOKEN} and option not in {"temperature", "top_p", "max_tokens"}:
+                assert (status, body["error"]["code"]) == (403, "option_not_allowed")
+                assert body["error"]["details"] == {"option": option}
+            else:
+                assert status == 200, (option, body)
 
 
 @pytest.mark.parametrize("role", ["system", "assistant"])
@@ -211,7 +217,10 @@ async def test_the_same_request_is_answered_once_from_what_was_recorded(open_res
         assert again == first[1]
         assert len(llm.requests) == asked
         path = f"/sessions/{session}/messages"
-        assert (await rest.refused("POST", path, {"content": "other", "request_id": "r1"}))[:2] == (409, "request_id_reused")
+        assert (await rest.refused("POST", path, {"content": "other", "request_id": "r1"}))[:2] == (
+            409,
+            "request_id_reused",
+        )
         both = {"content": "hello", "request_id": "r2"}
         refused = await rest.refused("POST", path, both, headers={"Idempotency-Key": "r3"})
         assert refused[:2] == (400, "request_id_conflict")
@@ -239,7 +248,10 @@ async def test_a_busy_session_queues_refuses_or_interrupts(open_rest, llm, until
         assert rest.headers["Preference-Applied"] == "respond-async"
         await until(lambda: cell.feed.live(first["run_id"]))
         path = f"/sessions/{session}/messages"
-        assert (await rest.refused("POST", path, {"content": "x", "if_busy": "reject"}))[:2] == (409, "conversation_busy")
+        assert (await rest.refused("POST", path, {"content": "x", "if_busy": "reject"}))[:2] == (
+            409,
+            "conversation_busy",
+        )
         _, queued = await rest.say(session, "two", headers=ASYNC)
         assert (queued["status"], queued["session_id"]) == ("queued", session)
         assert (await rest.refused("POST", path, {"content": "three"}))[:2] == (409, "queue_full")
@@ -269,7 +281,9 @@ async def test_after_the_time_that_is_waited_the_answer_says_how_it_stands(open_
         assert again["message"]["metadata"]["cached"] is True
 
 
-async def test_a_run_that_asks_its_person_answers_202_with_what_is_asked_and_goes_on_when_answered(open_rest, llm, until):
+async def test_a_run_that_asks_its_person_answers_202_with_what_is_asked_and_goes_on_when_answered(
+    open_rest, llm, until
+):
     toolbox = MemoryToolbox()
     toolbox.add(_anything, service="mail", name="send", tool_class=ToolClass.WRITE_EXTERNAL)
     llm.reply(Script.tool_calls(("send", {"to": "bob"})))

@@ -122,7 +122,10 @@ async def test_events_stay_open_and_go_on_where_the_client_was_cut(open_rest, ll
         assert [one.data["event"]["type"] for one in seen[:2]] == ["conversation.opened", "message.received"]
         last = next(one.id for one in reversed(seen) if one.id)
         await until(lambda: cell.scheduler.active_run(session) is None)
-        async with asyncio.timeout(20), rest.stream("GET", f"{path}?after=0", headers={"Last-Event-ID": last}) as letters:
+        async with (
+            asyncio.timeout(20),
+            rest.stream("GET", f"{path}?after=0", headers={"Last-Event-ID": last}) as letters,
+        ):
             more = []
             async for letter in letters:
                 more.append(letter)
@@ -195,9 +198,10 @@ async def test_a_head_of_a_stream_ends_at_once(open_rest):
     async with open_rest() as (rest, _):
         session = await rest.open()
         for path in ("", "/events"):
-            async with asyncio.timeout(10), rest.http.head(
-                f"/sessions/{session}{path}", headers={"Accept": "text/event-stream"}
-            ) as answer:
+            async with (
+                asyncio.timeout(10),
+                rest.http.head(f"/sessions/{session}{path}", headers={"Accept": "text/event-stream"}) as answer,
+            ):
                 assert answer.status == 200
                 assert await answer.read() == b""
 

@@ -92,10 +92,18 @@ async def test_what_the_gateway_passes_on_and_what_others_are_told(open_house, l
         assert {one["id"] for one in found["sessions"]} == {session["id"], copied["id"]}
         async with http.head(path) as answer:
             assert (answer.status, await answer.read()) == (200, b"")
-        answer, later = await ask(http, "POST", f"{path}/messages", {"content": "x"}, headers={"Prefer": "respond-async"})
+        answer, later = await ask(
+            http, "POST", f"{path}/messages", {"content": "x"}, headers={"Prefer": "respond-async"}
+        )
         assert (answer.status, answer.headers["Preference-Applied"], later["seq"] > 0) == (202, "respond-async", True)
         async with house.person("bob") as bob:
-            for method, rest in (("GET", ""), ("DELETE", ""), ("GET", "/events"), ("GET", "/export"), ("POST", "/stop")):
+            for method, rest in (
+                ("GET", ""),
+                ("DELETE", ""),
+                ("GET", "/events"),
+                ("GET", "/export"),
+                ("POST", "/stop"),
+            ):
                 answer, told = await ask(bob.http, method, path + rest)
                 nobody, same = await ask(bob.http, method, "/sessions/nobodys" + rest)
                 assert answer.status == nobody.status == 404
@@ -134,7 +142,9 @@ async def test_a_stream_ends_with_its_login_and_its_run_goes_on(open_house, llm)
     async with house.person("alice") as alice, asyncio.timeout(60):
         _, session = await ask(alice.http, "POST", "/sessions")
         path = f"/sessions/{session['id']}"
-        async with alice.http.post(f"{path}/messages", json={"content": "x", "request_id": "r1"}, headers=EVENTS) as stream:
+        async with alice.http.post(
+            f"{path}/messages", json={"content": "x", "request_id": "r1"}, headers=EVENTS
+        ) as stream:
             ended = None
             async for name, _, data in letters(stream.content):
                 told = (name, data)
