@@ -290,3 +290,44 @@ async def test_a_message_asked_again_is_mirrored_with_its_answer(store, archive,
     async with running(pump):
         assert await pump.flush(5)
     assert await held(archive) == [(4, "user", "Why?"), (6, "assistant", "Because.")]
+
+
+@pytest.mark.promise("P26")
+async def test_nothing_of_a_conversation_overtakes_what_was_refused(clock, archive, until):
+    rules = MirrorRules(keep=False)
+    store = MemoryEventStore(clock, mirror=rules)
+    for run in ("r1", "r2", "r3"):
+        await converse(store, run)
+    await store.erase("c", before=5)
+    await converse(store, "r4")
+    await converse(store, "other", "d")
+    archive.refuses = {("c", 5)}
+    async with running(pump := Mirroring(store, archive, clock, rules=rules, backend="memory")):
+        assert await pump.flush(5)
+        assert archive.told == [("write", "d", 1, 3)]
+
+
+async def test_a_flush_waits_for_what_was_queued_before_it(clock, archive, until):
+    class SlowToLook(MemoryEventStore):
+        held = None
+
+        async def lag(self):
+            found = await super().lag()
+            if self.held is not None:
+                await self.held.wait()
+            return found
+
+    store = SlowToLook(clock, mirror=MirrorRules())
+    async with running(pump := Mirroring(store, archive, clock, rules=MirrorRules(), backend="memory")):
+        assert await pump.flush(5)
+        store.held = asyncio.Event()
+        await converse(store, "r1")
+        await until(lambda: len(archive.told) == 1)
+        for _ in range(20):
+            await asyncio.sleep(0)  # the round is over but for its last look
+        await converse(store, "r2")
+        flushing = asyncio.ensure_future(pump.flush(5))
+        await asyncio.sleep(0)
+        store.held.set()
+        assert await flushing
+        assert len(archive.told) == 2

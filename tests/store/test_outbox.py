@@ -99,3 +99,10 @@ async def test_erasures_outlive_a_start_that_clears_everything(tmp_path, clock, 
     store = await open_store(cleared, tmp_path, clock=clock)
     assert await store.due() == ()
     await store.close()
+
+
+async def test_without_an_archive_appending_does_nothing_more(open_sqlite, monkeypatch):
+    store = await open_sqlite()
+    monkeypatch.setattr("tom.store.queueing.row_queued", None)
+    await converse(store, "r1")
+    assert (await store.lag()).entries == 0

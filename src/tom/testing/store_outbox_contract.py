@@ -7,6 +7,7 @@ store; ``reopen`` one from a store and its rules to what a restarted process wou
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -122,6 +123,16 @@ class OutboxContract(Contract):
         await store.append([retried("r5", "unknown"), started("r5"), replied("r5"), completed("r5")])
         assert told((await store.due())[-1:]) == [("exchange", "c", [(16, "assistant", "Hi")])]
 
+    async def test_half_a_reply_is_not_told_and_a_circle_ends(self, make: Make) -> None:
+        store = await make(KEEP)
+        half = replied("r1", text="Bec")
+        await store.append([asked("r1"), started("r1"), replace(half, extra={**half.extra, "partial": True})])
+        await store.append([replied("r1", text="Because."), completed("r1")])
+        await store.append([retried("r2", "r2"), started("r2"), replied("r2"), completed("r2")])
+        first, second = told(await store.due())
+        assert first[2] == [(1, "user", "Hello"), (4, "assistant", "Because.")]
+        assert second[2] == [(8, "assistant", "Hi")]
+
     async def test_with_everything_instructions_and_calls_are_told(self, make: Make) -> None:
         store = await make(FULL)
         await store.append([opened(), prompt_set("c", "Be kind.")])
@@ -196,6 +207,15 @@ class OutboxContract(Contract):
         assert {entry.conversation_id for entry in await store.due()} == {"a", "c"}
         await store.confirm(entries[:1])
         assert {entry.conversation_id for entry in await store.due()} == {"a", "b", "c"}
+
+    @pytest.mark.promise("P20")
+    async def test_what_is_confirmed_late_does_not_take_an_erasure_with_it(self, make: Make) -> None:
+        store = await make(KEEP)
+        await converse(store, "r1")
+        (sent,) = await store.due()
+        await store.erase("c")
+        await store.confirm([sent])
+        assert [entry.kind for entry in await store.due()] == ["erase"]
 
     @pytest.mark.promise("P26")
     async def test_what_retention_erases_first_is_told_all_the_same(self, make: Make, reopen: Reopen) -> None:
