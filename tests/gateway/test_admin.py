@@ -1,6 +1,8 @@
 """The admin routes, health and figures of the gateway: for admins only, of the whole house, without waking anybody."""
 
+import asyncio
 import json
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -47,12 +49,15 @@ class RealAgents(MemorySpawner):
         super().__init__(self.make)
         self.by_user = {}
         self.cells = {}
+        self.stopped = asyncio.Event()
+        self.schedulers = []
 
     def make(self, spec):
         settings = decode_agent(spec.document)
         cell = build_cell(settings, MemoryEventStore(), SystemClock())
         cell.ready = True
         self.cells[spec.user] = cell
+        self.schedulers.append(asyncio.ensure_future(cell.scheduler.serve(asyncio.Event(), self.stopped)))
         return AgentApp(cell, BehindGateway(settings.user, settings.agent_secret))
 
 
@@ -60,8 +65,17 @@ class RealAgents(MemorySpawner):
 def open_house(opened):
     """``async with open_house(token=…, **settings) as door``: a gateway with root (an admin), alice and bob."""
 
-    def run(token=TOKEN, **settings):
-        return opened(agents=RealAgents(), users=PEOPLE, admin_token=token, **settings)
+    @asynccontextmanager
+    async def run(token=TOKEN, **settings):
+        agents = RealAgents()
+        async with opened(agents=agents, users=PEOPLE, admin_token=token, **settings) as door:
+            try:
+                yield door
+            finally:
+                for cell in agents.cells.values():
+                    await cell.scheduler.drain(0, 2)
+                agents.stopped.set()
+                await asyncio.gather(*agents.schedulers)
 
     return run
 
@@ -293,6 +307,17 @@ async def test_figures_are_those_of_the_whole_house_and_never_go_back(open_house
         told = (await ask(stranger, "GET", "/metrics", headers=ADMIN))[1]
         assert told["requests_by_method"] == {"POST": 3, "WS": 2}
         assert (await ask(stranger, "GET", "/health"))[1]["requests_total"] == told["requests_total"]
+
+
+async def test_a_failed_run_is_one_error_whoever_tells_of_it(open_house):
+    async with open_house(**{"global": {"llm": "unconfigured"}}) as door:
+        alice = await door.person("alice")
+        opened = (await ask(alice, "POST", "/sessions", {}))[1]
+        for _ in range(2):
+            body = {"content": "hello", "request_id": "r1"}  # the second is a repetition: an answer of its own
+            assert (await ask(alice, "POST", f"/sessions/{opened['id']}/messages", body))[0] == 502
+        told = (await ask(door.stranger(), "GET", "/metrics", headers=ADMIN))[1]
+        assert (told["errors_total"], told["responses_by_status"]) == (2, {"201": 1, "502": 2})
 
 
 async def test_figures_need_the_admin_token_unless_they_are_public(open_house):

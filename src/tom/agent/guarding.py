@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tom.agent.answering import PayloadTooLarge, parse_body, problem, read_body
-from tom.agent.recorded import is_recorded
+from tom.agent.recorded import run_of
 from tom.agent.tally import TOLD_FAILED_RUN
 from tom.errors import InvalidJson, RateLimited, TomError, UnsupportedMediaType
 from tom.openapi.operations import OPERATIONS, Operation
@@ -50,8 +50,8 @@ def guarded(cell: "Cell", operation: Operation, endpoint: Endpoint) -> Endpoint:
             return await endpoint(request)
         except TomError as error:
             tell_refusal(error, operation=operation.name)
-            if is_recorded(error):
-                request.scope[TOLD_FAILED_RUN] = True
+            if run_id := run_of(error):
+                request.scope[TOLD_FAILED_RUN] = run_id
             if cell.metrics is not None and isinstance(error, RateLimited):
                 cell.metrics.rate_limited()
             return problem(error, request.scope["tom.request_id"], operation.dialect)

@@ -36,16 +36,22 @@ def recorded_failure(end: Event) -> TomError:
     """The error that a `run.failed` tells: its class by its code, with the recorded reason."""
     found = _by_code().get(end.extra["code"], TomError)
     failure = found(end.extra.get("reason") or None)
-    failure.add_note(_OF_RUN)
+    failure.add_note(_OF_RUN + end.run_id)
     return failure
 
 
 def is_recorded(error: TomError) -> bool:
     """Whether an error is the recorded one of a run, which was counted when it failed."""
-    return _OF_RUN in getattr(error, "__notes__", ())
+    return bool(run_of(error))
 
 
-_OF_RUN = "recorded of a run"
+def run_of(error: TomError) -> str:
+    """The run whose recorded error this is, empty for any other."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    return next((note.removeprefix(_OF_RUN) for note in notes if note.startswith(_OF_RUN)), "")
+
+
+_OF_RUN = "recorded of the run "
 _known: dict[str, type[TomError]] = {}
 
 

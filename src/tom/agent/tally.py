@@ -19,7 +19,7 @@ from tom.telemetry.metrics import Metrics
 log = logs.get("agent")
 
 TOLD_FAILED_RUN = "tom.told_failed_run"
-"""Set in a connection's scope by an endpoint whose answer says that its run failed: one failure, counted with the run."""
+"""Set in a connection's scope by an endpoint whose answer says that a run failed: its id. It is counted as one failure."""
 
 UNTOLD_FAILURE = ProviderError.http_status
 """Stands for the status of a run that failed where no answer has one."""

@@ -58,8 +58,7 @@ class Watching:
         finally:
             seconds = clock.monotonic() - started
             if metrics is not None and route is not None and status:
-                told = bool(scope.get(TOLD_FAILED_RUN))
-                metrics.answer(scope["method"], route, status, seconds, told_failed_run=told)
+                metrics.answer(scope["method"], route, status, seconds, failed_run=scope.get(TOLD_FAILED_RUN, ""))
             if self._alone:
                 _tell(scope, status, seconds)
 

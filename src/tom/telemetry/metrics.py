@@ -21,6 +21,7 @@ ACTION: Final = "WS"
 
 FAILURE: Final = 500
 _MOST_UNDER_WAY: Final = 10_000
+_MOST_UNTOLD: Final = 1_000
 
 
 class InvalidFormat(CallerError):
@@ -45,7 +46,7 @@ class Gauges:
 class Metrics:
     """The counts of one program since it started."""
 
-    __slots__ = ("_clock", "_under_way", "boot", "numbers")
+    __slots__ = ("_clock", "_under_way", "_untold", "boot", "numbers")
 
     def __init__(self, clock: Clock) -> None:
         """Everything is zero; ``boot`` names this start of the program."""
@@ -53,6 +54,7 @@ class Metrics:
         self.boot = ulid()
         self.numbers = Numbers()
         self._under_way: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._untold: OrderedDict[str, None] = OrderedDict()
 
     # --- requests over HTTP -------------------------------------------------------------------------------------
 
@@ -60,13 +62,19 @@ class Metrics:
         """A counted request has come."""
         _count(self.numbers.requests.received, method)
 
-    def answer(self, method: str, route: str, status: int, seconds: float, *, told_failed_run: bool = False) -> None:
-        """It was answered after so many seconds; ``route`` is the template. A run's failure was counted already."""
+    def answer(self, method: str, route: str, status: int, seconds: float, *, failed_run: str = "") -> None:
+        """It was answered after so many seconds; ``route`` is the template.
+
+        ``failed_run``: the run whose failure the answer tells. It is one failure: from now on that of the answer.
+        """
         traffic = self.numbers.requests
         _count(traffic.answered, (method, route, status))
         traffic.durations.note(seconds)
-        if status >= FAILURE and not told_failed_run:
+        if status >= FAILURE:
             traffic.failed += 1
+            if failed_run in self._untold:
+                del self._untold[failed_run]
+                self.numbers.failed_runs -= 1
 
     # --- actions of sockets -------------------------------------------------------------------------------------
 
@@ -91,6 +99,9 @@ class Metrics:
             self._answer_action(begun[0], failure or 200, self._clock.monotonic() - begun[1], failed=bool(failure))
         elif failure:
             self.numbers.failed_runs += 1
+            self._untold[run_id] = None
+            if len(self._untold) > _MOST_UNTOLD:
+                self._untold.popitem(last=False)
 
     def _answer_action(self, route: str, status: int, seconds: float, *, failed: bool = False) -> None:
         traffic = self.numbers.actions
