@@ -73,7 +73,7 @@ def deployed(engine, images, repository):
         running.healthy()
         yield running
     finally:
-        running.compose("down", "-v", "--timeout", "20", check=False)
+        running.compose("down", "-v", check=False)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_the_service_of_the_profile_is_reached(deployed):
 
 
 def test_a_restart_keeps_the_conversation(deployed, session):
-    deployed.compose("restart", "--timeout", "20", "api")
+    deployed.compose("restart", "api")
     deployed.healthy()
     status, found = deployed.ask("GET", f"/sessions/{session}")
     assert (status, found["metadata"]) == (200, {"order": 7})
@@ -126,7 +126,7 @@ def test_a_restart_keeps_the_conversation(deployed, session):
 
 
 def test_new_containers_find_what_the_old_ones_kept(deployed, session):
-    deployed.compose("down", "--timeout", "20")
+    deployed.compose("down")
     deployed.compose("up", "-d")
     deployed.healthy()
     assert deployed.ask("GET", f"/sessions/{session}")[0] == 200
