@@ -18,6 +18,7 @@ from tom.audit.chain import Chain
 from tom.audit.desk import Desk
 from tom.audit.gate import AdminGate
 from tom.errors import NotFoundHere, TomError
+from tom.limits.addresses import Peers
 from tom.openapi.operations import HOUSE, Operation
 from tom.policy.permissions import Scope
 from tom.telemetry.refusals import tell_refusal
@@ -47,6 +48,7 @@ class AdminDoor:
         """Serve admins of ``cell``."""
         self._cell = cell
         self._admin = admin
+        self._peers = Peers(cell.settings.doors.trusted_proxies)
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
@@ -61,12 +63,14 @@ class AdminDoor:
         caller = caller_of(request)
         if caller.may(Scope.ADMIN):
             return caller.door if caller.door == "control" else caller.user
-        return await self._admin.gate.check(request.headers.get(HEADER), address_of(request))
+        return await self._admin.gate.check(request.headers.get(HEADER), address_of(request, self._peers))
 
     async def shows_token(self, request: Request) -> bool:
         """Whether an admin asks who may see more than others."""
         caller = caller_of(request)
-        return caller.may(Scope.ADMIN) or await self._admin.gate.shows(request.headers.get(HEADER), address_of(request))
+        return caller.may(Scope.ADMIN) or await self._admin.gate.shows(
+            request.headers.get(HEADER), address_of(request, self._peers)
+        )
 
     def _answering(self, row: Operation) -> Endpoint:
         endpoint = self._admin.desk.endpoints[row.name]
@@ -75,7 +79,7 @@ class AdminDoor:
             caller = caller_of(request)
             asked = Asked(
                 who=request.scope["tom.admin"],
-                source=address_of(request) or caller.door,
+                source=address_of(request, self._peers) or caller.door,
                 query=dict(request.query_params),
                 params=dict(request.path_params),
                 body=await json_body(request, row) if row.method in _WITH_BODY else {},
@@ -137,9 +141,12 @@ class InternalDoor:
         return JsonAnswer({"value": apply_change(self._cell, field, value)})
 
 
-def address_of(request: Request) -> str:
-    """Where a request comes from; empty at a Unix socket."""
-    return caller_of(request).address or (request.client.host if request.client else "")
+def address_of(request: Request, peers: Peers) -> str:
+    """Where a request comes from, as ``peers`` tell it where it has not been looked at; empty at a Unix socket."""
+    if (known := caller_of(request).address) or request.client is None:
+        return known
+    headers = {b"x-forwarded-for": ",".join(request.headers.getlist("x-forwarded-for")).encode("latin-1")}
+    return peers.address(request.client.host, headers)
 
 
 def rendered(answer: Answer) -> Response:

@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tom.accounts.opening import open_file
 from tom.agent.adminopening import open_admin
+from tom.agent.alone import door_alone
 from tom.agent.app import AgentApp
-from tom.agent.identify import AtThisMachine
+from tom.agent.doorfile import DoorFile
 from tom.agent.serving import make_server
 from tom.archive.archive import ArchiveUnavailable, MessageRecord, SessionRecord
 from tom.audit.desk import Setting
@@ -117,12 +117,12 @@ def open_house(open_cell, tmp_path):
 
         async with open_cell(more=more) as cell:
             cell.ready = True
-            database = await open_file(tmp_path / "door.db", SystemClock())
+            file = await DoorFile.open(tmp_path, SystemClock())
             admin = await open_admin(
-                cell, database, explain=lambda: SETTINGS, archive=open_archive if archive else None
+                cell, file.database, explain=lambda: SETTINGS, archive=open_archive if archive else None
             )
             listening = socket.create_server(("127.0.0.1", 0))
-            server = make_server(AgentApp(cell, door or AtThisMachine()), cell)
+            server = make_server(AgentApp(cell, door or door_alone(cell.settings, file)), cell)
             serving = asyncio.ensure_future(server.serve(sockets=[listening]))
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             try:
@@ -132,6 +132,6 @@ def open_house(open_cell, tmp_path):
                 server.should_exit = True
                 await serving
                 await admin.chain.close()
-                await database.close()
+                await file.close()
 
     return opened

@@ -350,3 +350,21 @@ async def test_a_restart_is_for_whoever_is_supervised(open_house):
         assert (await house.ask("POST", "/admin/restart"))[0] == 202
         assert house.admin.house.restarting.is_set()
         assert [row.kind for row in await house.admin.chain.rows()] == ["restart"]
+
+
+@pytest.mark.parametrize("auth", ["token", "public"])
+async def test_the_admin_token_is_enough_where_others_show_tokens_of_their_own(auth, open_house):
+    async with open_house(auth=auth, trusted_proxies=("127.0.0.1",)) as house:
+        assert (await house.ask("GET", "/admin/bypass"))[0] == 200
+        assert (await house.ask("GET", "/health", headers={}))[0] == 200
+        assert "details" in (await house.ask("GET", "/health"))[1]
+        assert (await house.ask("GET", "/metrics"))[0] == 200
+        assert await house.code("GET", "/admin/bypass", headers={}) == (401, "missing_admin_token")
+        assert await house.code("GET", "/metrics", headers={}) == (401, "missing_admin_token")
+        wanted = {"token": (403, "private_conversations"), "public": (404, "session_not_found")}[auth]
+        assert await house.code("GET", "/admin/sessions/none/messages") == wanted
+        for _ in range(6):
+            await house.code("GET", "/admin/bypass", headers={"X-Admin-Token": "x", "X-Forwarded-For": "9.9.9.9"})
+        assert (await house.ask("GET", "/admin/bypass"))[0] == 200  # the proxy itself has guessed nothing
+        (row,) = await house.admin.chain.newest(1)
+        assert (row.kind, row.source) == ("admin.refused", "9.9.9.9")
