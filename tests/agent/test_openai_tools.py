@@ -256,3 +256,24 @@ async def test_a_question_of_a_service_is_told_and_its_answer_comes_with_the_sam
         await until(lambda: len(llm.requests) == 2)
         _, body = await client.post("Order shoes", headers=key)
     assert (body["tom"]["status"], body["choices"][0]["message"]["content"]) == ("completed", "Ordered.")
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+async def test_a_long_row_of_calls_keeps_its_question_and_the_newest_results(open_cell, v1, llm, stateful):
+    """What a client's tools brought for one question is one run, and is cut like one."""
+    said = [{"role": "user", "content": "Sum up all files."}]
+    for number in range(30):
+        function = {"name": "weather", "arguments": json.dumps({"city": str(number)})}
+        said += [
+            {"role": "assistant", "content": None, "tool_calls": [{"id": f"c{number}", "type": "function", "function": function}]},
+            {"role": "tool", "tool_call_id": f"c{number}", "content": f"file {number}: " + "word " * 150},
+        ]  # fmt: skip
+    llm.otherwise(Script.text("Summed up."))
+    more = {"metadata": {"conversation_id": "c1"}} if stateful else {}
+    async with open_cell(context_max_tokens=4000) as cell, v1(cell) as client:
+        _, body = await client.post(said, tools=[WEATHER], **more)
+    assert body["choices"][0]["message"]["content"] == "Summed up."
+    told = [one for one in llm.requests[-1].messages if one["role"] != "system"]
+    assert told[0] == {"role": "user", "content": "Sum up all files."}
+    assert "file 29" in told[-1]["content"]
+    assert 2 < len(told) < 61

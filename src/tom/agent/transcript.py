@@ -55,7 +55,9 @@ class Transcript:
         self._settings = settings
         self._request = request
         self._past = past
-        self.earlier = continued(past.earlier, request)
+        told = continued(past.earlier, request)
+        self._going_on = told[-1] if told and _only_tells(request) else None
+        self.earlier = told if self._going_on is None else told[:-1]
         self._around = around
         self._clock = clock
         self._preparation = preparation or Preparation()
@@ -103,8 +105,10 @@ class Transcript:
         return None if wished is None else min(wished, self._settings.doors.memory_max)
 
     def current(self, events: tuple[Event, ...]) -> RunHistory:
-        """The run itself, given its own events so far."""
-        current = RunHistory(self._request.run_id, self._request, RunState.QUEUED, self._past.done)
+        """The run itself, given its own events so far; one that only told what came of calls goes on with theirs."""
+        before = self._going_on or RunHistory(self._request.run_id, self._request)
+        units = (*before.units, *self._past.done)
+        current = RunHistory(self._request.run_id, before.request, RunState.QUEUED, units)
         for event in events:
             current = current.apply(event)
         return current
@@ -114,6 +118,12 @@ class Transcript:
             return message
         longest = OLD_DOCUMENT if old else self._settings.chat.context_max_tokens * DOCUMENT_SHARE
         return await self._loader.load(message, self._request.conversation_id, longest=longest)
+
+
+def _only_tells(request: Event) -> bool:
+    """Whether a message says nothing itself, but what came of a client's tools."""
+    said = request.content or request.extra.get("attachments")
+    return request.type == EventType.MESSAGE_RECEIVED and not said
 
 
 def _attached_tokens(message: Message) -> int:
