@@ -142,6 +142,26 @@ async def test_events_stay_open_and_go_on_where_the_client_was_cut(open_rest, ll
         assert error["details"]["last_seq"] == numbers[-1]
 
 
+async def test_what_is_both_read_and_heard_while_a_stream_begins_is_told_once(open_rest, monkeypatch):
+    async with open_rest() as (rest, cell):
+        session = await rest.open()
+        read, calls = cell.store.read, []
+
+        async def busy(conversation_id, **where):
+            calls.append(where)
+            if len(calls) == 3:  # the stream hears already, and is about to read once more what it may have missed
+                await cell.conversations.change(session, {"title": "Meanwhile", "title_by": "person"})
+            return await read(conversation_id, **where)
+
+        monkeypatch.setattr(cell.store, "read", busy)
+        async with asyncio.timeout(20), rest.stream("GET", f"/sessions/{session}/events") as letters:
+            seen = [(await anext(letters)).id for _ in range(2)]
+            monkeypatch.undo()
+            await cell.conversations.change(session, {"pinned": True})
+            seen.append((await anext(letters)).id)
+        assert seen == ["1", "2", "3"]
+
+
 async def test_a_reader_who_comes_late_gets_the_text_so_far(open_rest, llm, until):
     llm.otherwise(Script.chunks(60, 5, delay=0.02))
     async with open_rest() as (rest, cell):

@@ -8,7 +8,7 @@ from tom.conversation.history import RunHistory
 from tom.store.eventstore import ConversationRow, EventStore
 
 MOST_MESSAGES = 200
-PAGE = 1000
+PAGE = 300
 
 _SAID = frozenset({EventType.MESSAGE_RECEIVED, EventType.MODEL_REPLIED})
 
