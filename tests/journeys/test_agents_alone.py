@@ -31,6 +31,10 @@ class Alone:
         (directory / "config.yml").chmod(0o600)
         self.process = None
 
+    @property
+    def log(self):
+        return (self.directory / "output.log").read_text()
+
     async def start(self):
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "HOME") if name in os.environ}
         with (self.directory / "output.log").open("ab") as output:
@@ -41,7 +45,7 @@ class Alone:
             )  # fmt: skip
         deadline = time.monotonic() + 30
         while await self.ready() != 200:
-            assert self.process.returncode is None, (self.directory / "output.log").read_text()[-2000:]
+            assert self.process.returncode is None, self.log[-2000:]
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
 
@@ -84,7 +88,9 @@ async def open_agents(tmp_path, settings, redis_server):
         async with redis.asyncio.Redis.from_url(redis_server.url) as client:
             await client.flushall()
         told = UNHURRIED | {"REDIS_URL": redis_server.url} | environment
-        agents = [Alone(tmp_path / name, settings, told) for name in ("one", "other")]
+        place = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        place.mkdir()
+        agents = [Alone(place / name, settings, told) for name in ("one", "other")]
         try:
             await asyncio.gather(*(agent.start() for agent in agents))
             yield agents
@@ -94,48 +100,52 @@ async def open_agents(tmp_path, settings, redis_server):
     return both
 
 
-async def test_killed_while_it_answers_another_goes_on_when_the_lease_has_ended(open_agents, llm, redis_server, until):
+async def _story(one, other, client, llm, until):
+    """One is killed in the middle of an answer; returns what the other has of the session then."""
+    llm.clear()
     llm.reply(Script.text("Noted."), Script.chunks(500, 20, delay=0.05), Script.text("Minka."))
-    async with (
-        open_agents() as (one, other),
-        redis.asyncio.Redis.from_url(redis_server.url, decode_responses=True) as client,
-    ):
-        session = (await one.ask("POST", "/sessions"))[1]["id"]
-        assert (await one.say(session, "my cat is called Minka"))[0] == 200
-        lease = f"chat_memory:lease:{session}"
-        saying = asyncio.ensure_future(one.say(session, "tell me a long story"))
-        await until(lambda: llm.open_streams)
-        answers = []
+    session = (await one.ask("POST", "/sessions"))[1]["id"]
+    assert (await one.say(session, "my cat is called Minka"))[0] == 200
+    lease = f"chat_memory:lease:{session}"
+    saying = asyncio.ensure_future(one.say(session, "tell me a long story"))
+    await until(lambda: llm.open_streams)
+    status, body, headers = await other.say(session, "what is my cat called?")
+    assert (status, body["error"]["code"]) == (409, "session_elsewhere")
+    assert int(headers["Retry-After"]) >= 1
+    await one.kill()
+    await asyncio.wait([saying])
+    assert saying.exception() is not None
+    assert 0 < await client.pttl(lease) <= 30_000
+    await client.pexpire(lease, 50)  # a test has no half minute
+    deadline = time.monotonic() + 10
+    while status == 409 and time.monotonic() < deadline:
+        status, body, _ = await other.say(session, "what is my cat called?")
+    assert status == 200
+    return [message["content"] for message in body["history"]]
 
-        async def refused():
-            answers.append(await other.say(session, "what is my cat called?"))
-            return answers[-1][0] == 409
 
-        await until(refused, 20.0)  # a machine that is slow for a moment is a Redis that is away
-        _, body, headers = answers[-1]
-        assert body["error"]["code"] == "session_elsewhere"
-        assert int(headers["Retry-After"]) >= 1
-        await one.kill()
-        await asyncio.wait([saying])
-        assert saying.exception() is not None
-        assert 0 < await client.pttl(lease) <= 30_000
-        await client.pexpire(lease, 50)  # a test has no half minute
-
-        async def answered():
-            nonlocal body
-            status, body, _ = await other.say(session, "what is my cat called?")
-            return status == 200
-
-        await until(answered)
-        said = [one["content"] for one in body["history"]]
-        assert said == ["my cat is called Minka", "Noted.", "tell me a long story", "what is my cat called?", "Minka."]
+async def test_killed_while_it_answers_another_goes_on_when_the_lease_has_ended(open_agents, llm, redis_server, until):
+    expected = ["my cat is called Minka", "Noted.", "tell me a long story", "what is my cat called?", "Minka."]
+    for tries_left in (2, 1, 0):
+        async with (
+            open_agents() as (one, other),
+            redis.asyncio.Redis.from_url(redis_server.url, decode_responses=True) as client,
+        ):
+            try:
+                assert await _story(one, other, client, llm, until) == expected
+            except (AssertionError, KeyError):
+                # A machine that is slow for a moment is a Redis that is away, and then each goes on alone.
+                if not tries_left or not any("kept here alone" in agent.log for agent in (one, other)):
+                    raise
+            else:
+                return
 
 
 @pytest.mark.promise("P19")
 async def test_they_keep_one_limit_together(open_agents, redis_server):
     async with open_agents(RATE_RPS="0.05", RATE_BURST="6") as (one, other):
         found = [(await agent.ask("POST", "/sessions"))[0] for agent in (one, other) * 6]
-        away = [(agent.directory / "output.log").read_text().count("does not count arrivals") for agent in (one, other)]
+        away = ["does not count arrivals" in agent.log for agent in (one, other)]
         assert found.count(201) == 6 or any(away)  # a machine that is slow for a moment is a Redis that is away
         status, body, headers = await one.ask("POST", "/sessions")
         assert (status, body["error"]) == (429, "rate_limited")
