@@ -17,6 +17,9 @@ services:
   notes:
     url: http://notes.example/mcp?key=canary-query
     headers: {Authorization: Bearer canary-header}
+  files:
+    command: serve
+    args: [--root, /srv, --api-key, canary-6, --token=canary-7, TOKEN=canary-8, --quiet]
 rate_rps: 3
 admin_token: canary-0123456789
 """
@@ -39,7 +42,7 @@ def explained(tmp_path, monkeypatch):
 
 def test_a_value_is_told_with_the_line_that_says_it(explained, tmp_path):
     (found,) = explained("rate_rps")
-    assert (found.value, found.source, found.overruled) == (3, f"{tmp_path}/data/config.yml:11", ())
+    assert (found.value, found.source, found.overruled) == (3, f"{tmp_path}/data/config.yml:14", ())
     (found,) = explained("services.notes.headers.Authorization")
     assert found.source == f"{tmp_path}/data/config.yml:10"
     (found,) = explained("memory_max", chat="# one\nmemory_max: 20\n")
@@ -56,7 +59,7 @@ def test_whom_a_variable_overrules_is_told_in_order(explained, tmp_path):
     assert (found.value, found.source) == (7, "environment (RATE_RPS)")
     assert found.overruled == (
         Place(f"{tmp_path}/.env (RATE_RPS)", "5"),
-        Place(f"{tmp_path}/data/config.yml:11", 3),
+        Place(f"{tmp_path}/data/config.yml:14", 3),
     )
 
 
@@ -121,3 +124,8 @@ TOPS = ("users", "services", "admin_token", "redis_url", "history_mysql_password
 def test_what_is_wrong_is_told_instead(explained):
     with pytest.raises(ConfigInvalid):
         explained("rate_rps", {"RATE_BURST": "0"})
+
+
+def test_the_arguments_of_a_program_are_shown_without_its_keys(explained):
+    (found,) = explained("services.files.args")
+    assert found.value == ["--root", "/srv", "--api-key", "***", "--token=***", "TOKEN=***", "--quiet"]

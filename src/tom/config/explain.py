@@ -5,6 +5,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ _NOT_A_CHOICE: Final = "mcp-agent"
 _PASSED_ON: Final = ("env", "headers")
 """Mappings whose values are looked up elsewhere, and are as secret as what is found there."""
 
+_KEY_FLAG: Final = re.compile(r"(?i)-{0,2}[a-z_-]*(key|token|secret|password|passwd|auth)[a-z_-]*(=|$)")
 _ADDRESSES: Final = ("url", "base_url", "mcp_server_url", "openrouter_base_url")
 
 
@@ -145,10 +147,10 @@ def _holds_secret(annotation: Any) -> bool:
 def _explained(loading: Loading, path: schema.Path, value: Any, *, secret: bool) -> Explained:
     said = [place for other in (*NAMED_TWICE.get(path, ()), path) for place in _places(loading, other)]
     said = [place for place in said if place.value != _NOT_A_CHOICE] if path == ("global", "llm") else said
-    overruled = tuple(Place(place.source, _shown(place.value, secret=secret)) for place in said[1:])
+    overruled = tuple(Place(one.source, _shown(_discreet(path, one.value), secret=secret)) for one in said[1:])
     return Explained(
         key=schema.dotted(path),
-        value=_shown(_without_query(value) if path[-1] in _ADDRESSES else value, secret=secret),
+        value=_shown(_discreet(path, value), secret=secret),
         source=said[0].source if said else DEFAULT,
         secret=secret,
         variables=_variables(path),
@@ -180,9 +182,18 @@ def _places(loading: Loading, path: schema.Path) -> list[Place]:
     return found + [Place(f"{file.path}:{file.line(path)}", file.at(path)) for file in files]
 
 
-def _without_query(value: Any) -> Any:
-    """An address without what its query may hold."""
-    return f"{value.partition('?')[0]}?{MASK}" if isinstance(value, str) and "?" in value else value
+def _discreet(path: schema.Path, value: Any) -> Any:
+    """An address without what its query may hold; a program's arguments without what follows a flag for a key."""
+    if path[-1] in _ADDRESSES and isinstance(value, str) and "?" in value:
+        return f"{value.partition('?')[0]}?{MASK}"
+    if path[-1] != "args" or not isinstance(value, list):
+        return value
+    words = [str(word) for word in cast("list[Any]", value)]
+    hidden = [_KEY_FLAG.match(before) and "=" not in before for before in ("", *words)]
+    return [
+        MASK if hide else f"{word.partition('=')[0]}={MASK}" if _KEY_FLAG.match(word) and "=" in word else word
+        for word, hide in zip(words, hidden, strict=False)
+    ]
 
 
 def _shown(value: Any, *, secret: bool) -> Any:
