@@ -5,12 +5,11 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tom.testing import engines
+from tom.testing import databases
 
 ROOT = Path(__file__).resolve().parents[1]
 WAIT_SECONDS = 10.0
@@ -77,29 +76,22 @@ def until() -> Callable[..., Awaitable[None]]:
     return wait
 
 
-def _engine(open_server: Callable[[], AbstractContextManager[engines.Server]]) -> Generator[engines.Server]:
-    try:
-        with open_server() as server:
-            yield server
-    except engines.ProgramMissing as missing:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(str(missing))
-
-
 @pytest.fixture(scope="session")
-def redis_server() -> Generator[engines.Server]:
+def redis_server() -> Generator[databases.Server]:
     """A Redis of this test run; a test that stops or kills it starts it again (``usable``)."""
-    yield from _engine(engines.redis_server)
+    with databases.redis_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def mariadb_server() -> Generator[engines.Server]:
+def mariadb_server() -> Generator[databases.Server]:
     """A MariaDB of this test run."""
-    yield from _engine(engines.mariadb_server)
+    with databases.mariadb_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def mongodb_server() -> Generator[engines.Server]:
+def mongodb_server() -> Generator[databases.Server]:
     """An nx-27017 of this test run."""
-    yield from _engine(engines.mongodb_server)
+    with databases.mongodb_server() as server:
+        yield server

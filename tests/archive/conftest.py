@@ -10,7 +10,7 @@ import redis
 from tom.archive.mongodb import MongodbArchive
 from tom.archive.mysql import MysqlArchive, MysqlPlace
 from tom.archive.redis import RedisArchive
-from tom.testing import engines
+from tom.testing import databases
 from tom.testing.manual_clock import ManualClock
 
 NUMBERS = itertools.count(1)
@@ -36,7 +36,7 @@ def ask_mariadb(mariadb_server):
 
     async def ask(*statements, database=None):
         connection = await aiomysql.connect(
-            host=mariadb_server.host, port=mariadb_server.port, user=engines.ADMIN, password=engines.PASSWORD,
+            host=mariadb_server.host, port=mariadb_server.port, user=databases.ADMIN, password=databases.PASSWORD,
             db=database, autocommit=True, charset="utf8mb4",
         )  # fmt: skip
         try:
@@ -56,10 +56,14 @@ async def mysql_place(mariadb_server, ask_mariadb):
     mariadb_server.usable()
     name = f"test_{next(NUMBERS)}"
     await ask_mariadb(
-        f"CREATE DATABASE {name}", f"GRANT ALL ON {name}.* TO {engines.USER}@'%'", "SET GLOBAL read_only = 0"
+        f"CREATE DATABASE {name}", f"GRANT ALL ON {name}.* TO {databases.USER}@'%'", "SET GLOBAL read_only = 0"
     )
     yield MysqlPlace(
-        host=mariadb_server.host, port=mariadb_server.port, user=engines.USER, password=engines.PASSWORD, database=name
+        host=mariadb_server.host,
+        port=mariadb_server.port,
+        user=databases.USER,
+        password=databases.PASSWORD,
+        database=name,
     )
     mariadb_server.usable()
     await ask_mariadb("SET GLOBAL read_only = 0", f"DROP DATABASE IF EXISTS {name}")

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tom.archive.archive import ArchiveUnavailable, ArchiveUnfit, RecordRefused
-from tom.testing import engines
+from tom.archive.tables import Statements
+from tom.testing import databases
 from tom.testing.archive_contract import message, session, texts
 
 pytestmark = [pytest.mark.anyio, pytest.mark.services]
@@ -56,6 +57,14 @@ async def test_tables_may_have_other_names(open_mysql, mysql_place, ask_mariadb)
     await archive.write(session(), (message(1, "one"),))
     assert await texts(archive) == [(1, "one")]
     assert set(await columns(ask_mariadb, mysql_place)) == {"order", "Key_2"}
+
+
+def test_what_is_no_name_never_gets_into_a_statement():
+    for name in ("", "a-b", "1a", "a`; DROP TABLE x; --", "a" * 65, "ä"):
+        with pytest.raises(ValueError, match="no name of a table"):
+            Statements(name, "chat_messages")
+        with pytest.raises(ValueError, match="no name of a table"):
+            Statements("chat_sessions", name)
 
 
 async def test_what_a_table_lacks_is_added_and_nothing_is_dropped(open_mysql, mysql_place, ask_mariadb):
@@ -142,4 +151,4 @@ async def test_words_of_the_server_that_quote_what_it_was_told_are_not_repeated(
     with pytest.raises(RecordRefused) as caught:
         await archive.write(session(), (message(1, "private", role="private" * 9),))
     assert "private" not in caught.value.message
-    assert engines.PASSWORD not in str(caught.value)
+    assert databases.PASSWORD not in str(caught.value)

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tom.testing import engines
+from tom.testing import databases
 
 pytestmark = pytest.mark.services
 
@@ -20,7 +20,7 @@ def database(mariadb_server):
         import aiomysql
 
         connection = await aiomysql.connect(
-            host=mariadb_server.host, port=mariadb_server.port, user=engines.ADMIN, password=engines.PASSWORD
+            host=mariadb_server.host, port=mariadb_server.port, user=databases.ADMIN, password=databases.PASSWORD
         )
         try:
             async with connection.cursor() as cursor:

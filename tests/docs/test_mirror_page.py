@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 import redis
 
-from tom.testing import engines
+from tom.testing import databases
 
 PAGE = "docs/howto/mirror-conversations.md"
 
@@ -30,7 +30,7 @@ def home(shell):
 def test_what_is_said_of_mysql_is_understood(blocks, home, mariadb_server):
     block, *_ = of_the_page(blocks)
     mariadb_server.usable()
-    assert engines.PASSWORD in block.text  # as the server of the tests has it: the check connects
+    assert databases.PASSWORD in block.text  # as the server of the tests has it: the check connects
     told = home.run(block.text.replace("localhost", "127.0.0.1").replace("3306", str(mariadb_server.port)))
     assert "⚠" not in told
 

@@ -16,7 +16,7 @@ from tom.limits.limiter import Key, Rule
 from tom.limits.link import RedisLink
 from tom.limits.redis import RedisLimiter
 from tom.telemetry import logs
-from tom.testing.engines import Server
+from tom.testing.databases import Server
 from tom.testing.limiter_contract import LimiterContract
 
 pytestmark = [pytest.mark.anyio, pytest.mark.services]

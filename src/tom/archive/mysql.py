@@ -20,37 +20,13 @@ from tom.archive.archive import (
     SessionRecord,
 )
 from tom.archive.rendering import from_json, from_moment, to_json, to_moment
+from tom.archive.tables import COLUMNS_OF, KEYS_OF, Statements, Table
 from tom.clock import Clock
 
 SECONDS: Final = 10.0
 ROWS_AT_ONCE: Final = 100
 _SPARE: Final = 65_536
 """Bytes of a packet besides the texts."""
-
-_OF_A_SESSION: Final = {
-    "namespace": "VARCHAR(64) NOT NULL",
-    "id": "VARCHAR(128) NOT NULL",
-    "user": "VARCHAR(64) NOT NULL DEFAULT ''",
-    "memory_limit": "INT",
-    "created_at": "DATETIME(6)",
-    "metadata": "JSON",
-}
-_OF_A_MESSAGE: Final = {
-    "id": "BIGINT NOT NULL AUTO_INCREMENT",
-    "namespace": "VARCHAR(64) NOT NULL",
-    "user": "VARCHAR(64) NOT NULL DEFAULT ''",
-    "session_id": "VARCHAR(128) NOT NULL",
-    "seq": "BIGINT",
-    "role": "VARCHAR(32)",
-    "content": "LONGTEXT",
-    "created_at": "DATETIME(6)",
-    "stored_at": "DATETIME(6)",
-    "metadata": "JSON",
-}
-_SESSION_KEY: Final = ("namespace", "user", "id")
-_MESSAGE_KEY: Final = ("namespace", "user", "session_id", "seq")
-# Binary: conversations whose names differ in their letters' size are two.
-_KIND: Final = "ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 
 _REFUSED: Final = frozenset({1153, 1264, 1366, 1406, 3140, 3141, 3988, 4025})
 """Errors that say of a record that it never fits: too large, wrong characters, no JSON."""
@@ -84,100 +60,58 @@ class MysqlArchive:
         self._connection: Any = None
         self._largest: int = 0
         self._busy = asyncio.Lock()
-        self._sessions, self._messages = f"`{place.sessions}`", f"`{place.messages}`"
+        self._sql = Statements(place.sessions, place.messages)
 
     async def prepare(self) -> None:
         """Make what is not there; see the seam."""
-        wanted = (
-            (self._place.sessions, _OF_A_SESSION, _SESSION_KEY, "PRIMARY KEY (namespace, user, id)"),
-            (
-                self._place.messages,
-                _OF_A_MESSAGE,
-                _MESSAGE_KEY,
-                "PRIMARY KEY (id), UNIQUE KEY told (namespace, user, session_id, seq), KEY session (namespace, session_id)",
-            ),
-        )
         async with self._cursor() as cursor:
-            for table, columns, key, keys in wanted:
-                have = await self._columns_of(cursor, table)
+            for table in (self._sql.sessions, self._sql.messages):
+                await cursor.execute(COLUMNS_OF, (table.name,))
+                have = {str(name).lower() for (name,) in await cursor.fetchall()}
                 if not have:
-                    body = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-                    await cursor.execute(f"CREATE TABLE IF NOT EXISTS `{table}` ({body}, {keys}) {_KIND}")
+                    await cursor.execute(table.create())
                     continue
-                for name in columns.keys() - have:
-                    unique = " UNIQUE" if "AUTO_INCREMENT" in columns[name] else ""
-                    await cursor.execute(f"ALTER TABLE `{table}` ADD COLUMN {name} {columns[name]}{unique}")
-                await self._check_key(cursor, table, key)
+                for name in table.columns.keys() - have:
+                    await cursor.execute(table.add(name))
+                await self._check_key(cursor, table)
 
     async def write(self, session: SessionRecord, messages: Sequence[MessageRecord]) -> None:
         """Write a session's state and messages; see the seam."""
+        about = (session.id, session.memory_limit, to_moment(session.created_at), to_json(session.metadata))
         async with self._cursor() as cursor:
             self._check_sizes(messages)
-            row = (
-                *self._whose,
-                session.id,
-                session.memory_limit,
-                to_moment(session.created_at),
-                to_json(session.metadata),
-            )
-            await cursor.execute(
-                f"INSERT INTO {self._sessions} (namespace, user, id, memory_limit, created_at, metadata)"  # noqa: S608
-                " VALUES (%s, %s, %s, %s, %s, %s) ON DUPLICATE KEY UPDATE"
-                " memory_limit = VALUES(memory_limit), metadata = VALUES(metadata)",
-                row,
-            )
+            await cursor.execute(self._sql.write_session, (*self._whose, *about))
             for rows in self._batches(messages):
-                places = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, %s)"] * len(rows))
-                await cursor.execute(
-                    f"INSERT INTO {self._messages}"  # noqa: S608
-                    " (namespace, user, session_id, seq, role, content, created_at, stored_at, metadata)"
-                    f" VALUES {places} ON DUPLICATE KEY UPDATE seq = VALUES(seq)",
-                    [value for row in rows for value in row],
-                )
+                statement = self._sql.write_messages(len(rows))
+                await cursor.execute(statement, [value for row in rows for value in row])
 
     async def erase(self, session_id: str, *, before: int | None = None) -> None:
         """Remove a session, or its messages of a smaller seq."""
-        where = " WHERE namespace = %s AND user = %s"
         async with self._cursor() as cursor:
             if before is not None:
-                sql = f"DELETE FROM {self._messages}{where} AND session_id = %s AND seq < %s"  # noqa: S608
-                await cursor.execute(sql, (*self._whose, session_id, before))
+                await cursor.execute(self._sql.cut, (*self._whose, session_id, before))
                 return
-            for sql in (
-                f"DELETE FROM {self._messages}{where} AND session_id = %s",  # noqa: S608
-                f"DELETE FROM {self._sessions}{where} AND id = %s",  # noqa: S608
-            ):
-                await cursor.execute(sql, (*self._whose, session_id))
+            for statement in self._sql.erase:
+                await cursor.execute(statement, (*self._whose, session_id))
 
     async def sessions(
         self, *, limit: int, offset: int, since: str | None = None, until: str | None = None
     ) -> tuple[tuple[SessionRecord, ...], int]:
         """A page of sessions, newest first, and how many there are."""
-        where, values = " WHERE namespace = %s AND user = %s", [*self._whose]
-        for sign, moment in ((">=", since), ("<=", until)):
-            if moment is not None:
-                where += f" AND created_at {sign} %s"
-                values.append(to_moment(moment))  # type: ignore[arg-type]
+        bounds = [(sign, to_moment(moment)) for sign, moment in ((">=", since), ("<=", until)) if moment is not None]
+        count, page = self._sql.read_sessions([sign for sign, _ in bounds])
+        values = [*self._whose, *(moment for _, moment in bounds)]
         async with self._cursor() as cursor:
-            await cursor.execute(f"SELECT count(*) FROM {self._sessions}{where}", values)  # noqa: S608
+            await cursor.execute(count, values)
             ((total,),) = await cursor.fetchall()
-            await cursor.execute(
-                f"SELECT id, memory_limit, created_at, metadata FROM {self._sessions}{where}"  # noqa: S608
-                " ORDER BY created_at DESC, id DESC LIMIT %s OFFSET %s",
-                [*values, limit, offset],
-            )
+            await cursor.execute(page, [*values, limit, offset])
             found = await cursor.fetchall()
         return tuple(SessionRecord(row[0], row[1], from_moment(row[2]), from_json(row[3])) for row in found), total
 
     async def messages(self, session_id: str, *, limit: int, offset: int) -> tuple[MessageRecord, ...]:
         """A page of a session's messages in order of seq."""
         async with self._cursor() as cursor:
-            await cursor.execute(
-                f"SELECT seq, role, content, created_at, metadata, stored_at FROM {self._messages}"  # noqa: S608
-                " WHERE namespace = %s AND user = %s AND session_id = %s AND seq IS NOT NULL"
-                " ORDER BY seq LIMIT %s OFFSET %s",
-                (*self._whose, session_id, limit, offset),
-            )
+            await cursor.execute(self._sql.read_messages, (*self._whose, session_id, limit, offset))
             found = await cursor.fetchall()
         return tuple(
             MessageRecord(session_id, seq, role, content, from_moment(at), from_json(more), from_moment(stored))
@@ -231,29 +165,18 @@ class MysqlArchive:
                 ((self._largest,),) = await cursor.fetchall()
         return self._connection
 
-    async def _columns_of(self, cursor: Any, table: str) -> set[str]:
-        await cursor.execute(
-            "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s",
-            (table,),
-        )
-        return {str(name).lower() for (name,) in await cursor.fetchall()}
-
-    async def _check_key(self, cursor: Any, table: str, key: Sequence[str]) -> None:
+    async def _check_key(self, cursor: Any, table: Table) -> None:
         """Let a table that was there tell its rows apart as ours are: by one unique key, and no narrower one."""
-        await cursor.execute(
-            "SELECT index_name, column_name FROM information_schema.statistics WHERE table_schema = DATABASE()"
-            " AND table_name = %s AND non_unique = 0 ORDER BY index_name, seq_in_index",
-            (table,),
-        )
-        keys: dict[str, list[str]] = {}
+        await cursor.execute(KEYS_OF, (table.name,))
+        unique: dict[str, list[str]] = {}
         for index, column in await cursor.fetchall():
-            keys.setdefault(index, []).append(str(column).lower())
-        for index, columns in keys.items():
-            if set(columns) < set(key) and "user" not in columns:
-                message = f"The key {index} of the table {table} does not tell people apart: make it ({', '.join(key)})"
-                raise ArchiveUnfit(message)
-        if list(key) not in keys.values():
-            await cursor.execute(f"ALTER TABLE `{table}` ADD UNIQUE KEY told ({', '.join(key)})")
+            unique.setdefault(index, []).append(str(column).lower())
+        if (narrower := table.narrower(unique)) is not None:
+            wanted = ", ".join(table.key)
+            message = f"The key {narrower} of the table {table.name} does not tell people apart: make it ({wanted})"
+            raise ArchiveUnfit(message)
+        if list(table.key) not in unique.values():
+            await cursor.execute(table.add_key())
 
     def _check_sizes(self, messages: Sequence[MessageRecord]) -> None:
         """A packet that is too large costs the connection, and the server's answer with it."""

@@ -305,9 +305,9 @@ class OutboxContract(Contract):
             store.refill(),
             store.erase("c"),
         ):
-            waiting = asyncio.ensure_future(store.queued())
-            await asyncio.sleep(0)
-            assert not waiting.done()
-            await change
-            await asyncio.wait_for(waiting, 5)
+            async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+                waiting = group.create_task(store.queued())
+                await asyncio.sleep(0)
+                assert not waiting.done()
+                await change
             await store.due()
