@@ -215,7 +215,7 @@ def open_pipeline(tmp_path, llm):
         server = make_server(AgentApp(cell, BehindGateway("alice", Secret("s"))), cell)
         cell.ready = True
         answering = asyncio.ensure_future(server.serve(sockets=[listening]))
-        headers = {"X-Tom-User": "alice", "X-Tom-Agent-Secret": "s"}
+        headers = {"X-Tom-User": "alice", "X-Tom-Agent-Secret": "s", "X-Tom-Door": "cookie"}
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
             async with aiohttp.ClientSession(url, headers=headers) as http:
