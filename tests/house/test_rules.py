@@ -205,7 +205,7 @@ def test_no_source_breaks_the_rule(rule, tree):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_rule_finds_what_it_bans(rule, tree):
     path = "src/tom/gateway/example.py" if rule is url_in_authorisation else "src/tom/agent/example.py"
-    kind = type(tree.source("src/tom/errors.py"))
+    kind = type(tree.source("src/tom/errors/tree.py"))
     assert list(rule(kind(path, BREAKS[rule], ast.parse(BREAKS[rule]))))
 
 
