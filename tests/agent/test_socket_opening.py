@@ -11,6 +11,7 @@ from tom.agent import websocket
 from tom.agent.inbox import Inbox
 from tom.config.agent import RateSettings
 from tom.services.memory import MemoryToolbox
+from tom.testing.manual_clock import ManualClock
 from tom.testing.simulated_llm import Script
 
 pytestmark = pytest.mark.anyio
@@ -220,6 +221,18 @@ async def test_a_client_that_answers_no_ping_is_closed(open_alone):
 async def test_compression_is_never_agreed(open_alone):
     async with open_alone("local") as agent, agent.socket(compression="deflate") as socket:
         assert "Sec-WebSocket-Extensions" not in socket.response.headers
+
+
+@pytest.mark.promise("P18")
+async def test_each_message_is_looked_at_for_whether_its_sender_may_still_be_here(open_alone):
+    clock = ManualClock()
+    async with open_alone("token", clock=clock) as agent:
+        _, text = await agent.token("chat", days=1)
+        async with agent.socket(token=text) as socket:
+            await socket.send(said("ping"))
+            assert (await until_frame(socket, "pong"))["request_id"] == "r"
+            clock.advance(86_400)
+            assert await closing(socket, said("ping")) == (4401, "Login or token ended")
 
 
 # --- what is slow on one socket ----------------------------------------------------------------------------------

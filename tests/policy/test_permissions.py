@@ -1,49 +1,73 @@
-"""How far a caller reaches is decided in one place."""
+"""Who reaches how far, and what is told to whom does not."""
 
 import pytest
 
 from tom.errors import AuthenticationRequired, ScopeMissing
-from tom.policy.permissions import (
-    LOCAL_SCOPES,
-    LOGIN_SCOPES,
-    VISITOR_SCOPES,
-    Caller,
-    Scope,
-    require,
-    scopes_of,
-)
+from tom.policy.crossorigin import CrossOrigin, is_listed
+from tom.policy.permissions import LOCAL_SCOPES, LOGIN_SCOPES, NOBODY, VISITOR_SCOPES, Caller, Scope, require, scopes_of
 
 
-def test_a_credential_that_does_not_reach_is_told_what_it_lacks():
-    token = Caller("alice", "token", scopes_of(["chat"]))
-    require(token, Scope.CHAT)
-    with pytest.raises(ScopeMissing) as refused:
-        require(token, Scope.MEMORY)
-    assert refused.value.message == "Token lacks scope 'memory'"
-    assert refused.value.details == {"scope": "memory"}
-    with pytest.raises(ScopeMissing, match="Login lacks scope 'openai'"):
-        require(Caller("alice", "cookie", LOGIN_SCOPES), Scope.OPENAI)
+def caller(door, *scopes):
+    return Caller("alice", door, frozenset(scopes))
 
 
-def test_a_visitor_is_asked_who_they_are():
-    visitor = Caller("local", "visitor", VISITOR_SCOPES)
-    assert visitor.visitor
-    require(visitor, Scope.CHAT)
-    with pytest.raises(AuthenticationRequired):
-        require(visitor, Scope.READ)
+@pytest.mark.parametrize("door", ["cookie", "token", "control", "local", "visitor"])
+def test_a_scope_that_is_there_lets_pass(door):
+    for scope in Scope:
+        require(caller(door, scope), scope)
 
 
 @pytest.mark.parametrize(
-    ("scopes", "without"),
+    ("who", "refused", "says"),
     [
-        (LOGIN_SCOPES, {Scope.ROLES, Scope.OPENAI, Scope.ADMIN}),
-        (LOCAL_SCOPES, {Scope.ADMIN}),
-        (VISITOR_SCOPES, set(Scope) - {Scope.CHAT}),
+        (caller("token", Scope.CHAT), ScopeMissing, "Token lacks scope 'memory'"),
+        (caller("cookie", *LOGIN_SCOPES - {Scope.MEMORY}), ScopeMissing, "Login lacks scope 'memory'"),
+        (caller("visitor", *VISITOR_SCOPES), AuthenticationRequired, "Authentication required."),
+        (NOBODY, AuthenticationRequired, "Authentication required."),
+        (caller("", *()), ScopeMissing, "Login lacks scope 'memory'"),
     ],
 )
-def test_nobody_has_a_scope_by_default_that_must_be_given(scopes, without):
-    assert set(Scope) - scopes == without
+def test_one_that_is_not_is_told_by_who_asks(who, refused, says):
+    with pytest.raises(refused) as error:
+        require(who, Scope.MEMORY)
+    assert error.value.message == says
 
 
-def test_unknown_names_give_no_scope():
-    assert scopes_of(["chat", "everything", "read"]) == {Scope.CHAT, Scope.READ}
+def test_who_has_what_from_the_start():
+    assert frozenset({Scope.CHAT}) == VISITOR_SCOPES
+    assert frozenset(Scope) - {Scope.ADMIN} == LOCAL_SCOPES
+    assert frozenset(Scope) - {Scope.ADMIN, Scope.ROLES, Scope.OPENAI} == LOGIN_SCOPES
+    assert scopes_of(["chat", "root", "", "chat"]) == {Scope.CHAT}
+
+
+@pytest.mark.parametrize(
+    ("origin", "listed", "expected"),
+    [
+        ("https://a.example", {"https://a.example"}, True),
+        ("https://a.example:443", {"https://a.example"}, False),
+        ("http://a.example", {"https://a.example"}, False),
+        ("https://a.example.evil", {"https://a.example"}, False),
+        ("https://a.example", {"*"}, True),
+        ("null", {"*"}, False),
+        ("null", {"null"}, True),
+        ("", set(), False),
+    ],
+)
+def test_an_origin_is_listed_exactly(origin, listed, expected):
+    assert is_listed(origin, frozenset(listed)) is expected
+
+
+def test_credentials_are_only_for_origins_that_are_written_out():
+    def told(listed, *, credentials):
+        found = CrossOrigin(frozenset(listed), credentials).headers({b"origin": b"https://a.example"})
+        return dict(found)
+
+    exact = told({"https://a.example"}, credentials=True)
+    assert exact[b"access-control-allow-origin"] == b"https://a.example"
+    assert exact[b"access-control-allow-credentials"] == b"true"
+    assert b"access-control-allow-credentials" not in told({"https://a.example"}, credentials=False)
+    anybody = told({"*"}, credentials=True)
+    assert anybody[b"access-control-allow-origin"] == b"*"
+    assert b"access-control-allow-credentials" not in anybody
+    assert told({"https://b.example"}, credentials=True) == {b"vary": b"Origin"}
+    assert told(set(), credentials=True) == {}
