@@ -77,7 +77,7 @@ async def test_sessions_are_listed_page_by_page_and_searched(open_rest, llm):
             session = await rest.open(metadata={"title": title})
             names[session] = title
             await rest.ask("PATCH", f"/sessions/{session}", {"title": title})
-        await rest.say(session, "Wie schwer ist das Zelt für Åse?")
+        await rest.say(session, "Wie schwer? Das Zelt für Åse!")
         seen, before = [], None
         while True:
             query = {"limit": 2} | ({"before": before} if before else {})
@@ -129,7 +129,7 @@ async def test_a_session_is_changed_field_by_field(open_rest):
         for body, status, code in (
             ({"memory_limit": 99}, 400, "invalid_memory_limit"), ({"title": 5}, 422, "validation_error"),
             ({"title": "x" * 201}, 422, "validation_error"), ({"pinned": 1}, 422, "validation_error"),
-            ({"title": "\ud800"}, 422, "validation_error"), ({"titel": "x"}, 422, "validation_error"),
+            ({"title": "\ud800"}, 422, "validation_error"), ({"titles": "x"}, 422, "validation_error"),
             ({"metadata": None}, 422, "validation_error"),
         ):  # fmt: skip
             assert (await rest.refused("PATCH", path, body))[:2] == (status, code), body

@@ -76,7 +76,7 @@ UNFIT = [
     ({"content": "x", "attachments": [{"type": "image", "media_type": "image/png", "data": "eA=="}]}, 422,
      "invalid_attachment", None),
     ({"content": "x", "options": []}, 422, "validation_error", None),
-    ({"content": "x", "options": {"temperatur": 1}}, 422, "validation_error", None),
+    ({"content": "x", "options": {"temperatures": 1}}, 422, "validation_error", None),
     ({"content": "x", "options": {"temperature": 3}}, 422, "validation_error", None),
     ({"content": "x", "options": {"level": 3}}, 422, "validation_error", None),
     ({"content": "x", "options": {"max_tokens": 1001}}, 422, "validation_error", None),
@@ -110,9 +110,9 @@ async def test_hints_lead_to_the_right_field(open_rest):
         assert error["details"]["errors"] == [{"loc": ["body", "content"], "msg": "field required", "type": "missing"}]
         _, _, error = await rest.refused("POST", path, {"content": "hello", "rolle": "user"})
         assert error["details"]["nearest"] == "role"
-        _, _, error = await rest.refused("POST", path, {"content": "hello", "options": {"temperatur": 1}})
+        _, _, error = await rest.refused("POST", path, {"content": "hello", "options": {"temperatures": 1}})
         assert error["details"]["nearest"] == "temperature"
-        assert error["details"]["errors"][0]["loc"] == ["body", "options", "temperatur"]
+        assert error["details"]["errors"][0]["loc"] == ["body", "options", "temperatures"]
 
 
 async def test_what_does_not_fit_is_said_before_what_does_not_exist_and_that_before_what_is_not_allowed(open_rest):
