@@ -8,6 +8,7 @@ import time
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tom.agent.doorfile import control_socket
 from tom.config.agent import RateSettings
 from tom.conversation.tool import ToolClass
 from tom.services.memory import MemoryToolbox
@@ -327,3 +328,13 @@ async def test_a_socket_stands_at_one_path_only(open_alone):
                 async with agent.socket(path):
                     pass
             assert refused.value.response.status_code == 404
+
+
+def test_where_no_control_socket_can_be_the_agent_serves_without_one(tmp_path):
+    with control_socket(tmp_path) as listening:
+        assert (tmp_path / "agent.sock").stat().st_mode & 0o777 == 0o600
+        assert listening is not None
+    assert not (tmp_path / "agent.sock").exists()
+    tmp_path.chmod(0o755)
+    with control_socket(tmp_path) as listening:
+        assert listening is None

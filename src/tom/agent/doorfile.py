@@ -56,15 +56,20 @@ class DoorFile:
 
 
 @contextlib.contextmanager
-def control_socket(home: Path) -> Generator[socket.socket]:
-    """The operator's way in, ``<home>/agent.sock``: a listening socket that nobody else may open, removed at the end."""
-    directory = SocketDirectory(home)
-    try:
-        listening = directory.listen(SOCKET)
+def control_socket(home: Path) -> Generator[socket.socket | None]:
+    """The operator's way in, ``<home>/agent.sock``: a listening socket that nobody else may open, removed at the end.
+
+    None, and a warning, where there cannot be one: not every file system holds sockets.
+    """
+    with contextlib.ExitStack() as stack:
         try:
-            yield listening
-        finally:
-            listening.close()
-            directory.remove(SOCKET)
-    finally:
-        directory.close()
+            directory = SocketDirectory(home)
+            stack.callback(directory.close)
+            listening = directory.listen(SOCKET)
+        except OSError as error:
+            log.warning(f"⚠️ No control socket in {home}: {error}", event="no_control_socket")
+            yield None
+            return
+        stack.callback(directory.remove, SOCKET)
+        stack.callback(listening.close)
+        yield listening
