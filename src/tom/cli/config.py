@@ -12,7 +12,6 @@ from tom.cli.directory import locate
 from tom.cli.explain import example, explain
 from tom.cli.options import ConfigOption, DataOption, JsonOption, StandaloneOption
 from tom.config.invalid import ConfigInvalid, problem
-from tom.config.loading import Loading
 from tom.config.settings import Settings
 
 app = typer.Typer(help="Check, explain and write settings.", no_args_is_help=True)
@@ -31,6 +30,8 @@ def check(
     errors: list[str] = []
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    from tom.config.loading import Loading
+
     loading = Loading(locate(data), config, os.environ, alone=standalone)
     try:
         settings = loading.run()
