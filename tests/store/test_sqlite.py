@@ -13,6 +13,7 @@ from tom.errors import StoreInUse
 from tom.sqlite import Database
 from tom.store import appending
 from tom.store.eventstore import DuplicateRequest, RunFilter
+from tom.store.memory import MemoryEventStore
 from tom.store.queries import load_queries
 from tom.testing.faulty_disk import FAILED_SYNC, FaultyDisk
 from tom.testing.store_events import (
@@ -271,9 +272,15 @@ async def test_a_message_whose_sync_failed_is_not_acknowledged(open_sqlite):
     disk = FaultyDisk()
     store = await open_sqlite(vfs=disk.name, on_fatal=lambda: None)
     disk.rule = lambda operation, _: FAILED_SYNC if operation == "sync" else None
+    assert not store.lost
     with pytest.raises(Exception, match="not stored"):
         await store.append([asked("r1")])
+    assert store.lost
     disk.rule = None
+
+
+async def test_a_history_in_memory_cannot_be_lost_while_its_process_lives():
+    assert not MemoryEventStore().lost
 
 
 # --- erasing and cost ----------------------------------------------------------------------------------------------

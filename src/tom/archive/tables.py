@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from string import Template
 from typing import Final
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -70,6 +71,29 @@ class Table:
         return None
 
 
+_WHOSE: Final = "namespace = %s AND user = %s"
+_WRITE_SESSION: Final = (
+    "INSERT INTO `$sessions` (namespace, user, id, memory_limit, created_at, metadata) VALUES (%s, %s, %s, %s, %s, %s)"
+    " ON DUPLICATE KEY UPDATE memory_limit = VALUES(memory_limit), metadata = VALUES(metadata)"
+)
+_WRITE_MESSAGES: Final = (
+    "INSERT INTO `$messages` (namespace, user, session_id, seq, role, content, created_at, stored_at, metadata)"
+    " VALUES $places ON DUPLICATE KEY UPDATE seq = VALUES(seq)"
+)
+_ERASE_MESSAGES: Final = "DELETE FROM `$messages` WHERE $whose AND session_id = %s"
+_ERASE_SESSION: Final = "DELETE FROM `$sessions` WHERE $whose AND id = %s"
+_CUT: Final = "DELETE FROM `$messages` WHERE $whose AND session_id = %s AND seq < %s"
+_READ_MESSAGES: Final = (
+    "SELECT seq, role, content, created_at, metadata, stored_at FROM `$messages` WHERE $whose"
+    " AND session_id = %s AND seq IS NOT NULL ORDER BY seq LIMIT %s OFFSET %s"
+)
+_COUNT_SESSIONS: Final = "SELECT count(*) FROM `$sessions` WHERE $whose$within"
+_READ_SESSIONS: Final = (
+    "SELECT id, memory_limit, created_at, metadata FROM `$sessions` WHERE $whose$within"
+    " ORDER BY created_at DESC, id DESC LIMIT %s OFFSET %s"
+)
+
+
 class Statements:
     """The statements for tables of these names. Raises ValueError for what is no name."""
 
@@ -86,38 +110,22 @@ class Statements:
             ("namespace", "user", "session_id", "seq"),
             "PRIMARY KEY (id), UNIQUE KEY told (namespace, user, session_id, seq), KEY session (namespace, session_id)",
         )
-        whose = "WHERE namespace = %s AND user = %s"
-        self.write_session = (
-            f"INSERT INTO `{sessions}` (namespace, user, id, memory_limit, created_at, metadata)"  # noqa: S608 - a checked name
-            " VALUES (%s, %s, %s, %s, %s, %s)"
-            " ON DUPLICATE KEY UPDATE memory_limit = VALUES(memory_limit), metadata = VALUES(metadata)"
-        )
-        self.erase = (
-            f"DELETE FROM `{messages}` {whose} AND session_id = %s",  # noqa: S608 - a checked name
-            f"DELETE FROM `{sessions}` {whose} AND id = %s",  # noqa: S608 - a checked name
-        )
-        self.cut = f"DELETE FROM `{messages}` {whose} AND session_id = %s AND seq < %s"  # noqa: S608 - a checked name
-        self.read_messages = (
-            f"SELECT seq, role, content, created_at, metadata, stored_at FROM `{messages}` {whose}"  # noqa: S608 - as above
-            " AND session_id = %s AND seq IS NOT NULL ORDER BY seq LIMIT %s OFFSET %s"
-        )
+        self.write_session = self._named(_WRITE_SESSION)
+        self.erase = (self._named(_ERASE_MESSAGES), self._named(_ERASE_SESSION))
+        self.cut = self._named(_CUT)
+        self.read_messages = self._named(_READ_MESSAGES)
 
     def write_messages(self, count: int) -> str:
         """Insert so many messages; those that are there stay."""
         places = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, %s)"] * count)
-        return (
-            f"INSERT INTO `{self.messages.name}`"  # noqa: S608 - a checked name
-            " (namespace, user, session_id, seq, role, content, created_at, stored_at, metadata)"
-            f" VALUES {places} ON DUPLICATE KEY UPDATE seq = VALUES(seq)"
-        )
+        return self._named(_WRITE_MESSAGES, places=places)
 
     def read_sessions(self, bounds: Iterable[str]) -> tuple[str, str]:
         """How many sessions there are, and a page of them; ``bounds`` compare when they began (``>=``, ``<=``)."""
-        signs = [{">=": ">=", "<=": "<="}[sign] for sign in bounds]
-        where = "WHERE namespace = %s AND user = %s" + "".join(f" AND created_at {sign} %s" for sign in signs)
-        count = f"SELECT count(*) FROM `{self.sessions.name}` {where}"  # noqa: S608 - a checked name
-        page = (
-            f"SELECT id, memory_limit, created_at, metadata FROM `{self.sessions.name}` {where}"  # noqa: S608 - as above
-            " ORDER BY created_at DESC, id DESC LIMIT %s OFFSET %s"
-        )
-        return count, page
+        within = "".join({">=": " AND created_at >= %s", "<=": " AND created_at <= %s"}[sign] for sign in bounds)
+        return self._named(_COUNT_SESSIONS, within=within), self._named(_READ_SESSIONS, within=within)
+
+    def _named(self, statement: str, **parts: str) -> str:
+        """The statement for these tables; their names were checked, and every value is a parameter."""
+        names = {"sessions": self.sessions.name, "messages": self.messages.name, "whose": _WHOSE}
+        return Template(statement).substitute({**names, **parts})
