@@ -62,7 +62,7 @@ class Mortal:
 
     @asynccontextmanager
     async def chat(self):
-        headers = {"X-Tom-User": "alice", "X-Tom-Agent-Secret": SECRET}
+        headers = {"X-Tom-User": "alice", "X-Tom-Door": "cookie", "X-Tom-Agent-Secret": SECRET}
         async with unix_connect(
             self.handle.socket, "ws://tom-agent/ws/chat", additional_headers=headers, compression=None, max_size=None
         ) as connection:

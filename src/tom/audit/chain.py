@@ -15,7 +15,7 @@ from typing import Any, Final
 from tom.audit.checking import Verdict, check
 from tom.audit.head import HeadFile, make_key, read_key
 from tom.audit.rows import GENESIS, Fact, Row, chained, make_fact
-from tom.audit.sealing import COLUMNS, border, due, store_segment, write_segment
+from tom.audit.sealing import border, due, store_segment, write_segment
 from tom.clock import Clock, timestamp
 from tom.errors import StorageFull, StorageUnavailable
 from tom.sqlite import Database
@@ -29,9 +29,17 @@ OPERATOR: Final = "operator"
 RETENTION_DAYS: Final = 365.0
 MOST_ROWS: Final = 1000
 _DAY: Final = 86_400.0
-_INSERT: Final = f"INSERT INTO audit ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
-_BEHIND: Final = f"SELECT {COLUMNS} FROM audit WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608 - as above
-_NEWEST: Final = f"SELECT {COLUMNS} FROM audit ORDER BY number DESC LIMIT ?"  # noqa: S608 - as above
+_INSERT: Final = (
+    "INSERT INTO audit (number, at, kind, who, source, subject, before, after, hash, mac)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_BEHIND: Final = (
+    "SELECT number, at, kind, who, source, subject, before, after, hash, mac"
+    " FROM audit WHERE number > ? ORDER BY number LIMIT ?"
+)
+_NEWEST: Final = (
+    "SELECT number, at, kind, who, source, subject, before, after, hash, mac FROM audit ORDER BY number DESC LIMIT ?"
+)
 
 
 class Chain:

@@ -19,9 +19,11 @@ from tom.audit.rows import Row, mac_of
 from tom.clock import timestamp
 
 FOLDER: Final = "audit"
-COLUMNS: Final = "number, at, kind, who, source, subject, before, after, hash, mac"
-ALL_ROWS: Final = f"SELECT {COLUMNS} FROM audit ORDER BY number"  # noqa: S608 - a constant
-_OLD_ROWS: Final = f"SELECT {COLUMNS} FROM audit WHERE number < ? ORDER BY number"  # noqa: S608 - a constant
+ALL_ROWS: Final = "SELECT number, at, kind, who, source, subject, before, after, hash, mac FROM audit ORDER BY number"
+_OLD_ROWS: Final = (
+    "SELECT number, at, kind, who, source, subject, before, after, hash, mac FROM audit WHERE number < ?"
+    " ORDER BY number"
+)
 _BEYOND: Final = 2**62
 
 
