@@ -69,10 +69,14 @@ def copied(long_record, tmp_path):
 def rechain(connection, first):
     """Compute every hash anew from a row on, as somebody does who knows how but has no key."""
     from tom.audit.rows import Row, hash_of
-    from tom.audit.sealing import COLUMNS
 
     previous = connection.execute("SELECT hash FROM audit WHERE number = ?", (first - 1,)).get or "0" * 64
-    for found in list(connection.execute(f"SELECT {COLUMNS} FROM audit WHERE number >= ? ORDER BY number", (first,))):
+    for found in list(
+        connection.execute(
+            "SELECT number, at, kind, who, source, subject, before, after, hash, mac FROM audit WHERE number >= ? ORDER BY number",
+            (first,),
+        )
+    ):
         row = Row(*found)
         previous = hash_of(row, previous)
         connection.execute("UPDATE audit SET hash = ? WHERE number = ?", (previous, row.number))
