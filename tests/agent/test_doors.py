@@ -68,7 +68,7 @@ async def test_without_its_own_secret_and_its_own_user_an_agent_answers_401_and_
     async with open_cell() as cell, serve(cell, headers=headers) as http:
         for path in ("/sessions", "/tasks", "/status", "/nowhere", "/health/ready"):
             status, body = await answer(http.get(path))
-            assert (status, body) == (401, {"status": "ERROR", "message": "Authentication required."})
+            assert (status, body) == (401, {"status": "ERROR", "message": "Authentication required"})
         assert (await answer(http.post("/process", json={"request": "hi"})))[0] == 401
         assert await answer(http.get("/health")) == (200, {"status": "ok"})
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:

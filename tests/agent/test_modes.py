@@ -108,7 +108,7 @@ async def test_a_token_in_the_url_is_refused_and_revoked(open_alone):
     async with open_alone("token") as agent:
         _, text = await agent.token("read")
         status, answer = await agent.client(text).ask("GET", f"/sessions?token={text}")
-        assert (status, answer["error"]["message"]) == (400, "Tokens are not accepted in the URL.")
+        assert (status, answer["error"]["message"]) == (400, "Tokens are not accepted in the URL")
         assert (await agent.client(text).ask("GET", "/sessions"))[0] == 401
 
 

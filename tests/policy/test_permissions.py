@@ -22,8 +22,8 @@ def test_a_scope_that_is_there_lets_pass(door):
     [
         (caller("token", Scope.CHAT), ScopeMissing, "Token lacks scope 'memory'"),
         (caller("cookie", *LOGIN_SCOPES - {Scope.MEMORY}), ScopeMissing, "Login lacks scope 'memory'"),
-        (caller("visitor", *VISITOR_SCOPES), AuthenticationRequired, "Authentication required."),
-        (NOBODY, AuthenticationRequired, "Authentication required."),
+        (caller("visitor", *VISITOR_SCOPES), AuthenticationRequired, "Authentication required"),
+        (NOBODY, AuthenticationRequired, "Authentication required"),
         (caller("", *()), ScopeMissing, "Login lacks scope 'memory'"),
     ],
 )

@@ -78,6 +78,7 @@ class TokenInUrl(CallerError):
 
     code = "token_in_url"
     http_status = 400
+    sentence = "Tokens are not accepted in the URL"
 
 
 class PasswordRequired(CallerError):

@@ -14,6 +14,7 @@ class InvalidJson(CallerError):
 
     code = "invalid_json"
     http_status = 400
+    sentence = "Invalid message format: not a JSON object"
 
 
 class UnknownAction(CallerError):
@@ -21,6 +22,7 @@ class UnknownAction(CallerError):
 
     code = "unknown_action"
     http_status = 400
+    sentence = "Unknown message format. Expected 'action': 'chat'"
 
 
 class TextTooLong(CallerError):
@@ -114,6 +116,7 @@ class AuthenticationRequired(CallerError):
 
     code = "authentication_required"
     http_status = 401
+    sentence = "Authentication required"
 
 
 class OriginNotAllowed(CallerError):
@@ -121,6 +124,7 @@ class OriginNotAllowed(CallerError):
 
     code = "origin_not_allowed"
     http_status = 403
+    sentence = "Cross-site request refused"
 
 
 class WrongHost(CallerError):
@@ -128,6 +132,7 @@ class WrongHost(CallerError):
 
     code = "wrong_host"
     http_status = 421
+    sentence = "Unknown host"
 
 
 class ApprovalNotFound(CallerError):

@@ -13,10 +13,14 @@ class TomError(Exception):
     code: ClassVar[str] = "internal_error"
     http_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    sentence: ClassVar[str] = ""
 
     def __init__(self, message: str | None = None, **details: Any) -> None:
-        """Keep ``message`` (default: the class's docstring) and ``details`` (JSON values shown to the caller)."""
-        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        """Keep ``message`` and ``details`` (JSON values shown to the caller).
+
+        By default the message is ``sentence``, where clients know it letter by letter, else the class's docstring.
+        """
+        self.message = message or type(self).sentence or (type(self).__doc__ or "").strip().splitlines()[0]
         self.details: dict[str, Any] = details
         super().__init__(self.message)
 

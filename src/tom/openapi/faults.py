@@ -69,7 +69,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "not_supervised": "Nothing would start Tom again.",
     "option_conflict": "'model' and 'level' exclude each other.",
     "option_not_allowed": "This option may not be used.",
-    "origin_not_allowed": "Cross-site request refused.",
+    "origin_not_allowed": "Cross-site request refused",
     "payload_too_large": "The request is too large.",
     "private_conversations": "An admin cannot read the conversations of others.",
     "provider_error": "The language model is unavailable.",
@@ -87,6 +87,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "shutting_down": "Tom is restarting; send the message again in a moment.",
     "storage_full": "The message was not stored: the disk is full.",
     "storage_unavailable": "The message was not stored: the history cannot be written.",
+    "token_in_url": "Tokens are not accepted in the URL",
     "tool_ambiguous": "Several services have a tool of this name; name the service too.",
     "tool_not_found": "There is no such tool.",
     "unsupported_media_type": "A body must be 'application/json'.",
@@ -95,7 +96,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "answer_pending": "The answer is not there yet; the run goes on.",
     "deadline": "The run took longer than allowed.",
     "validation_error": "Request validation failed: content: field required",
-    "wrong_host": "Unknown host.",
+    "wrong_host": "Unknown host",
 }
 """Code -> the sentence of an example. A code that is not here is told by its own name."""
 
