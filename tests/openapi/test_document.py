@@ -86,7 +86,7 @@ def test_every_reference_leads_somewhere_and_nothing_is_left_over(told):
         for kind in ("schemas", "responses", "headers")
         for name in told["components"][kind]
     }
-    assert parts - found <= {"#/components/schemas/FieldErrors", "#/components/schemas/Frame"}
+    assert parts - found <= {"#/components/schemas/Frame"}
 
 
 def test_links_lead_to_operations_that_take_what_they_carry(told):
@@ -115,6 +115,54 @@ def test_what_needs_a_credential_says_which_and_what_without_it_comes(told):
         assert security
         assert {"401", "403", "421", "500"} <= set(known[row.name]["responses"]), row.name
         assert ({"admin": []} in security) == (row.scope is Scope.ADMIN)
+
+
+def refusals(told, name, status):
+    """The codes that an operation may answer with this status."""
+    response = resolved(told, operations(told)[name]["responses"][status])
+    return set(response["content"]["application/json"]["examples"])
+
+
+def test_a_token_in_the_url_is_told_wherever_a_credential_is_needed(told):
+    for row in ROWS:
+        if row.scope is not None:
+            assert "token_in_url" in refusals(told, row.name, "400"), row.name
+
+
+def test_a_retry_takes_a_request_id_and_says_what_may_be_wrong_with_it(told):
+    retry = operations(told)["retryRun"]
+    body = resolved(told, retry["requestBody"]["content"]["application/json"]["schema"])
+    assert set(body["properties"]) == {"request_id"}
+    assert body["additionalProperties"] is False
+    assert retry["requestBody"]["required"] is False
+    assert "Idempotency-Key" in {one["name"] for one in retry["parameters"]}
+    assert {"invalid_json", "request_id_conflict"} <= refusals(told, "retryRun", "400")
+    assert "request_id_reused" in refusals(told, "retryRun", "409")
+    assert "validation_error" in refusals(told, "retryRun", "422")
+
+
+def test_a_ticket_may_be_refused_for_its_body(told):
+    assert "invalid_json" in refusals(told, "createTicket", "400")
+
+
+@pytest.mark.parametrize(
+    "name", ["sendMessage", "getUsage", "listEvents", "exportSession", "reviewService", "addBypass"]
+)
+def test_a_validation_error_has_its_fields_and_other_codes_need_not(told, name):
+    response = resolved(told, operations(told)[name]["responses"]["422"])
+    schema = response["content"]["application/json"]["schema"]
+    validator = Draft202012Validator({"components": told["components"], **schema})
+    fields = [{"loc": ["query", "x"], "msg": "it is wrong", "type": "value_error"}]
+    codes = schema["properties"]["error"]["properties"]["code"]["enum"]
+
+    def fits(code, **more):
+        return validator.is_valid({"error": {"code": code, "message": "x", **more}, "request_id": "r"})
+
+    assert fits("validation_error", details={"errors": fields, "hint": "…"})
+    assert not fits("validation_error")
+    assert not fits("validation_error", details={})
+    assert not fits("validation_error", details={"errors": []})
+    assert all(fits(code) for code in codes if code != "validation_error")
 
 
 def test_codes_of_examples_have_their_sentence(told):

@@ -36,6 +36,10 @@ class InvalidQuery(CallerError):
 
     code = "validation_error"
 
+    def __init__(self, message: str, name: str, **details: Any) -> None:
+        """``message`` says what is wrong with the parameter ``name``."""
+        super().__init__(message, errors=[{"loc": ["query", name], "msg": message, "type": "value_error"}], **details)
+
 
 class InvalidBody(CallerError):
     """Request validation failed."""
@@ -85,12 +89,7 @@ def integer(request: Request, name: str, default: int, low: int, high: int) -> i
         return default
     if not given.isascii() or not given.isdigit() or len(given) > 18 or not low <= int(given) <= high:
         message = f"'{name}' must be a whole number from {low} to {high}"
-        error = {
-            "loc": ["query", name],
-            "msg": f"a whole number from {low} to {high} is required",
-            "type": "value_error",
-        }
-        raise InvalidQuery(message, errors=[error])
+        raise InvalidQuery(message, name)
     return int(given)
 
 

@@ -35,6 +35,12 @@ class InvalidReview(CallerError):
     code = "validation_error"
     http_status = 422
 
+    def __init__(self, message: str) -> None:
+        """``message`` is the field, a colon, and what is wrong with it."""
+        field, _, problem = message.rpartition(": ")
+        place = ["body", *field.split(".", 1)] if field else ["body"]
+        super().__init__(message, errors=[{"loc": place, "msg": problem, "type": "value_error"}])
+
 
 class NoReviews(CallerError):
     """This agent's tools are not reviewed."""

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tom.openapi.describing import Schema, Told, listed, mapping, number, one_of, record, text
+from tom.openapi.describing import Schema, Told, listed, mapping, number, one_of, record, ref, text
 from tom.openapi.operations import Dialect, Operation, Rate
 
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 CHANGING: Final = WITH_BODY | {"DELETE"}
+VALIDATION: Final = "validation_error"
 
 STATUSES: Final[Mapping[int, str]] = {
     400: "The request contradicts itself or the settings, or is no JSON",
@@ -123,12 +124,15 @@ def from_row(operation: Operation, *, takes_body: bool) -> dict[int, tuple[str, 
             found[504] = ("agent_timeout",)
     if operation.scope is not None and operation.method in CHANGING:
         found[403] = (*found.get(403, ()), "origin_not_allowed")
+    if operation.scope is not None:
+        found[400] = ("token_in_url",)
     if operation.rate is not Rate.NONE:
         found[429] = ("rate_limited",)
     if operation.method in WITH_BODY:
         found |= {413: ("payload_too_large",), 415: ("unsupported_media_type",)}
     if takes_body:
-        found |= {400: ("invalid_json",)} | ({} if operation.dialect is Dialect.TOM else {422: ("validation_error",)})
+        found[400] = (*found.get(400, ()), "invalid_json")
+        found |= {} if operation.dialect is Dialect.TOM else {422: (VALIDATION,)}
     return found
 
 
@@ -152,8 +156,16 @@ def fault_schema(status: int, codes: Iterable[str], dialect: Dialect) -> Schema:
         )
     if status == 429:
         return record({"error": one_of("rate_limited"), "retry_after": number("Seconds.", minimum=0)})
-    told = record({"code": named, "message": text()}, {"details": mapping()})
+    told = record({"code": named, "message": text()}, {"details": mapping()}, **_with_fields(codes))
     return record({"error": told, "request_id": text()})
+
+
+def _with_fields(codes: Iterable[str]) -> Schema:
+    """A ``validation_error`` says which fields do not fit; other codes of its status need not."""
+    if VALIDATION not in codes:
+        return {}
+    named: Schema = {"required": ["details"], "properties": {"details": ref("FieldErrors")}}
+    return {"if": {"properties": {"code": {"const": VALIDATION}}}, "then": named}
 
 
 def fault_example(status: int, code: str, dialect: Dialect) -> Any:
@@ -167,7 +179,10 @@ def fault_example(status: int, code: str, dialect: Dialect) -> Any:
         return {"status": "ERROR", "message": message.removesuffix("."), "request_id": REQUEST_ID}
     if status == 429:
         return {"error": "rate_limited", "retry_after": 2.0}
-    return {"error": {"code": code, "message": message}, "request_id": REQUEST_ID}
+    error: dict[str, Any] = {"code": code, "message": message}
+    if code == VALIDATION:
+        error["details"] = {"errors": [{"loc": ["body", "content"], "msg": "field required", "type": "missing"}]}
+    return {"error": error, "request_id": REQUEST_ID}
 
 
 def fault_type(status: int) -> str:
@@ -187,6 +202,11 @@ def _completion_fault(status: int, named: Schema) -> Schema:
 REQUEST_ID: Final = "01K9ZQ4T8M5Y7W2E6R3A1B0C9D"
 
 FIELD_ERRORS: Final[Schema] = record(
-    {"errors": listed(record({"loc": listed({"type": ["string", "integer"]}), "msg": text(), "type": text()}))}
+    {
+        "errors": listed(
+            record({"loc": listed({"type": ["string", "integer"]}), "msg": text(), "type": text()}), minItems=1
+        )
+    },
+    additionalProperties=True,
 )
 """``details`` of a ``validation_error``: which fields, and why. The body itself is never repeated."""

@@ -62,6 +62,7 @@ TOLD: Final[Mapping[str, Told]] = {
         answers={200: answered(
             "The ticket.", ref("Ticket"), shown("ticket", "One", {"ticket": "q0w9e8r7t6z5u4i3o2p1", "expires_in": 30})
         )},
+        refusals={400: ("invalid_json",)},
     ),
     "getHealth": Told(
         summary="Alive?",

@@ -90,6 +90,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "Unfinished": record({
         "session_id": text(), "run_id": text(), "status": one_of("waiting", "running", "queued"), "seq": whole(minimum=0),
     }, {"approval": ref("Approval"), "elicitation": ref("Elicitation")}),
+    "Retry": closed({}, {"request_id": _REQUEST_ID}),
     "Stopped": record({"stopped": flag(), "run_id": nullable(text())}),
     "Stop": closed({}, {
         "run_id": text("This run only; otherwise the active one.", pattern=r"^[A-Za-z0-9._:-]{1,128}$"),
@@ -245,11 +246,15 @@ TOLD: Final[Mapping[str, Told]] = {
     "retryRun": Told(
         summary="Answer a message again",
         text="For a run that has failed or was stopped; there is no second message of the person.",
-        parameters=(SESSION, in_path("run_id", "The run.", RUN), _PREFER),
+        parameters=(SESSION, in_path("run_id", "The run.", RUN), _KEY, _PREFER),
+        body=Content(
+            schema=ref("Retry"), examples=(shown("safe", "Safe to send again", {"request_id": "r2"}),),
+        ),
         answers=_OUTCOMES,
         refusals={
-            403: ("quota_exceeded",), 404: ("session_not_found", "run_not_found"),
-            409: ("run_not_retryable", "conversation_busy", "queue_full", "session_elsewhere"), 422: _RUN_LIMITS,
+            400: ("request_id_conflict",), 403: ("quota_exceeded",), 404: ("session_not_found", "run_not_found"),
+            409: ("run_not_retryable", "request_id_reused", "conversation_busy", "queue_full", "session_elsewhere"),
+            422: _RUN_LIMITS,
             **_FAILURES,
         },
     ),

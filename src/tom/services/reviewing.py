@@ -107,9 +107,9 @@ class Reviews:
             if seen != now:
                 raise ChangedAgain(f"Tool '{tool}' has changed since it was looked at; look again", tool=tool)
             if tool in listing.oversized:
-                raise TooLargeToReview(
-                    f"The definition of '{tool}' is too large to be looked at; it stays off", tool=tool
-                )
+                message = f"The definition of '{tool}' is too large to be looked at; it stays off"
+                error = {"loc": ["body", "tools", tool], "msg": message, "type": "value_error"}
+                raise TooLargeToReview(message, tool=tool, errors=[error])
             if tool in review.classes and tool in service.entry.classes:
                 raise ClassInFile(f"The class of '{tool}' stands in config.yml; change it there", tool=tool)
             choice = Choice(review.classes.get(tool), review.outward.get(tool), review.honours_key.get(tool))
