@@ -121,8 +121,55 @@ async def test_a_failed_request_repeated_gives_the_recorded_error_and_no_model_c
         await again.do("chat", "q1", text="hello")
         second = await again.end_of("q1")
     assert first["error"]["code"] == second["error"]["code"] == "provider_error"
-    assert second["error"]["details"]["cached"] is True
+    assert first["error"]["details"] == {"source": "provider", "retryable": False}
+    assert second["error"]["details"] == {"source": "provider", "retryable": False, "cached": True}
     assert llm.calls == 1
+
+
+async def test_a_cancelled_request_repeated_shows_what_was_kept_of_it_once(open_cell, connect, llm, until):
+    llm.reply(Script.chunks(500, 10, delay=0.01))
+    async with open_cell() as cell:
+        one, two = connect(cell), connect(cell)
+        await one.do("chat", "q1", text="a long story", conversation_id="c1")
+        await until(lambda: len(one.said("q1")) > 50)
+        await one.do("stop", conversation_id="c1")
+        await one.end_of("q1")
+        kept = next(event.content for event in await cell.store.read("c1") if event.type == "model.replied")
+        await two.do("chat", "q1", text="a long story", conversation_id="c1")
+        end = await two.end_of("q1")
+    assert two.statuses() == ["accepted", "chunk", "complete"]
+    assert two.said("q1") == kept
+    assert len(kept) > 50
+    assert (end["metadata"]["finish_reason"], end["metadata"]["cached"]) == ("cancelled", True)
+
+
+async def test_the_same_id_with_another_text_and_no_conversation_is_refused_and_nothing_is_stored(
+    open_cell, connect, llm
+):
+    llm.otherwise(Script.text("once"))
+    async with open_cell() as cell:
+        one, two = connect(cell), connect(cell)
+        await one.do("chat", "q1", text="hello")
+        await one.end_of("q1")
+        rows = await cell.store.conversations()
+        await two.do("chat", "q1", text="good-bye")
+        refused = await two.end_of("q1")
+        assert refused["error"]["code"] == "request_id_reused"
+        assert await cell.store.conversations() == rows
+        await two.do("chat", "q1", text="good-bye", conversation_id="another")
+        assert (await two.first(lambda frame: frame["status"] == "complete"))["metadata"]["cached"] is False
+
+
+async def test_ids_of_sessions_elsewhere_are_nothing_to_a_socket_without_a_conversation(open_cell, connect, llm):
+    llm.otherwise(Script.text("ok"))
+    async with open_cell() as cell:
+        session = await cell.conversations.open("rest")
+        client = connect(cell)
+        await client.do("chat", "q1", text="hello", conversation_id=session)
+        await client.end_of("q1")
+        other = connect(cell)
+        await other.do("chat", "q1", text="good-bye")
+        assert (await other.end_of("q1"))["status"] == "complete"
 
 
 @pytest.mark.promise("P2")

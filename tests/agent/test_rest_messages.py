@@ -50,6 +50,22 @@ async def test_a_message_is_answered_with_the_reply_its_usage_and_the_window(ope
         assert message["created_at"] == by_seq[message["metadata"]["seq"]]["timestamp"]
 
 
+async def test_the_window_that_is_answered_is_the_one_that_was_asked_for(open_rest, llm):
+    llm.otherwise(Script.text("ok"))
+    async with open_rest() as (rest, _):
+        session = await rest.open(memory_limit=6)
+        for number in range(4):
+            await rest.say(session, f"m{number}")
+        _, wide = await rest.say(session, "wide", memory_limit=50, request_id="r1")
+        assert len(wide["history"]) == 10
+        _, again = await rest.say(session, "wide", memory_limit=50, request_id="r1")
+        assert (again["message"]["metadata"]["cached"], len(again["history"])) == (True, 10)
+        _, narrow = await rest.say(session, "narrow", memory_limit=2)
+        assert [one["content"] for one in narrow["history"]] == ["narrow", "ok"]
+        _, usual = await rest.say(session, "usual")
+        assert len(usual["history"]) == 6
+
+
 UNFIT = [
     ({}, 422, "validation_error", "Request validation failed: content: field required"),
     ("", 422, "validation_error", "Request validation failed: content: field required"),

@@ -57,9 +57,10 @@ async def test_a_stream_is_refused_with_its_own_status_before_and_by_an_event_af
         letters = await rest.letters("POST", path, {"content": "hello", "request_id": "r1"})
         assert [one.name for one in letters] == ["accepted", "processing", "error"]
         assert letters[-1].data["error"]["code"] == "provider_error"
+        assert letters[-1].data["error"]["details"] == {"source": "provider", "retryable": False}
         assert letters[-1].id == str(letters[-1].data["seq"])
         again = await rest.letters("POST", path, {"content": "hello", "request_id": "r1"})
-        assert again[-1].data["error"]["details"] == {"cached": True}
+        assert again[-1].data["error"]["details"] == {"source": "provider", "retryable": False, "cached": True}
         llm.otherwise(Script.text("now"))
         retry = f"/sessions/{session}/runs/{letters[0].data['run_id']}/retry"
         assert said(await rest.letters("POST", retry)) == "now"

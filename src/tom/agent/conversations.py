@@ -171,11 +171,18 @@ class Conversations:
         return Accepted(run, 0, repeated=True)
 
     async def _where_repeated(self, message: Submission) -> str | None:
-        """The conversation of the same id and payload within the last ten minutes."""
+        """The conversation of the same id and payload within the last ten minutes.
+
+        Raises `RequestIdReused` when the id came with another payload in a conversation like the one it would open.
+        """
         since = timestamp(self._clock.now() - REPEATED_WITHIN)
-        for run in await self.store.runs(RunFilter(request_id=message.request_id, since=since)):
+        runs = await self.store.runs(RunFilter(request_id=message.request_id, since=since))
+        for run in runs:
             if run.payload_digest == message.digest:
                 return run.conversation_id
+        rows = await self.store.conversations(ids=[run.conversation_id for run in runs]) if runs else ()
+        if any((row.surface, row.kind) == (message.surface, message.kind) for row in rows):
+            raise RequestIdReused
         return None
 
     async def interrupt(self, accepted: Accepted) -> None:

@@ -54,7 +54,7 @@ class ExportDoor:
         wanted = request.query_params.get("format", "json")
         if wanted not in {"json", "markdown", "openai"}:
             message = "'format' must be one of: json, markdown, openai"
-            raise InvalidQuery(message)
+            raise InvalidQuery(message, "format")
         try:
             row = await self._cell.conversations.get(session_id_of(request))
         except ConversationNotFound:
@@ -117,7 +117,7 @@ class UsageDoor:
         first = _day(request, "from", last - min(timedelta(days=USUAL - 1), last - date.min))
         if not 0 <= (last - first).days < LONGEST:
             message = f"'from' must not be after 'to', nor more than {LONGEST} days before it"
-            raise InvalidQuery(message)
+            raise InvalidQuery(message, "from")
         days = await self._cell.store.spent(since=first.isoformat(), until=last.isoformat())
         now = await self._cell.store.spent(since=today.isoformat(), until=today.isoformat())
         return JsonAnswer({"usage": [_told(day) for day in days], "limits": self._limits(now, today)})
@@ -185,8 +185,8 @@ def _day(request: Request, name: str, default: date) -> date:
         return default
     message = f"'{name}' must be a day such as 2026-01-31"
     if len(given) != len("2026-01-31"):  # other forms of ISO 8601 are days, too, but not ours
-        raise InvalidQuery(message)
+        raise InvalidQuery(message, name)
     try:
         return date.fromisoformat(given)
     except ValueError:
-        raise InvalidQuery(message) from None
+        raise InvalidQuery(message, name) from None

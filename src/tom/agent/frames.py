@@ -10,6 +10,7 @@ import msgspec
 
 from tom.agent.calls import masked, parse_arguments
 from tom.agent.feed import Delta, Progressed, Restarted, ToolsAnnounced
+from tom.agent.recorded import details_of
 from tom.agent.shown import event_json
 from tom.config.agent import ToolNotices
 from tom.conversation.event import Event, EventType
@@ -155,10 +156,15 @@ def whole_text(request_id: str | None, reply: Event, *, replay: bool = False) ->
     )
 
 
-def ended(request_id: str | None, event: Event, *, cached: bool = False) -> dict[str, Any]:
-    """The frame for a stored end of a run: ``complete``, or ``error`` when it failed."""
+def ended(
+    request_id: str | None, event: Event, *, failure: Event | None = None, cached: bool = False
+) -> dict[str, Any]:
+    """The frame for a stored end of a run: ``complete``, or ``error`` when it failed.
+
+    ``failure`` is the run's last `model.failed`.
+    """
     if event.type == EventType.RUN_FAILED:
-        details: dict[str, Any] = {"cached": True} if cached else {}
+        details = details_of(event, failure, cached=cached)
         return failed(request_id, event.extra["code"], event.extra["reason"], details) | {
             "conversation_id": event.conversation_id,
             "run_id": event.run_id,

@@ -1,6 +1,7 @@
 """The recorded end of a failed run as the error that it was, so that a door can tell it in its own dialect."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tom.conversation.event import Event
 from tom.errors import RemoteError, TomError
@@ -38,6 +39,26 @@ def recorded_failure(end: Event) -> TomError:
     failure = found(end.extra.get("reason") or None)
     failure.add_note(_OF_RUN + end.run_id)
     return failure
+
+
+SOURCE = "provider"
+"""Where a failure of a model call comes from; which provider it was is nobody's business."""
+
+
+def details_of(end: Event, failure: Event | None, *, cached: bool = False) -> dict[str, Any]:
+    """What doors tell beside code and reason of a `run.failed`.
+
+    ``failure`` is the last `model.failed` of the run. ``cached``: the run had failed before it was asked for.
+    """
+    error = recorded_failure(end)
+    details: dict[str, Any] = {}
+    if error.http_status in {502, 504}:
+        details |= {"source": SOURCE, "retryable": bool(failure.extra["retryable"]) if failure else error.retryable}
+    elif error.http_status == 500:
+        details["timestamp"] = end.timestamp
+    if "limit" in end.extra:
+        details["limit"] = end.extra["limit"]
+    return details | ({"cached": True} if cached else {})
 
 
 def is_recorded(error: TomError) -> bool:

@@ -85,7 +85,7 @@ class RestDoor:
         sought = request.query_params.get("q", "").strip()
         if len(sought) > LONGEST_QUERY:
             message = f"'q' must be at most {LONGEST_QUERY} characters"
-            raise InvalidQuery(message, errors=[{"loc": ["query", "q"], "msg": "too long", "type": "value_error"}])
+            raise InvalidQuery(message, "q")
         rows = await self._cell.store.conversations(
             limit=limit + 1, before=_cursor_of(request), kind=KIND, matching=sought
         )

@@ -46,7 +46,7 @@ class EventsDoor:
         row = await self._get(request)
         if after > row.last_seq:
             message = f"'after' is beyond the last event ({row.last_seq})"
-            raise InvalidQuery(message, last_seq=row.last_seq)
+            raise InvalidQuery(message, "after", last_seq=row.last_seq)
         visitor = caller_of(request).visitor
         if stream:
             return EventStream(self._follow(row, after, visitor=visitor))

@@ -113,7 +113,7 @@ class MessagesDoor:
             row = await self._cell.conversations.get(run.conversation_id)
         except (RunNotFound, ConversationNotFound):  # erased meanwhile
             raise SessionNotFound from None
-        return await replied_answer(self._cell, row, outcome, cached=cached)
+        return await replied_answer(self._cell, row, run, outcome, cached=cached)
 
     async def _outcome(self, following: Following) -> Outcome:
         """What came of the run, as far as it came in the time that is waited."""

@@ -9,18 +9,16 @@ from tom.agent.asks import ask_object
 from tom.agent.cell import Cell
 from tom.agent.following import ENDS
 from tom.agent.frames import BESIDES
-from tom.agent.recorded import recorded_failure
+from tom.agent.recorded import details_of, recorded_failure
 from tom.agent.rest_shapes import window
+from tom.agent.transcript import request_of
 from tom.agent.waiting import still_open
 from tom.conversation.event import Event, EventType
 from tom.conversation.history import fold
 from tom.conversation.run import RunState
 from tom.conversation.usage import NOTHING
-from tom.errors import TomError
+from tom.errors import RunNotFound, TomError
 from tom.store.eventstore import ConversationRow, RunRow
-
-SOURCE = "provider"
-"""Where a failure of a model call comes from; which provider it was is nobody's business."""
 
 _STATUS: Mapping[RunState, str] = {RunState.QUEUED: "queued", RunState.WAITING: "waiting"}
 
@@ -54,7 +52,9 @@ class Outcome:
         return found
 
 
-async def replied_answer(cell: Cell, row: ConversationRow, outcome: Outcome, *, cached: bool) -> JsonAnswer:
+async def replied_answer(
+    cell: Cell, row: ConversationRow, run: RunRow, outcome: Outcome, *, cached: bool
+) -> JsonAnswer:
     """200: the reply (as far as it came, where the run was stopped), what it took, and the window it leaves."""
     end = outcome.end
     assert end is not None  # noqa: S101 - asked for after the end only
@@ -76,14 +76,20 @@ async def replied_answer(cell: Cell, row: ConversationRow, outcome: Outcome, *, 
             "metadata": metadata,
         },
         "usage": (end.usage or NOTHING).as_json(),
-        "history": await _window(cell, row),
+        "history": await _window(cell, row, run),
     }
     return JsonAnswer(body)
 
 
-async def _window(cell: Cell, row: ConversationRow) -> list[dict[str, Any]]:
+async def _window(cell: Cell, row: ConversationRow, run: RunRow) -> list[dict[str, Any]]:
+    """As many messages as this request wished for, else its session."""
     settings = cell.settings
-    limit = None if row.memory_limit is None else min(row.memory_limit, settings.doors.memory_max)
+    try:
+        options: Mapping[str, Any] = (await request_of(cell.store, run)).extra.get("options", {})
+    except RunNotFound:  # a repetition of what is not kept any more
+        options = {}
+    wished: int | None = options.get("memory_limit", row.memory_limit)
+    limit = None if wished is None else min(wished, settings.doors.memory_max)
     history = fold(await cell.store.tail(row.id, tokens=settings.chat.context_max_tokens))
     return window(history.before(None), limit)
 
@@ -93,17 +99,7 @@ def failure_of(outcome: Outcome, *, cached: bool) -> TomError:
     end = outcome.end
     assert end is not None  # noqa: S101 - asked for after the end only
     error = recorded_failure(end)
-    details: dict[str, Any] = {"run_id": end.run_id}
-    if error.http_status in {502, 504}:
-        failed = outcome.failure
-        details |= {"source": SOURCE, "retryable": bool(failed.extra["retryable"]) if failed else error.retryable}
-    elif error.http_status == 500:
-        details["timestamp"] = end.timestamp
-    if "limit" in end.extra:
-        details["limit"] = end.extra["limit"]
-    if cached:
-        details["cached"] = True
-    error.details.update(details)
+    error.details.update({"run_id": end.run_id, **details_of(end, outcome.failure, cached=cached)})
     return error
 
 

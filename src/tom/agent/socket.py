@@ -103,6 +103,7 @@ class Socket:
         self._held: dict[str, list[Item]] = {}
         self._pace = Pace()
         self._calls: dict[str, tuple[ToolCall, ...]] = {}
+        self._failures: dict[str, Event] = {}
         self._default: str | None = None
         self._bad_json = 0
         self._stopped_early: dict[str, str] = {}
@@ -289,6 +290,7 @@ class Socket:
                 self._send(frames.whole_text(request_id, event))
             elif event.type in _ENDS:
                 self._follow(event, request_id, streaming=streaming)
+            self._note(event)
         for asked in still_open((*events, *missed)):
             self._send(frames.waiting(request_id, ask_object(asked)))
         live = self._conversations.feed.live(accepted.run.id)
@@ -297,9 +299,10 @@ class Socket:
 
     def _send_recorded(self, request_id: str, events: tuple[Event, ...], end: Event) -> None:
         replies = [event for event in events if event.type == EventType.MODEL_REPLIED and event.content]
-        if end.type == EventType.RUN_COMPLETED and replies:
+        failures = [event for event in events if event.type == EventType.MODEL_FAILED]
+        if end.type != EventType.RUN_FAILED and replies:  # of a cancelled run what was kept of it
             self._send(frames.whole_text(request_id, replies[-1]))
-        self._send(frames.ended(request_id, end, cached=True))
+        self._send(frames.ended(request_id, end, failure=failures[-1] if failures else None, cached=True))
 
     async def _clear(self, request_id: str, conversation_id: str | None, *, delete: bool) -> None:
         old = conversation_id or self._default
@@ -408,11 +411,11 @@ class Socket:
             return
         attached = self._attached.get(run_id)
         if isinstance(item, Stored):
-            self._note(item.event)
             if attached is not None:
                 self._follow(item.event, attached[0], streaming=attached[1])
             elif (own or ALL in self._subscribed) and item.event.type in ASKED:
                 self._send(frames.waiting(item.request_id, ask_object(item.event)))
+            self._note(item.event)
         elif attached is not None:
             self._speak(item, attached[0], streaming=attached[1])
         elif own:
@@ -423,6 +426,9 @@ class Socket:
         if event.type in _ENDS:
             self._pace.forget(event.run_id)
             self._calls.pop(event.run_id, None)
+            self._failures.pop(event.run_id, None)
+        elif event.type == EventType.MODEL_FAILED:
+            self._failures[event.run_id] = event
         elif event.type == EventType.MODEL_REPLIED and self._tool_notices.show_args:
             self._calls[event.run_id] = event.tool_calls
 
@@ -437,7 +443,7 @@ class Socket:
         elif event.type in ASKED:
             self._send(frames.waiting(request_id, ask_object(event)))
         elif event.type in _ENDS:
-            self._send(frames.ended(request_id, event))
+            self._send(frames.ended(request_id, event, failure=self._failures.get(event.run_id)))
             self._detach(event.run_id)
 
     def _speak(

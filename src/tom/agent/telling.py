@@ -43,6 +43,7 @@ class Telling:
         self._request_id = request_id
         self._pace = Pace()
         self._calls: dict[str, tuple[ToolCall, ...]] = {}
+        self._failures: dict[str, Event] = {}
 
     def run(self, item: Item, *, cached: bool = False) -> Iterator[Frame]:
         """The frames for a reader who waits for the answer of one run; ``cached``: it had ended before."""
@@ -50,9 +51,10 @@ class Telling:
             yield from self._spoken(item)
             return
         event, request_id = item.event, self._request_id or item.request_id
+        failure = self._failures.get(event.run_id)
         self._note(event)
         if event.type in ENDS:
-            yield Frame(frames.ended(request_id, event, cached=cached), event.seq)
+            yield Frame(frames.ended(request_id, event, failure=failure, cached=cached), event.seq)
         elif event.type in _BEGINS and not cached:
             yield Frame(frames.processing(request_id, event.conversation_id, event.run_id))
 
@@ -79,6 +81,9 @@ class Telling:
         if event.type in ENDS:
             self._pace.forget(event.run_id)
             self._calls.pop(event.run_id, None)
+            self._failures.pop(event.run_id, None)
+        elif event.type == EventType.MODEL_FAILED:
+            self._failures[event.run_id] = event
         elif event.type == EventType.MODEL_REPLIED and self._chat.tool_notifications.show_args:
             self._calls[event.run_id] = event.tool_calls
 
