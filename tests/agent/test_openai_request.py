@@ -131,7 +131,7 @@ def test_what_is_wrong_is_refused_and_named(body, status, code, param):
 @pytest.mark.anyio
 async def test_what_is_refused_is_told_in_openais_shape_and_not_stored(open_cell, v1):
     unknown = {"messages": [*HELLO, {"role": "tool", "content": "x", "tool_call_id": "c"}]}
-    known = (400, "unsupported_parameter", "n"), (422, "validation_error", "messages[1].tool_call_id")
+    known = (400, "unsupported_parameter", "n"), (400, "unexpected_result", "messages[1].tool_call_id")
     async with open_cell() as cell, v1(cell) as client:
         for body, wanted in zip(({"n": 2}, unknown), known, strict=True):
             told = {"messages": HELLO} | body

@@ -277,3 +277,109 @@ async def test_a_long_row_of_calls_keeps_its_question_and_the_newest_results(ope
     assert told[0] == {"role": "user", "content": "Sum up all files."}
     assert "file 29" in told[-1]["content"]
     assert 2 < len(told) < 61
+
+
+# --- results that come late, one at a time, or twice -----------------------------------------------------------------
+
+
+def without_system(request):
+    return [(said["role"], said.get("content") or "") for said in request.messages if said["role"] != "system"]
+
+
+def result(call_id, content):
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+async def handed(client, *names):
+    """The messages of a dialogue that has come as far as calls of the client's tools, and the ids of these."""
+    _, body = await client.post("How is it there?", tools=[WEATHER])
+    reply = body["choices"][0]["message"]
+    calls = [call["id"] for call in reply["tool_calls"]]
+    assert len(calls) == len(names)
+    return [{"role": "user", "content": "How is it there?"}, reply], calls
+
+
+async def test_a_result_is_told_to_the_model_though_another_message_came_between(open_cell, v1, llm):
+    llm.reply(Script.tool_calls(("weather", {"city": "Oslo"})), Script.text("Between."), Script.text("Cold."))
+    async with open_cell() as cell, v1(cell, headers={"X-Tom-Conversation": "c1"}) as client:
+        dialogue, (call,) = await handed(client, "Oslo")
+        await client.post("Something else.")
+        _, body = await client.post([*dialogue, result(call, "-40 degrees")], tools=[WEATHER])
+    assert body["choices"][0]["message"]["content"] == "Cold."
+    told = without_system(llm.requests[-1])
+    assert [role for role, _ in told] == ["user", "assistant", "user", "assistant", "tool"]
+    assert told[1][1] == "Between."
+    assert "-40 degrees" in told[-1][1]
+
+
+async def test_results_that_are_told_one_at_a_time_are_all_told_to_the_model(open_cell, v1, llm):
+    calls = Script.tool_calls(("weather", {"city": "Oslo"}), ("weather", {"city": "Rome"}))
+    llm.reply(calls, Script.text("And Rome?"), Script.text("Cold and warm."), Script.text("Yes."))
+    async with open_cell() as cell, v1(cell, headers={"X-Tom-Conversation": "c1"}) as client:
+        dialogue, (oslo, rome) = await handed(client, "Oslo", "Rome")
+        dialogue.append(result(oslo, "-40 degrees"))
+        await client.post(dialogue, tools=[WEATHER])
+        first = without_system(llm.requests[-1])
+        dialogue.append(result(rome, "30 degrees"))
+        _, body = await client.post(dialogue, tools=[WEATHER])
+        second = without_system(llm.requests[-1])
+        dialogue += [body["choices"][0]["message"], {"role": "user", "content": "Are you sure?"}]
+        await client.post(dialogue, tools=[WEATHER])
+    assert [role for role, _ in first] == ["user", "assistant", "tool", "tool"]
+    assert [role for role, _ in second] == ["user", "assistant", "assistant", "tool", "tool"]
+    assert "-40 degrees" in second[-2][1]
+    assert "30 degrees" in second[-1][1]
+    third = " ".join(content for _, content in without_system(llm.requests[-1]))
+    assert (third.count("-40 degrees"), third.count("30 degrees")) == (1, 1)
+
+
+async def test_a_result_that_nobody_waits_for_is_refused_and_its_repetition_by_key_is_not(open_cell, v1, llm):
+    llm.reply(Script.tool_calls(("weather", {"city": "Oslo"})))
+    llm.otherwise(Script.text("Cold."))
+    async with open_cell() as cell, v1(cell, headers={"X-Tom-Conversation": "c1"}) as client:
+        dialogue, (call,) = await handed(client, "Oslo")
+        told = [*dialogue, result(call, "-40 degrees")]
+        for _ in range(2):
+            status, body = await client.post(told, headers={"Idempotency-Key": "k1"})
+            assert (status, body["choices"][0]["message"]["content"]) == (200, "Cold.")
+        asked = len(llm.requests)
+        for wrong, problem in ((told, "told already"), ([*dialogue, result("call_x", "?")], "no reply before it")):
+            status, body = await client.post(wrong)
+            assert (status, body["error"]["code"]) == (400, "unexpected_result")
+            assert problem in body["error"]["message"]
+            assert body["error"]["param"] == "messages[2].tool_call_id"
+    assert len(llm.requests) == asked
+
+
+async def test_a_result_that_was_told_to_a_run_that_failed_may_be_told_again(open_cell, v1, llm):
+    llm.reply(Script.tool_calls(("weather", {"city": "Oslo"})), Script.fault("unauthorized"))
+    llm.otherwise(Script.text("Cold."))
+    async with open_cell() as cell, v1(cell, headers={"X-Tom-Conversation": "c1"}) as client:
+        dialogue, (call,) = await handed(client, "Oslo")
+        told = [*dialogue, result(call, "-40 degrees")]
+        assert (await client.post(told))[0] == 502
+        status, body = await client.post(told)
+    assert (status, body["choices"][0]["message"]["content"]) == (200, "Cold.")
+    last = without_system(llm.requests[-1])
+    assert [role for role, _ in last] == ["user", "assistant", "tool"]
+    assert "-40 degrees" in last[-1][1]
+
+
+async def test_calls_at_once_for_one_conversation_store_what_both_tell_once(open_cell, v1, llm):
+    llm.otherwise(Script.text("Fine."))
+    told = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Earlier."},
+        {"role": "assistant", "content": "I see."},
+    ]
+    async with open_cell() as cell, v1(cell, headers={"X-Tom-Conversation": "c1"}) as client:
+        asked = [[*told, {"role": "user", "content": f"q{number}"}] for number in range(4)]
+        await asyncio.gather(*(client.post(one) for one in asked))
+        same = [client.post(asked[0], headers={"Idempotency-Key": "k1"}) for _ in range(4)]
+        answers = await asyncio.gather(*same)
+        events = await cell.store.read("c1", limit=1000)
+    assert len({body["tom"]["run_id"] for _, body in answers}) == 1, "the same key is the same run"
+    priors = [event.extra.get("prior", ()) for event in events if event.type == "message.received"]
+    assert sorted(map(len, priors)) == [0, 0, 0, 0, 2]
+    assert sum(event.type == "prompt.set" for event in events) == 1
+    assert [json.dumps(request.messages).count("Earlier.") for request in llm.requests] == [1] * 5

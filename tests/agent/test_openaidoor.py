@@ -285,6 +285,39 @@ async def test_an_answer_that_takes_too_long_is_told_so_and_goes_on(open_cell, v
     assert len(llm.requests) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_that_meets_a_restart_once_accepted_is_not_sent_again_by_itself(open_cell, v1, llm, until, stream):
+    llm.reply(Script.text("Slow but sure.", thinking="Let me see.", delay=5))
+    async with open_cell() as cell, v1(cell) as client:
+        calling = asyncio.ensure_future(client.http.post("/v1/chat/completions", json=asked_for("Hello", stream)))
+        await until(lambda: llm.requests)
+        cell.feed.close()  # as when the agent stops
+        given = await calling
+        body = json.loads(await given.text())
+    assert (given.status, body["error"]["code"]) == (504, "answer_pending")
+    assert given.headers["x-should-retry"] == "false"
+    assert "Retry-After" not in given.headers
+
+
+async def test_a_restart_within_a_stream_does_not_tell_to_send_the_message_again(open_cell, v1, llm):
+    llm.reply(Script.text("Slow but sure, and long enough to be cut.", delay=0.5))
+    async with (
+        open_cell() as cell,
+        v1(cell) as client,
+        client.http.post("/v1/chat/completions", json=asked_for("Hello", stream=True)) as given,
+    ):
+        begun = await given.content.readany()
+        cell.feed.close()
+        rest = await given.read()
+    assert given.status == 200
+    assert b"answer_pending" in begun + rest
+    assert b"send the message again" not in begun + rest
+
+
+def asked_for(text, stream):
+    return {"model": "tom", "messages": [{"role": "user", "content": text}], "stream": stream}
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """What a client tells of earlier messages, tools that it calls itself, and instructions that are answered."""
 
 from tom.conversation import event as happened
-from tom.conversation.history import NOT_TOLD, continued, fold
+from tom.conversation.history import NOT_TOLD, continued, fold, gone_on
 from tom.conversation.message import Role
 from tom.conversation.part import ToolCall
 from tom.conversation.run import CallTools, Complete, RunState, fold_run
@@ -155,3 +155,91 @@ def test_the_clients_tools_are_kept_with_its_message(story):
     assert story.asks("r1", "hi", client_tools=[tool]).extra["client_tools"] == [tool]
     assert "client_tools" not in story.asks("r2", "hi").extra
     assert "options" not in happened.prompt_set("c1", "x", run_id="r3").extra
+
+
+def told_of(runs):
+    return [
+        (result.call_id, result.content) for run in runs for message in run.messages() for result in message.results
+    ]
+
+
+def result_of(call, content):
+    return {"role": "tool", "content": content, "tool_call_id": call}
+
+
+def test_a_result_finds_its_reply_though_another_message_came_between(story):
+    story.asks("r1", "open the door")
+    story.starts("r1")
+    hands(story, "r1", ("c-1", "open_door"))
+    story.completes("r1")
+    story.asks("r2", "something else")
+    story.starts("r2")
+    story.replies("r2", text="Between.")
+    story.completes("r2")
+    earlier = fold(story.events).before(None)
+    request = story.asks("r3", "", prior=[result_of("c-1", "open")])
+    before, going_on = gone_on(earlier, request)
+    assert said(before) == [(Role.USER, "something else"), (Role.ASSISTANT, "Between.")]
+    assert said([going_on]) == [(Role.USER, "open the door"), (Role.ASSISTANT, []), (Role.TOOL, ["open"])]
+    assert told_of(fold(story.events).before("r3")) == [("c-1", "open")]
+
+
+def test_results_that_come_one_at_a_time_join_the_same_reply(story):
+    story.asks("r1", "open both")
+    story.starts("r1")
+    hands(story, "r1", ("c-1", "open_door"), ("c-2", "open_door"))
+    story.completes("r1")
+    story.asks("r2", "", prior=[result_of("c-1", "one")])
+    story.starts("r2")
+    story.replies("r2", text="And the other?")
+    story.completes("r2")
+    earlier = fold(story.events).before(None)
+    before, going_on = gone_on(earlier, story.asks("r3", "", prior=[result_of("c-2", "two")]))
+    assert before == ()
+    assert said([going_on]) == [
+        (Role.USER, "open both"),
+        (Role.ASSISTANT, "And the other?"),
+        (Role.ASSISTANT, []),
+        (Role.TOOL, ["one"]),
+        (Role.TOOL, ["two"]),
+    ], "the reply that is answered now is the last one"
+
+
+def test_a_call_id_that_is_used_again_means_the_newest_call_that_waits(story):
+    for run in ("r1", "r2"):
+        story.asks(run, run)
+        story.starts(run)
+        hands(story, run, ("c-1", "open_door"))
+        story.completes(run)
+    story.asks("r3", "go on", prior=[result_of("c-1", "newer"), result_of("c-1", "older"), result_of("c-1", "stray")])
+    assert told_of(fold(story.events).before("r3")) == [("c-1", "older"), ("c-1", "newer")]
+
+
+def test_a_message_that_says_something_itself_goes_on_with_no_other(story):
+    request = story.asks("r1", "hi", prior=[{"role": "user", "content": "one"}])
+    before, going_on = gone_on((), request)
+    assert said(before) == [(Role.USER, "one")]
+    assert going_on is None
+
+
+def test_a_message_that_tells_nothing_new_goes_on_with_the_newest_run(story):
+    story.starts("r0")  # of a part that begins inside a run
+    story.asks("r1", "hello")
+    earlier = tuple(fold(story.events).runs.values())
+    before, going_on = gone_on(earlier, story.asks("r2", ""))
+    assert [run.run_id for run in before] == ["r0"]
+    assert going_on.run_id == "r1"
+    assert gone_on((), story.asks("r3", "")) == ((), None)
+
+
+def test_what_is_no_message_goes_on_with_no_other(story):
+    story.asks("r1", "hello")
+    story.starts("r2")  # its request is not among these
+    instruction = story.tell(happened.prompt_set("c1", "Be kind.", run_id="r3"))
+    assert gone_on(tuple(fold(story.events[:1]).runs.values()), instruction)[1] is None
+    stray = fold(story.events[1:2]).runs["r2"]
+    hands(story, "r2", ("c-1", "open_door"))
+    asking = fold(story.events[:2] + story.events[3:]).runs["r2"]
+    before, going_on = gone_on((asking, stray), story.asks("r4", "", prior=[result_of("c-1", "open")]))
+    assert before == (stray,)
+    assert going_on.request is None

@@ -20,18 +20,21 @@ type Mark = tuple[str, str]
 
 _CALL = "call"
 _RESTS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED, EventType.RUN_WAITING})
+_IN_VAIN = frozenset({EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """What a conversation has: its messages, oldest first, each with the marks it is known by; and its instructions.
 
-    ``calls`` are the ids of the calls that were handed to the client.
+    ``calls`` are the ids of the calls that were handed to the client, ``untold`` those of which it has not said what came;
+    what it said to a run that failed, or that was stopped, it may say again.
     """
 
     messages: tuple[frozenset[Mark], ...] = ()
     instructions: frozenset[str] = frozenset()
     calls: frozenset[str] = frozenset()
+    untold: frozenset[str] = frozenset()
 
     def new_from(self, said: Sequence[Said]) -> int:
         """The index of the first message that is new."""
@@ -49,6 +52,7 @@ class _Reading:
 
     replies: list[Event] = field(default_factory=list[Event])
     events: list[Event] = field(default_factory=list[Event])
+    told: set[str] = field(default_factory=set[str])
 
 
 def known_of(events: Iterable[Event]) -> Known:
@@ -56,6 +60,7 @@ def known_of(events: Iterable[Event]) -> Known:
     messages: list[frozenset[Mark]] = []
     instructions: set[str] = set()
     calls: set[str] = set()
+    untold: set[str] = set()
     runs: dict[str, _Reading] = {}
     for event in events:
         run = runs.setdefault(event.run_id, _Reading())
@@ -64,16 +69,23 @@ def known_of(events: Iterable[Event]) -> Known:
             case EventType.PROMPT_SET:
                 instructions.add(event.content or "")
             case EventType.MESSAGE_RECEIVED:
-                messages += [_marks_told(entry) for entry in event.extra.get("prior", ())]
+                prior = event.extra.get("prior", ())
+                messages += [_marks_told(entry) for entry in prior]
+                run.told = {entry["tool_call_id"] for entry in prior if entry["role"] == "tool"} & untold
+                untold -= run.told
                 messages.append(frozenset({_words(event.role or "user", event.content or "")}))
             case EventType.MODEL_REPLIED:
                 run.replies.append(event)
                 calls.update(event.extra.get("handed", ()))
+                untold.update(event.extra.get("handed", ()))
             case _ if event.type in _RESTS:
+                untold |= run.told if event.type in _IN_VAIN else set()
                 messages.append(_marks_answered(run))
             case _:
                 pass
-    return Known(tuple(marks for marks in messages if marks), frozenset(instructions), frozenset(calls))
+    return Known(
+        tuple(marks for marks in messages if marks), frozenset(instructions), frozenset(calls), frozenset(untold)
+    )
 
 
 def _marks_of(said: Said) -> list[Mark]:

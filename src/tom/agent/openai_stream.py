@@ -3,12 +3,14 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
+from tom.agent.backlog import ReaderTooSlow
 from tom.agent.conversations import Accepted
 from tom.agent.feed import Delta, Restarted
 from tom.agent.following import Following
 from tom.agent.openai_answer import Outcome, Rendering, failure_pieces
 from tom.agent.openai_words import BETWEEN
-from tom.errors import ProviderError, TomError
+from tom.agent.recorded import AnswerPending
+from tom.errors import ProviderError, ShuttingDown, TomError
 from tom.telemetry import logs
 
 log = logs.get("agent")
@@ -36,7 +38,11 @@ class CompletionStream:
         self._shown: list[str] = []
 
     async def pieces(self) -> AsyncGenerator[bytes]:
-        """The stream to its end. Raises `TomError` for what fails before the client got anything; later it is told."""
+        """The stream to its end. Raises `TomError` for what fails before the client got anything; later it is told.
+
+        Where this reader is left behind though the run goes on, that is `AnswerPending`: it was accepted, and a client that
+        sends it again has it answered twice.
+        """
         try:
             async with aclosing(self._following.items()) as items:
                 async for item in items:
@@ -45,6 +51,10 @@ class CompletionStream:
                     elif isinstance(item, Restarted) and item.turn in self._attempts:
                         raise ProviderError(INTERRUPTED)  # noqa: TRY301 - told below like any other failure
             yield self._end(await self._outcome(self._following.accepted))
+        except (ShuttingDown, ReaderTooSlow):
+            if not self.begun:
+                raise AnswerPending from None
+            yield failure_pieces(AnswerPending(), self._request_id)
         except TomError as error:
             if not self.begun:
                 raise

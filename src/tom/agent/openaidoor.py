@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
+from weakref import WeakValueDictionary
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +22,7 @@ from tom.agent.cell import Cell
 from tom.agent.conversations import Accepted
 from tom.agent.expiring import KIND
 from tom.agent.following import Following
-from tom.agent.guarding import guarded, json_body, routes_of
+from tom.agent.guarding import caller_of, guarded, json_body, routes_of
 from tom.agent.lasting import to_the_end, until_left
 from tom.agent.openai_answer import Outcome, Rendering, outcome_of, waiting
 from tom.agent.openai_known import Known, known_of
@@ -29,14 +30,16 @@ from tom.agent.openai_messages import Said, invalid, newest_images
 from tom.agent.openai_request import OWN_MODELS, Completion, read_completion
 from tom.agent.openai_stream import CompletionStream
 from tom.agent.options import choices_of
+from tom.agent.permitted import check_reading
 from tom.agent.prompt import Circumstances
 from tom.agent.recorded import AnswerPending
 from tom.agent.sse import EventStream, kept_alive
 from tom.agent.submission import Submission, checked_id
 from tom.agent.waiting import still_open
 from tom.conversation.run import RunState
-from tom.errors import CallerError, InvalidMessage, ModelHasNoVision, RequestIdReused
+from tom.errors import CallerError, InvalidMessage, ModelHasNoVision, RequestIdReused, ShuttingDown
 from tom.openapi.operations import operation
+from tom.policy.permissions import Caller, Scope, require
 from tom.store.eventstore import RunFilter
 
 SURFACE = "api"
@@ -50,12 +53,22 @@ OF_THE_ANSWER = frozenset({"stream", "stream_options"})
 
 BEHIND = "An earlier message of this conversation waits, and this one is queued behind it."
 
+NOT_ASKED = "no reply before it asks for such a call"
+TOLD_ALREADY = "what came of this call was told already"
+
 
 class ModelNotFound(CallerError):
     """There is no such model."""
 
     code = "model_not_found"
     http_status = 404
+
+
+class UnexpectedResult(CallerError):
+    """The result of a call that nobody waits for."""
+
+    code = "unexpected_result"
+    http_status = 400
 
 
 class OpenAIDoor:
@@ -66,6 +79,7 @@ class OpenAIDoor:
         self._cell = cell
         self._choices = choices_of(cell.settings)
         self._created = int(cell.clock.now().timestamp())
+        self._turnstiles: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
@@ -104,17 +118,28 @@ class OpenAIDoor:
         """Answer the newest message; see the module."""
         body = await json_body(request)
         asked = read_completion(body, self._choices, request.headers.get(CONVERSATION_HEADER))
-        message = await self._submission(asked, body, _key_of(request))
+        caller = caller_of(request)
+        await self._check_conversation(asked.conversation_id, caller)
         # What was stored must be worked on: it is carried out to its end though its client is gone.
-        following = await to_the_end(self._accept(message))
+        following = await to_the_end(self._accept(asked, body, _key_of(request), caller))
         rendering = Rendering(following.accepted.run, asked.model, include_usage=asked.include_usage)
         answer = await self._answer(request, following, rendering, stream=asked.stream)
         answer.headers[CONVERSATION_HEADER] = following.accepted.run.conversation_id
         return answer
 
-    async def _accept(self, message: Submission) -> Following:
-        accepted = await self._cell.conversations.accept(message)
-        return Following(self._cell.conversations, accepted)  # before anything is awaited: nothing is missed
+    async def _accept(self, asked: Completion, body: Mapping[str, Any], key: str, caller: Caller) -> Following:
+        """Store what is new. Of two calls at once for one conversation the second knows what the first has told."""
+        async with self._turnstile(asked.conversation_id or ids.ulid()):
+            message = await self._submission(asked, body, key)
+            check_reading(message, caller, self._choices.services)
+            accepted = await self._cell.conversations.accept(message)
+            return Following(self._cell.conversations, accepted)  # before anything is awaited: nothing is missed
+
+    def _turnstile(self, conversation_id: str) -> asyncio.Lock:
+        lock = self._turnstiles.get(conversation_id)
+        if lock is None:
+            lock = self._turnstiles[conversation_id] = asyncio.Lock()
+        return lock
 
     async def _answer(self, request: Request, following: Following, rendering: Rendering, *, stream: bool) -> Response:
         streaming = False
@@ -142,8 +167,8 @@ class OpenAIDoor:
             ):
                 async for _ in items:
                     pass
-        except TimeoutError:
-            raise AnswerPending from None
+        except (TimeoutError, ShuttingDown):
+            raise AnswerPending from None  # it was accepted: sent again by itself it would be answered twice
         return JsonAnswer(rendering.completion(await self._outcome(following.accepted)))
 
     async def _outcome(self, accepted: Accepted) -> Outcome:
@@ -165,7 +190,8 @@ class OpenAIDoor:
         said, instructions = asked.dialogue.said, asked.dialogue.instructions
         known = await self._known(asked.conversation_id)
         new = said[known.new_from(said) :]
-        _check_results(said, new, known)
+        if not await self._repeats(asked.conversation_id, key):
+            _check_results(new, known)
         images = newest_images(new)
         if images and not self._choices.vision:
             raise ModelHasNoVision(param="messages")
@@ -193,11 +219,25 @@ class OpenAIDoor:
             await self._check_key(message)
         return message
 
+    async def _check_conversation(self, conversation_id: str | None, caller: Caller) -> None:
+        """Without the scope ``chat`` a caller goes on with what began at this door only. Raises `ScopeMissing`."""
+        if conversation_id is None or caller.may(Scope.CHAT):
+            return
+        rows = await self._cell.store.conversations(ids=[conversation_id])
+        if any(row.surface != SURFACE for row in rows):
+            require(caller, Scope.CHAT)
+
     async def _known(self, conversation_id: str | None) -> Known:
         """What the conversation has."""
         if conversation_id is None:
             return Known()
         return known_of(await self._cell.store.tail(conversation_id, tokens=EVERYTHING, limit=READ_BACK))
+
+    async def _repeats(self, conversation_id: str | None, key: str) -> bool:
+        """Whether the call was made before: then what it tells was told then."""
+        if not key or conversation_id is None:
+            return False
+        return bool(await self._cell.store.runs(RunFilter(conversation_id=conversation_id, request_id=key), limit=1))
 
     async def _check_key(self, message: Submission) -> None:
         """Refuse a key that was used for another request that stood for itself, as long as that is kept."""
@@ -224,12 +264,19 @@ def _digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _check_results(said: Sequence[Said], new: Sequence[Said], known: Known) -> None:
-    """Refuse the result of a call that nobody asked for. Raises `InvalidParameter`."""
-    asked = known.calls | {call["id"] for one in said for call in one.calls}
+def _check_results(new: Sequence[Said], known: Known) -> None:
+    """Refuse the result of a call that nobody asked for, or that was told already. Raises `UnexpectedResult`."""
+    untold, told = set(known.untold), set(known.calls - known.untold)
     for one in new:
-        if one.role == "tool" and one.call_id not in asked:
-            raise invalid(f"{one.where}.tool_call_id", "no reply before it asks for such a call")
+        untold.update(call["id"] for call in one.calls)
+        if one.role != "tool":
+            continue
+        if one.call_id not in untold:
+            problem = TOLD_ALREADY if one.call_id in told else NOT_ASKED
+            place = f"{one.where}.tool_call_id"
+            raise UnexpectedResult(f"{place}: {problem}", param=place)
+        untold.discard(one.call_id)
+        told.add(one.call_id)
 
 
 def _prior(new: Sequence[Said]) -> tuple[Mapping[str, Any], ...]:

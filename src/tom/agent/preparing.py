@@ -27,7 +27,7 @@ from tom.conversation import event as happened
 from tom.conversation import message as make
 from tom.conversation import upkeep
 from tom.conversation.event import Event
-from tom.conversation.history import RunHistory, continued
+from tom.conversation.history import RunHistory, continued, gone_on
 from tom.conversation.message import Message, Role
 from tom.conversation.run import RunState
 from tom.conversation.tool import ToolDefinition
@@ -165,7 +165,8 @@ class Preparing:
         if wishes.services is None:
             return None
         owner = wishes.tool.partition(".")[0]
-        return (*wishes.services, owner) if owner in self.entries else wishes.services
+        wished = tuple(name for name in wishes.services if name in self.entries)
+        return (*wished, owner) if owner in self.entries else wished
 
     def _level(self, services: Sequence[str], wishes: Wishes, proposed: int | None = None) -> int:
         selected = [self.entries[name] for name in services if name in self.entries]
@@ -264,7 +265,8 @@ def _wanted(request: Event, past: Past) -> str:
     """What the person wants: their message; where it only tells what came of a client's tools, the one before."""
     if request.content:
         return request.content
-    asked = (run.request for run in reversed(continued(past.earlier, request)))
+    earlier, going_on = gone_on(past.earlier, request)
+    asked = (run.request for run in reversed((*earlier, *([going_on] if going_on else ()))))
     return next((event.content for event in asked if event is not None and event.content), "")
 
 

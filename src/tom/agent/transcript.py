@@ -8,7 +8,7 @@ from tom.agent.prompt import Circumstances, Preparation, build_prompt
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
 from tom.conversation.event import MESSAGE_OVERHEAD, Event, EventType
-from tom.conversation.history import RunHistory, Unit, continued, fold
+from tom.conversation.history import RunHistory, Unit, fold, gone_on
 from tom.conversation.message import Message, Role
 from tom.conversation.run import RunState
 from tom.conversation.tool import ToolDefinition
@@ -55,9 +55,7 @@ class Transcript:
         self._settings = settings
         self._request = request
         self._past = past
-        told = continued(past.earlier, request)
-        self._going_on = told[-1] if told and _only_tells(request) else None
-        self.earlier = told if self._going_on is None else told[:-1]
+        self.earlier, self._going_on = gone_on(past.earlier, request)
         self._around = around
         self._clock = clock
         self._preparation = preparation or Preparation()
@@ -120,12 +118,6 @@ class Transcript:
         return await self._loader.load(message, self._request.conversation_id, longest=longest)
 
 
-def _only_tells(request: Event) -> bool:
-    """Whether a message says nothing itself, but what came of a client's tools."""
-    said = request.content or request.extra.get("attachments")
-    return request.type == EventType.MESSAGE_RECEIVED and not said
-
-
 def _attached_tokens(message: Message) -> int:
     """What the attached texts of a message cost beside its own count."""
     return max(0, estimate_tokens(message.text) + MESSAGE_OVERHEAD - message.tokens)
@@ -174,7 +166,8 @@ class Past:
 
 async def read_past(settings: AgentSettings, store: EventStore, row: RunRow) -> Past:
     """The newest part of what was said before ``row``: O(size of the window), however long the conversation is."""
-    history = fold(await store.tail(row.conversation_id, tokens=settings.chat.context_max_tokens))
+    events = await store.tail(row.conversation_id, tokens=settings.chat.context_max_tokens)
+    history = fold(_without_told(events, row.id))
     mine = history.runs.get(row.id)
     if mine is None:
         return Past()
@@ -182,6 +175,20 @@ async def read_past(settings: AgentSettings, store: EventStore, row: RunRow) -> 
     done = tried.done() if tried is not None else ()
     (conversation,) = await store.conversations(ids=[row.conversation_id])
     return Past(history.before(row.id), done, history.summary, history.instructions, conversation.memory_limit)
+
+
+def _without_told(events: tuple[Event, ...], run_id: str) -> tuple[Event, ...]:
+    """The events without what the message of this run tells of earlier ones: the transcript puts it in front itself."""
+    tries = {event.run_id: event.extra["retry_of"] for event in events if event.type == EventType.RUN_RETRIED}
+    own = {run_id}
+    while (run_id := tries.get(run_id, "")) and run_id not in own:
+        own.add(run_id)
+    return tuple(
+        replace(event, extra={name: value for name, value in event.extra.items() if name != "prior"})
+        if event.run_id in own and "prior" in event.extra
+        else event
+        for event in events
+    )
 
 
 async def request_of(store: EventStore, row: RunRow) -> Event:

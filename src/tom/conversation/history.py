@@ -30,6 +30,11 @@ class Unit:
         """The ids of the calls that the client makes itself."""
         return frozenset(self.reply.extra.get("handed", ()))
 
+    @property
+    def untold(self) -> frozenset[str]:
+        """The ids of those calls of which the client has not said yet what came."""
+        return self.handed & self._open()
+
     def _open(self) -> frozenset[str]:
         results = {result.tool_call_id for result in self.results}
         return frozenset(call.id for call in self.reply.tool_calls if call.id not in results)
@@ -182,7 +187,8 @@ def continued(earlier: tuple[RunHistory, ...], request: Event) -> tuple[RunHisto
     """What was said before ``request``, with what the client tells of it (``prior``).
 
     Each entry is ``{"role", "content", "tool_calls"?, "tool_call_id"?}``; a call is ``{"id", "name", "arguments"}``. A
-    result joins the reply that asked for it, also one of ``earlier``; results that nobody asked for are left out.
+    result joins the newest reply that handed that call out and has none for it yet, also one of ``earlier``; results that
+    nobody asked for, or that were told already, are left out.
     """
     runs = list(earlier)
     for number, entry in enumerate(request.extra.get("prior", ())):
@@ -192,16 +198,46 @@ def continued(earlier: tuple[RunHistory, ...], request: Event) -> tuple[RunHisto
             if not runs:
                 runs.append(_told_run(request, number, ""))
             runs[-1] = replace(runs[-1], units=(*runs[-1].units, Unit(_told_reply(request, entry))))
-        elif (
-            runs
-            and runs[-1].units
-            and entry["tool_call_id"] in {call.id for call in runs[-1].units[-1].reply.tool_calls}
-        ):
-            *units, last = runs[-1].units
-            result = _told_event(request, EventType.TOOL_RETURNED, entry, {"service": CLIENT})
-            joined = replace(last, results=(*last.results, result))
-            runs[-1] = replace(runs[-1], units=(*units, joined))
+        else:
+            _join(runs, _told_event(request, EventType.TOOL_RETURNED, entry, {"service": CLIENT}))
     return tuple(runs)
+
+
+def gone_on(earlier: tuple[RunHistory, ...], request: Event) -> tuple[tuple[RunHistory, ...], RunHistory | None]:
+    """What was said before ``request``, and apart from it the run that it goes on with.
+
+    That is the one whose reply handed out the calls that it only tells of, with all that was only told since, and with
+    that reply last, since it is answered now. None where ``request`` says something itself.
+    """
+    told = continued(earlier, request)
+    if not told or not _only_tells(request):
+        return told, None
+    calls = {entry["tool_call_id"] for entry in request.extra.get("prior", ()) if entry["role"] == "tool"}
+    asking = [place for place, run in enumerate(told) if any(calls & unit.handed for unit in run.units)]
+    first = asking[-1] if asking else len(told) - 1
+    after = first + 1
+    while after < len(told) and _only_tells(told[after].request):
+        after += 1
+    units = [unit for run in told[first:after] for unit in run.units]
+    units.sort(key=lambda unit: bool(calls & unit.handed))  # the others stay in their order
+    return (*told[:first], *told[after:]), replace(told[first], units=tuple(units))
+
+
+def _only_tells(request: Event | None) -> bool:
+    """Whether a message says nothing itself, but what came of a client's tools."""
+    if request is None or request.type != EventType.MESSAGE_RECEIVED:
+        return False
+    return not request.content and not request.extra.get("attachments")
+
+
+def _join(runs: list[RunHistory], result: Event) -> None:
+    for place in reversed(range(len(runs))):
+        units = list(runs[place].units)
+        for number in reversed(range(len(units))):
+            if result.tool_call_id in units[number].untold:
+                units[number] = replace(units[number], results=(*units[number].results, result))
+                runs[place] = replace(runs[place], units=tuple(units))
+                return
 
 
 def _told_run(request: Event, number: int, text: str) -> RunHistory:

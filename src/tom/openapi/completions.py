@@ -148,7 +148,7 @@ TOLD: Final[Mapping[str, Told]] = {
         )},
         refusals={
             400: (
-                "unsupported_parameter", "model_not_allowed", "invalid_image_url", "conversation_conflict",
+                "unsupported_parameter", "model_not_allowed", "invalid_image_url", "conversation_conflict", "unexpected_result",
             ),
             403: ("quota_exceeded",), 404: ("prompt_not_found",),
             409: ("request_id_reused", "queue_full", "session_elsewhere"),

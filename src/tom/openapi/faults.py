@@ -94,6 +94,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "unsupported_media_type": "A body must be 'application/json'.",
     "unsupported_parameter": "'functions' is not supported.",
     "conversation_conflict": "'metadata.conversation_id' and the header 'X-Tom-Conversation' differ.",
+    "unexpected_result": "The result of a call that nobody waits for.",
     "answer_pending": "The answer is not there yet; the run goes on.",
     "deadline": "The run took longer than allowed.",
     "validation_error": "Request validation failed: content: field required",
