@@ -75,7 +75,7 @@ async def test_a_header_without_end_is_cut_off_at_its_limit(door):
 
 
 async def test_a_head_that_does_not_end_is_cut(door, monkeypatch):
-    monkeypatch.setattr("tom.gateway.serving.HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("tom.limits.boundedhttp.HEAD_SECONDS", 0.2)
     for beginning in (b"", b"GET / HTTP/1.1\r\nHost: local"):
         async with asyncio.timeout(5):
             assert await door.raw(beginning) == b""

@@ -302,7 +302,7 @@ async def test_a_page_elsewhere_opens_a_socket_with_a_ticket(opened):
         status, headers, _ = await told(
             door.stranger(**asked | {"Origin": "https://evil.example"}), "OPTIONS", "/ws/ticket"
         )
-        assert status == 405
+        assert status == 401
         assert "Access-Control-Allow-Origin" not in headers
         status, headers, body = await told(door.stranger(**bearer(token), Origin=FOREIGN), "POST", "/ws/ticket")
         assert (status, headers["Access-Control-Allow-Origin"]) == (200, FOREIGN)

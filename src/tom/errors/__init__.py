@@ -1,4 +1,4 @@
-"""The one tree of errors. `tree.py`: whose fault; `asked.py`: the caller's; `trouble.py`: everybody else's."""
+"""The one tree of errors. `tree.py`: whose fault; `asked.py`: the caller's; `requests.py`: what no door takes; `trouble.py`: everybody else's."""
 
 from tom.errors.asked import (
     AfterOutOfRange,
@@ -24,10 +24,8 @@ from tom.errors.asked import (
     InvalidToken,
     LimitReached,
     MetadataTooLarge,
-    MethodNotAllowed,
     ModelHasNoVision,
     ModelNotAllowed,
-    NotFoundHere,
     OptionConflict,
     OptionNotAllowed,
     OriginNotAllowed,
@@ -50,8 +48,17 @@ from tom.errors.asked import (
     ToolNotFound,
     TooManyAsks,
     UnknownAction,
-    UnsupportedMediaType,
     WrongHost,
+)
+from tom.errors.requests import (
+    HeadersTooLarge,
+    MethodNotAllowed,
+    NotFoundHere,
+    PayloadTooLarge,
+    TargetTooLong,
+    Unreadable,
+    UnsupportedMediaType,
+    UpgradeRequired,
 )
 from tom.errors.tree import (
     CallerError,
@@ -96,6 +103,7 @@ __all__ = [
     "ConversationBusy",
     "ConversationNotFound",
     "ElicitationNotFound",
+    "HeadersTooLarge",
     "InvalidAnswer",
     "InvalidArguments",
     "InvalidAttachment",
@@ -115,6 +123,7 @@ __all__ = [
     "OptionConflict",
     "OptionNotAllowed",
     "OriginNotAllowed",
+    "PayloadTooLarge",
     "PromptNotFound",
     "ProviderBadAnswer",
     "ProviderBadRequest",
@@ -146,6 +155,7 @@ __all__ = [
     "StoreInUse",
     "StoreTooNew",
     "Superseded",
+    "TargetTooLong",
     "TextTooLong",
     "TokenLimit",
     "TomError",
@@ -154,6 +164,8 @@ __all__ = [
     "ToolLimit",
     "ToolNotFound",
     "UnknownAction",
+    "Unreadable",
     "UnsupportedMediaType",
+    "UpgradeRequired",
     "WrongHost",
 ]

@@ -336,24 +336,3 @@ class SessionElsewhere(CallerError):
     code = "session_elsewhere"
     http_status = 409
     retryable = True
-
-
-class NotFoundHere(CallerError):
-    """There is nothing here."""
-
-    code = "not_found"
-    http_status = 404
-
-
-class MethodNotAllowed(CallerError):
-    """This method is not allowed here."""
-
-    code = "method_not_allowed"
-    http_status = 405
-
-
-class UnsupportedMediaType(CallerError):
-    """A body must be 'application/json'."""
-
-    code = "unsupported_media_type"
-    http_status = 415

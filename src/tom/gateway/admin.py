@@ -11,11 +11,10 @@ from tom.audit.asked import Asked
 from tom.audit.desk import Desk
 from tom.audit.gate import AdminGate
 from tom.gateway.jsonbody import json_object
-from tom.gateway.problems import Dialect
 from tom.gateway.refusals import BadRequest
 from tom.gateway.request import Reply, Request, json_reply
 from tom.gateway.table import Access, Route
-from tom.openapi.operations import HOUSE, Operation
+from tom.openapi.operations import HOUSE, Dialect, Operation
 from tom.policy.permissions import Scope, require
 
 HEADER: Final = b"x-admin-token"

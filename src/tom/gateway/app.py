@@ -7,18 +7,19 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from tom.errors import AuthenticationRequired, RateLimited, ShuttingDown, TomError
+from tom.errors import AuthenticationRequired, MethodNotAllowed, NotFoundHere, RateLimited, ShuttingDown, TomError
 from tom.gateway.csrf import UNSAFE_METHODS
 from tom.gateway.gate import Gate
 from tom.gateway.headers import with_standard
 from tom.gateway.identify import Identity, cleared_cookie
-from tom.gateway.problems import Dialect, InternalError, problem
+from tom.gateway.problems import InternalError, problem
 from tom.gateway.rates import AddressRates
 from tom.gateway.refusals import LoginRequired
 from tom.gateway.request import ClientGone, Header, Receive, Reply, Request, Scope, Send, join_headers
-from tom.gateway.table import Access, Origin, Route, Table, dialect_of
+from tom.gateway.table import Access, Origin, Route, Table, asks_who_first, dialect_of
+from tom.openapi.operations import Dialect
 from tom.policy.crossorigin import CrossOrigin
-from tom.policy.permissions import require
+from tom.policy.permissions import require_way
 from tom.telemetry import logs
 from tom.telemetry.metrics import Metrics
 from tom.telemetry.refusals import tell_refusal
@@ -75,7 +76,7 @@ class GatewayApp:
                 if preflight is not None:
                     await request.answer(Reply(204, b"", preflight))
                     return
-                route = self._table.find(request)
+                route = self._find(request)
                 if route.counted and self._metrics:
                     self._metrics.request(request.method)
                 await self._serve(request, route)
@@ -88,12 +89,31 @@ class GatewayApp:
                 await self._refuse(request, route, InternalError())
             self._account(request, route, started)
 
+    def _find(self, request: Request) -> Route:
+        """The route. At the chat door nobody learns what there is before they have said who they are."""
+        try:
+            return self._table.find(request)
+        except (NotFoundHere, MethodNotAllowed):
+            if asks_who_first(request.path):
+                identity = self._gate.identify(request)
+                self._check_page(request, identity, Origin.COOKIE, at_chat=True)
+                if identity.principal is None:
+                    raise identity.refused or AuthenticationRequired from None
+            raise
+
+    def _check_page(self, request: Request, identity: Identity, origin: Origin, *, at_chat: bool) -> None:
+        """`OriginNotAllowed` for what a foreign page may be behind; a token is nothing that a page has by itself."""
+        if request.method not in UNSAFE_METHODS:
+            return
+        who = identity.principal
+        if (who is not None and who.login is not None) or origin is not Origin.COOKIE:
+            self._gate.check_origin(request, logging_in=origin is Origin.ALWAYS or who is None)
+        elif at_chat and identity.shows_nothing and not self._cross_origin(request).allows(request.headers):
+            self._gate.check_origin(request, logging_in=True)
+
     async def _serve(self, request: Request, route: Route) -> None:
         identity = self._gate.identify(request)
-        by_cookie = identity.principal is not None and identity.principal.login is not None
-        if request.method in UNSAFE_METHODS and (by_cookie or route.origin is not Origin.COOKIE):
-            lenient = route.origin is Origin.ALWAYS or identity.principal is None
-            self._gate.check_origin(request, logging_in=lenient)
+        self._check_page(request, identity, route.origin, at_chat=route.dialect is not Dialect.TOM)
         _admit(route, identity, request)
         if self._rates is not None:
             named = identity.principal.key if identity.principal and route.counts_caller else ""
@@ -159,8 +179,7 @@ def _admit(route: Route, identity: Identity, request: Request) -> None:
         raise identity.refused or AuthenticationRequired
     if route.access is Access.LOGIN and identity.principal.login is None:
         raise LoginRequired
-    if route.scope is not None:
-        require(identity.principal.caller(request.address), route.scope)
+    require_way(identity.principal.caller(request.address), route.scope, route.instead, route.also)
 
 
 def _template(route: Route | None) -> str:

@@ -269,7 +269,8 @@ class Gateway:
     async def _listen(self, parts: _Parts, listeners: list[Listener], stack: contextlib.AsyncExitStack) -> None:
         assert self._watch  # noqa: S101 - made by `serve`
         standard = _standard_headers(self._watch)
-        public = Server(parts.app, sockets=parts.sockets.protocol, standard_headers=standard)
+        peers = Peers(self._settings.trusted_proxies)
+        public = Server(parts.app, sockets=parts.sockets.protocol, standard_headers=standard, is_proxy=peers.trusts)
         parts.servers.append(public)
         for listener in listeners:
             await public.listen(listener)

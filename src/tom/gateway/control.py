@@ -26,11 +26,11 @@ from tom.accounts.refusals import UnknownUser
 from tom.accounts.tokens import DEFAULT_DAYS, read_wish
 from tom.audit.chain import OPERATOR, Chain
 from tom.audit.telling import told_record
-from tom.errors import TomError
+from tom.errors import NotFoundHere, TomError
 from tom.gateway.agentask import DOOR, AgentAsk, UserDisabled
 from tom.gateway.jsonbody import json_object
 from tom.gateway.pool import Pool
-from tom.gateway.refusals import BadRequest, NotFound
+from tom.gateway.refusals import BadRequest
 from tom.gateway.request import Receive, Request, Scope, Send, join_headers, json_reply
 from tom.telemetry import logs
 
@@ -97,7 +97,7 @@ class Control:
                 await self._chain.note("configuration.reloaded", who=OPERATOR, source=DOOR)
                 return {"status": "OK"}
             case _:
-                raise NotFound
+                raise NotFoundHere
 
     def _look(self, what: str) -> Answer:
         if what == "health":
@@ -110,7 +110,7 @@ class Control:
         if rest[:1] == ["tokens"]:
             return await self._tokens(request, self._known(user), rest[1:])
         if (request.method, rest) != ("POST", ["password"]):
-            raise NotFound
+            raise NotFoundHere
         await self._accounts.set_password(user, await _password(request))
         await self._chain.note("password.set", who=OPERATOR, source=DOOR, subject=user)
         return {"status": "OK"}
@@ -136,7 +136,7 @@ class Control:
                 await self._chain.note("token.revoked", who=OPERATOR, source=DOOR, subject=token.id)
                 return {"status": "OK", "id": token.id}
             case _:
-                raise NotFound
+                raise NotFoundHere
 
     def _known(self, user: str) -> str:
         """The user's name as it is configured. Raises `UnknownUser`, `UserDisabled`."""

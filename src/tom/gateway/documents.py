@@ -3,9 +3,9 @@
 import asyncio
 from typing import Final
 
-from tom.gateway.problems import Dialect
 from tom.gateway.request import Reply, Request
 from tom.gateway.table import Access, Route
+from tom.openapi.operations import Dialect
 
 _FRESH: Final = (b"cache-control", b"no-cache")
 

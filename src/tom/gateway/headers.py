@@ -30,6 +30,8 @@ _MADE: Final[Mapping[bytes, re.Pattern[bytes]]] = {
     b"content-disposition": _ATTACHMENT,
     b"location": re.compile(rb"/sessions/[A-Za-z0-9._:-]{1,128}"),
     b"preference-applied": re.compile(rb"respond-async"),
+    b"x-should-retry": re.compile(rb"false|true"),
+    b"x-accel-buffering": re.compile(rb"no"),
 }
 """Headers that pass with a value of this form only: nothing an agent says leads a browser away or shows a page."""
 

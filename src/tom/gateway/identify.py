@@ -72,6 +72,11 @@ class Identity:
     stale: bool = False
     refused: TomError | None = None
 
+    @property
+    def shows_nothing(self) -> bool:
+        """Whether there was no credential, or only a cookie of a login that is over."""
+        return self.principal is None and self.refused is None
+
 
 NOBODY: Final = Identity(None)
 

@@ -3,7 +3,8 @@
 import json
 from typing import Any, Final, NoReturn, cast
 
-from tom.gateway.refusals import BadRequest, UnsupportedMediaType
+from tom.errors import UnsupportedMediaType
+from tom.gateway.refusals import BadRequest
 from tom.gateway.request import Request
 
 LIMIT: Final = 65_536

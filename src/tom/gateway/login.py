@@ -8,12 +8,13 @@ from tom.accounts.accounts import Accounts
 from tom.accounts.devices import KEPT_SECONDS
 from tom.accounts.refusals import InvalidCredentials, TooBusy, TooManyAttempts
 from tom.audit.chain import Chain
-from tom.errors import TomError
+from tom.errors import TomError, UnsupportedMediaType
 from tom.gateway.identify import cleared_cookie, login_cookie
 from tom.gateway.jsonbody import parse_object
-from tom.gateway.problems import Dialect, document, error_headers, problem, text_of
-from tom.gateway.refusals import BadRequest, UnsupportedMediaType
+from tom.gateway.problems import document, error_headers, problem, text_of
+from tom.gateway.refusals import BadRequest
 from tom.gateway.request import Reply, Request, json_reply, page_reply, redirect
+from tom.openapi.operations import Dialect
 
 LIMIT: Final = 8192
 SECURE_DEVICE: Final = b"__Host-tom-device"

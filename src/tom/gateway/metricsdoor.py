@@ -4,9 +4,9 @@ import asyncio
 
 from tom.gateway.admin import AdminDoor
 from tom.gateway.numbers import HouseNumbers
-from tom.gateway.problems import Dialect
 from tom.gateway.request import Reply, Request, json_reply
 from tom.gateway.table import Access, Route
+from tom.openapi.operations import Dialect
 from tom.telemetry.metrics import PROMETHEUS_TYPE, json_body, load_exposition, prometheus_text, wants_prometheus
 
 

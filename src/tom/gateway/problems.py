@@ -1,26 +1,15 @@
 """An error as the door that was used says it: the Tom routes' shape, the chat page's shape, or a page."""
 
-import math
 from collections.abc import Mapping
-from enum import Enum
 from html import escape
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
-from tom.accounts.refusals import TooManyAttempts
-from tom.errors import AuthenticationRequired, ConflictingCredentials, InvalidToken, RateLimited, TomError
-from tom.gateway.refusals import MethodNotAllowed
+from tom.accounts.refusals import InvalidCredentials, PasswordRequired
+from tom.errors import AuthenticationRequired, PayloadTooLarge, TomError
 from tom.gateway.request import Header, Reply, Request, json_reply, page_reply, redirect
-
-BUSY_RETRY_AFTER: Final = 5.0
-
-
-class Dialect(Enum):
-    """How a route words its errors."""
-
-    TOM = "tom"
-    CHAT = "chat"
-    OPENAI = "openai"
+from tom.openapi import wording
+from tom.openapi.operations import Dialect
 
 
 class InternalError(TomError):
@@ -39,45 +28,23 @@ def problem(request: Request, error: TomError, dialect: Dialect) -> Reply:
 
 def error_body(error: TomError, dialect: Dialect, request_id: str) -> Mapping[str, Any]:
     """The body of an error."""
-    if dialect is Dialect.OPENAI:
-        return _openai_body(error, request_id)
-    if isinstance(error, TooManyAttempts | RateLimited):
-        return {"error": "rate_limited", "retry_after": _retry_after(error)}
-    message = text_of(error)
-    if dialect is Dialect.CHAT:
-        told = {"code": error.code, "message": message} | ({"details": error.details} if error.details else {})
-        return {"error": told, "request_id": request_id}
-    return {"status": "ERROR", "message": message, "request_id": request_id, **error.details}
-
-
-_TYPES: Final[Mapping[int, str]] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-
-
-def _openai_body(error: TomError, request_id: str) -> Mapping[str, Any]:
-    status = error.http_status
-    kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
-    told = {"message": text_of(error), "type": kind, "param": error.details.get("param"), "code": error.code}
-    body: dict[str, Any] = {"error": told, "request_id": request_id}
-    return body | {"retry_after": _retry_after(error)} if status == 429 else body
-
-
-def _retry_after(error: TomError) -> float | None:
-    """Seconds until another try makes sense, where that is known."""
-    default = BUSY_RETRY_AFTER if error.http_status == 503 else None
-    return error.details.get("retry_after", getattr(error, "retry_after", default))
+    if dialect is not Dialect.TOM or error.http_status == 429:
+        return wording.error_body(error, dialect, request_id)
+    details = {} if isinstance(error, PayloadTooLarge) else error.details
+    return {"status": "ERROR", "message": text_of(error), "request_id": request_id, **details}
 
 
 def error_headers(error: TomError) -> list[Header]:
     """The headers that belong to an error."""
-    headers: list[Header] = []
-    retry_after = _retry_after(error)
-    if retry_after is not None:
-        headers.append((b"retry-after", str(max(1, math.ceil(retry_after))).encode()))
-    if isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", error.allowed.encode()))
-    if isinstance(error, AuthenticationRequired | InvalidToken | ConflictingCredentials):
-        headers.append((b"www-authenticate", b"Bearer"))
-    return headers
+    named = [(name.lower().encode(), value.encode()) for name, value in wording.error_headers(error).items()]
+    if isinstance(error, InvalidCredentials | PasswordRequired):  # no token would do
+        return [header for header in named if header[0] != b"www-authenticate"]
+    return named
+
+
+def last_event(request: Request, error: TomError, dialect: Dialect, told: bytes) -> bytes:
+    """What an event stream says that ends before its time; ``told`` is what it began with."""
+    return wording.last_event(error, dialect, request.request_id, told)
 
 
 def text_of(error: TomError) -> str:

@@ -19,10 +19,11 @@ from tom.gateway.agentlink import Broken, Exchange, LinkError, TimedOut, ask, ex
 from tom.gateway.headers import inwards, may_pass, outwards
 from tom.gateway.identify import Principal
 from tom.gateway.pool import Lease, Pool
-from tom.gateway.problems import Dialect, error_body
+from tom.gateway.problems import last_event
 from tom.gateway.reach import reach
 from tom.gateway.refusals import AgentBroken, AgentTimedOut
 from tom.gateway.request import ClientGone, Header, Request
+from tom.openapi.operations import Dialect
 from tom.spawner.spawner import AgentHandle
 from tom.telemetry import logs
 
@@ -30,6 +31,8 @@ log = logs.get("proxy")
 
 _EVENTS: Final = b"text/event-stream"
 _ASK_SECONDS: Final = 5.0
+_FIRST_EVENT: Final = 1024
+"""Bytes of a stream's beginning that are remembered: its first event names the message."""
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -90,6 +93,7 @@ class Proxy:
         await request.send({"type": "http.response.start", "status": link.status, "headers": headers})
         try:
             while chunk := await link.chunk(self._timeout):
+                request.told = request.told or chunk[:_FIRST_EVENT]
                 await request.send({"type": "http.response.body", "body": chunk, "more_body": True})
         except LinkError as error:
             failure = AgentTimedOut(who.user) if isinstance(error, TimedOut) else await self._broken(who, error)
@@ -190,6 +194,5 @@ async def _end_stream(request: Request, error: TomError, dialect: Dialect) -> bo
     """Say in an event stream why it ends; False when the answer is of another kind and can only be cut off."""
     if not request.streams_events:
         return False
-    content = msgspec.json.encode(error_body(error, dialect, request.request_id))
-    await request.send({"type": "http.response.body", "body": b"event: error\ndata: " + content + b"\n\n"})
+    await request.send({"type": "http.response.body", "body": last_event(request, error, dialect, request.told)})
     return True

@@ -6,44 +6,11 @@
 from tom.errors import CallerError, OperatorError, RemoteError
 
 
-class NotFound(CallerError):
-    """Not found."""
-
-    code = "not_found"
-    http_status = 404
-
-
-class MethodNotAllowed(CallerError):
-    """Method not allowed."""
-
-    code = "method_not_allowed"
-    http_status = 405
-
-    def __init__(self, allowed: str) -> None:
-        """``allowed``: the value of the ``Allow`` header."""
-        super().__init__()
-        self.allowed = allowed
-
-
 class LoginRequired(CallerError):
     """This needs a login; a token does not reach this far."""
 
     code = "scope_missing"
     http_status = 403
-
-
-class PayloadTooLarge(CallerError):
-    """The request body is too large."""
-
-    code = "payload_too_large"
-    http_status = 413
-
-
-class UnsupportedMediaType(CallerError):
-    """Content-Type must be application/json."""
-
-    code = "unsupported_media_type"
-    http_status = 415
 
 
 class BadRequest(CallerError):

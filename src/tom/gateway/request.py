@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from tom.errors import PayloadTooLarge
 from tom.gateway.identify import NOBODY, Identity
-from tom.gateway.refusals import BadRequest, BodyTimedOut, PayloadTooLarge
+from tom.gateway.refusals import BadRequest, BodyTimedOut
 from tom.ids import ulid
+from tom.limits.boundedhttp import answer_bytes
 
 type Scope = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -50,6 +51,7 @@ class Request:
         "send",
         "status",
         "streams_events",
+        "told",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
@@ -67,6 +69,8 @@ class Request:
         self.params: Mapping[str, str] = {}
         self.status = 0
         self.streams_events = False
+        self.told = b""
+        """How an answer that is streamed began."""
 
     @property
     def secure(self) -> bool:
@@ -98,7 +102,7 @@ class Request:
         if announced is None and b"transfer-encoding" not in self.headers:
             return b""
         if announced is not None and int(announced) > limit:
-            raise PayloadTooLarge
+            raise PayloadTooLarge(limit=limit)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 return await self._collect(limit)
@@ -115,7 +119,7 @@ class Request:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > limit:
-                raise PayloadTooLarge
+                raise PayloadTooLarge(limit=limit)
             chunks.append(chunk)
             if not message.get("more_body"):
                 return b"".join(chunks)
@@ -166,13 +170,7 @@ def page_reply(page: str, status: int = 200, headers: Iterable[Header] = ()) -> 
 
 def render_reply(reply: Reply) -> bytes:
     """A whole answer as bytes, after which the connection is closed; for what is refused before there is a request."""
-    try:
-        phrase = HTTPStatus(reply.status).phrase
-    except ValueError:
-        phrase = ""
-    lines = [f"HTTP/1.1 {reply.status} {phrase}".encode(), *(b"%s: %s" % header for header in reply.headers)]
-    lines += [b"content-length: %d" % len(reply.body), b"connection: close", b"", reply.body]
-    return b"\r\n".join(lines)
+    return answer_bytes(reply.status, reply.headers, reply.body)
 
 
 def redirect(location: str, headers: Iterable[Header] = ()) -> Reply:

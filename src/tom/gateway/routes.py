@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from tom.errors import CallerError
+from tom.errors import PayloadTooLarge, UnsupportedMediaType, UpgradeRequired
 from tom.gateway.app import TICKET_PATH
 from tom.gateway.documents import document_routes
 from tom.gateway.login import LoginDoor
 from tom.gateway.pool import Pool
-from tom.gateway.problems import Dialect
 from tom.gateway.proxy import Door, Proxy
-from tom.gateway.refusals import UnsupportedMediaType
 from tom.gateway.request import Reply, Request, json_reply, page_reply
 from tom.gateway.table import Access, Origin, Route
 from tom.gateway.tokens import TokenDoor
 from tom.openapi import operations
-from tom.openapi.operations import Rate
+from tom.openapi.operations import Dialect, Rate
 from tom.policy.permissions import Scope
 from tom.telemetry.health import Uptime, health_body
 from tom.telemetry.numbers import Numbers
@@ -36,11 +34,12 @@ class Passed:
     scope: Scope | None
     counted: bool = False
     rate: Rate = Rate.NONE
+    instead: Scope | None = None
+    also: Scope | None = None
 
 
 _TOM: Final = Door(Dialect.TOM)
 _PROCESS: Final = Door(Dialect.TOM, limit=_MIB, process=True)
-_DIALECTS: Final = {operations.Dialect.CHAT: Dialect.CHAT, operations.Dialect.OPENAI: Dialect.OPENAI}
 
 _OF_TOM: Final = (
     Passed("POST", "/process", _PROCESS, Scope.CHAT, counted=True),
@@ -54,19 +53,21 @@ _OF_TOM: Final = (
 PROXIED: Final = (
     *_OF_TOM,
     *(
-        Passed(row.method, row.path, Door(_DIALECTS[row.dialect], row.limit), row.scope, row.counted, row.rate)
+        Passed(
+            row.method,
+            row.path,
+            Door(row.dialect, row.limit),
+            row.scope,
+            row.counted,
+            row.rate,
+            row.instead,
+            row.also,
+        )
         for row in operations.OPERATIONS
         if not row.house
     ),
 )
 """What the caller's own agent answers: the routes of Tom, and the chat door's as its table has them."""
-
-
-class UpgradeRequired(CallerError):
-    """This path is a WebSocket."""
-
-    code = "upgrade_required"
-    http_status = 426
 
 
 class Health:
@@ -156,6 +157,8 @@ def proxied_routes(proxy: Proxy) -> Iterable[Route]:
             passing_on,
             dialect=row.door.dialect,
             scope=row.scope,
+            instead=row.instead,
+            also=row.also,
             counted=row.counted,
             rate=row.rate,
         )
@@ -197,8 +200,11 @@ async def _not_a_socket(_request: Request) -> Reply:
 
 def _passing_on(proxy: Proxy, door: Door) -> Callable[[Request], Any]:
     async def pass_on(request: Request) -> None:
-        if request.method in {"POST", "PUT", "PATCH"} and _has_body(request) and not request.is_json:
-            raise UnsupportedMediaType
+        if request.method in {"POST", "PUT", "PATCH"} and _has_body(request):
+            if int(request.headers.get(b"content-length", b"0")) > door.limit:
+                raise PayloadTooLarge(limit=door.limit)
+            if not request.is_json:
+                raise UnsupportedMediaType
         await proxy.serve(request, door)
 
     return pass_on

@@ -10,20 +10,19 @@ from typing import Any, Final
 
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from tom.errors import TomError
+from tom.gateway.problems import error_body
 from tom.gateway.refusals import StartRefused
-from tom.gateway.request import Header, Reply, render_reply
+from tom.gateway.request import Header
+from tom.gateway.table import dialect_of
 from tom.ids import ulid
+from tom.limits.boundedhttp import BoundedHttp, answer_bytes
 
-MOST_HEADERS: Final = 100
-LARGEST_HEAD: Final = 65_536
-HEAD_SECONDS: Final = 30.0
 KEEP_ALIVE_SECONDS: Final = 75
 MOST_CONNECTIONS: Final = 4096
 MOST_PER_ADDRESS: Final = 256
-LINGER_SECONDS: Final = 1.0
 _HANDSHAKE_SECONDS: Final = 10.0
 _BACKLOG: Final = 1024
 _HTTPS: Final = 443
@@ -91,9 +90,14 @@ class Server:
         *,
         sockets: Callable[..., asyncio.Protocol] | None,
         standard_headers: Callable[[str], list[Header]],
+        is_proxy: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """``sockets`` makes the protocol for upgrade requests; None: there are none."""
-        http: Any = type("Http", (BoundedHttp,), {"standard_headers": staticmethod(standard_headers)})
+        """``sockets`` makes the protocol for upgrade requests; None: there are none.
+
+        ``is_proxy``: whether many clients may come from an address.
+        """
+        own = {"standard_headers": staticmethod(standard_headers), "is_proxy": staticmethod(is_proxy)}
+        http: Any = type("Http", (GatewayHttp,), own)
         ws: Any = sockets or "none"
         self._config = uvicorn.Config(
             app,
@@ -152,106 +156,28 @@ class Server:
         return factory(config=self._config, server_state=self._state, app_state={})
 
 
-class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's protocol with bounds: on connections, and on the head of a request in bytes, in headers and in time."""
+class GatewayHttp(BoundedHttp):
+    """One connection of the gateway: how many there are is bounded, in all and from one address."""
 
     standard_headers: Callable[[str], list[Header]]
+    is_proxy: Callable[[str], bool]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As the superclass."""
-        super().__init__(*args, **kwargs)
-        self._head_bytes = 0
-        self._head_open = True
-        self._refusal = (400, "The request cannot be read")
-        self._timer: asyncio.TimerHandle | None = None
-        self._ending = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected; its first request must come soon."""
-        super().connection_made(transport)
-        if self._too_many():
-            self._ending = True
-            transport.abort()
-            return
-        self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Count what belongs to a head that has not ended."""
-        if self._ending:
-            return
-        super().data_received(data)
-        if self._head_open and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > LARGEST_HEAD:
-                self._refusal = (431, "The request headers are too large")
-                self.send_400_response("")
-
-    def on_message_begin(self) -> None:
-        """A head begins."""
-        super().on_message_begin()
-        self._head_open, self._head_bytes = True, 0
-        if self._timer is None:
-            self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the target; one without end is cut off here."""
-        super().on_url(url)
-        if len(self.url) > LARGEST_HEAD // 2:
-            self._refusal = (414, "The request target is too long")
-            raise ValueError("target too long")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; too many end the connection."""
-        if len(self.headers) >= MOST_HEADERS or len(name) + len(value) > LARGEST_HEAD:
-            self._refusal = (431, "The request headers are too large")
-            raise ValueError("too many headers")
-        super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        """The head is whole."""
-        self._head_open = False
-        self._stop_timer()
-        super().on_headers_complete()
-
-    def on_response_complete(self) -> None:
-        """An answer is whole. When its request is not, nothing can follow on this connection."""
-        super().on_response_complete()
-        if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
-            self._ending = True
-            # Not at once: closing with bytes unread is a reset, which can overtake the answer.
-            self._timer = self.loop.call_later(LINGER_SECONDS, self._too_slow)
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what cannot be parsed, in the gateway's own form."""
-        del msg
-        self._stop_timer()
-        status, message = self._refusal
+    def refusal(self, error: TomError, path: str) -> bytes:
+        """In the words of the door that the path leads to."""
         request_id = ulid()
-        body = msgspec.json.encode({"status": "ERROR", "message": message, "request_id": request_id})
+        body = msgspec.json.encode(error_body(error, dialect_of(path), request_id))
         headers = [(b"content-type", b"application/json"), *type(self).standard_headers(request_id)]
-        self.transport.write(render_reply(Reply(status, body, headers)))
-        self.transport.close()
+        return answer_bytes(error.http_status, headers, body)
 
-    def _too_many(self) -> bool:
+    def refuses(self) -> bool:
         """Opened sockets do not count: their callers are known, and they have bounds of their own.
 
-        ``client`` is None on a Unix socket.
+        ``client`` is None on a Unix socket. Behind a trusted proxy there are many: what comes from there is bounded in all.
         """
         mine = self.client and self.client[0]
-        others: Any = [other for other in self.connections if isinstance(other, BoundedHttp)]
-        same = sum(1 for other in others if other.client and other.client[0] == mine)
-        return len(others) > MOST_CONNECTIONS or same > MOST_PER_ADDRESS
-
-    def _too_slow(self) -> None:
-        self._timer = None
-        self.transport.abort()
-
-    def _stop_timer(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+        others: Any = [other for other in self.connections if isinstance(other, GatewayHttp)]
+        if len(others) > MOST_CONNECTIONS:
+            return True
+        if mine and type(self).is_proxy(mine):
+            return False
+        return sum(1 for other in others if other.client and other.client[0] == mine) > MOST_PER_ADDRESS

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from tom.gateway.problems import Dialect
-from tom.gateway.refusals import MethodNotAllowed, NotFound
+from tom.errors import MethodNotAllowed, NotFoundHere
 from tom.gateway.request import Reply, Request
-from tom.openapi.operations import Rate
+from tom.openapi.operations import OPERATIONS, Dialect, Rate, first_of
 from tom.policy.permissions import Scope
 
 type Endpoint = Callable[[Request], Awaitable[Reply | None]]
 
-_CHAT_PREFIXES: Final = ("/sessions", "/ws", "/approvals", "/elicitations", "/admin", "/metrics")
+_PRIVATE: Final = frozenset({"ws", *(first_of(row.path) for row in OPERATIONS if not row.house)})
+_CHAT: Final = _PRIVATE | {"admin", "metrics"}
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -46,7 +46,7 @@ class Origin(Enum):
 class Route:
     """One method of one path. An endpoint that returns None has answered by itself.
 
-    ``scope`` is asked of the caller before the endpoint, and with it an agent, is reached. ``rate``: in which bucket the
+    ``scope`` (or ``instead`` of it, and ``also`` besides) is asked of the caller before the endpoint, and with it an agent, is reached. ``rate``: in which bucket the
     caller's address counts; ``counts_caller``: and the caller too, since no agent does.
     """
 
@@ -59,6 +59,8 @@ class Route:
     counted: bool = False
     quiet: bool = False
     scope: Scope | None = None
+    instead: Scope | None = None
+    also: Scope | None = None
     rate: Rate = Rate.NONE
     counts_caller: bool = False
 
@@ -86,14 +88,14 @@ class Table:
             methods[route.method] = route
 
     def find(self, request: Request) -> Route:
-        """The route; its parameters are put into the request. Raises `NotFound`, `MethodNotAllowed`."""
+        """The route; its parameters are put into the request. Raises `NotFoundHere`, `MethodNotAllowed`."""
         methods: Mapping[str, Route] | None = self._exact.get(request.path)
         if methods is None:
             methods = self._match(request)
         method = "GET" if request.method == "HEAD" else request.method
         route = methods.get(method)
         if route is None:
-            raise MethodNotAllowed(", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])})))
+            raise MethodNotAllowed({*methods, *(["HEAD"] if "GET" in methods else [])})
         return route
 
     def _match(self, request: Request) -> Mapping[str, Route]:
@@ -102,14 +104,20 @@ class Table:
             if match:
                 request.params = match.groupdict()
                 return pattern.methods
-        raise NotFound
+        raise NotFoundHere
 
 
 def dialect_of(path: str) -> Dialect:
     """How errors are worded where no route was found."""
-    if path.startswith("/v1"):
+    first = first_of(path)
+    if first == "v1":
         return Dialect.OPENAI
-    return Dialect.CHAT if path.startswith(_CHAT_PREFIXES) else Dialect.TOM
+    return Dialect.CHAT if first in _CHAT else Dialect.TOM
+
+
+def asks_who_first(path: str) -> bool:
+    """Whether a caller must say who they are before they learn what there is: at the chat door, unlike at Tom's routes."""
+    return first_of(path) in _PRIVATE
 
 
 def _compile(path: str) -> re.Pattern[str]:

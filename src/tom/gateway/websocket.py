@@ -5,20 +5,20 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tom.accounts.tickets import agreed_protocol
-from tom.errors import AuthenticationRequired, ShuttingDown, TomError
+from tom.errors import AuthenticationRequired, NotFoundHere, ShuttingDown, TomError
 from tom.gateway.agentlink import Broken, LinkError, NotReachable, link_headers, render_head
 from tom.gateway.gate import Gate
 from tom.gateway.headers import accepting, handshake, inwards, is_handshake, switching
 from tom.gateway.identify import Principal
 from tom.gateway.pool import Pool
-from tom.gateway.problems import Dialect, InternalError, problem
+from tom.gateway.problems import InternalError, problem
 from tom.gateway.proxy import target_of
 from tom.gateway.rates import AddressRates
 from tom.gateway.reach import reach
-from tom.gateway.refusals import AgentBroken, BadRequest, NotFound
+from tom.gateway.refusals import AgentBroken, BadRequest
 from tom.gateway.relay import AgentSide, ClientSide
 from tom.gateway.request import Header, Request
-from tom.openapi.operations import Rate
+from tom.openapi.operations import Dialect, Rate
 from tom.policy.permissions import Scope, require
 from tom.spawner.spawner import AgentHandle
 from tom.spawner.unixpath import reachable
@@ -94,7 +94,7 @@ class SocketDoor:
         self._gate.receive(request)
         await self._gate.check_url(request)
         if request.path != self._endpoint:
-            raise NotFound
+            raise NotFoundHere
         identity = self._gate.identify_socket(request)
         if identity.principal is None:
             raise identity.refused or AuthenticationRequired

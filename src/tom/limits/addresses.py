@@ -47,7 +47,7 @@ class Peers:
 
         A header that holds anything but addresses up to there says nothing: then it is ``peer``.
         """
-        if not self._is_trusted(peer):
+        if not self.trusts(peer):
             return peer
         client = peer
         for entry in reversed(headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")):
@@ -55,16 +55,17 @@ class Peers:
             if not hop:
                 return peer
             client = hop
-            if not self._is_trusted(hop):
+            if not self.trusts(hop):
                 break
         return client
 
     def scheme(self, peer: str, headers: Mapping[bytes, bytes], scheme: str) -> str:
         """``https`` when a trusted proxy took the request by TLS, else the connection's own."""
         forwarded = headers.get(b"x-forwarded-proto", b"").rpartition(b",")[2].strip()
-        return "https" if forwarded == b"https" and self._is_trusted(peer) else scheme
+        return "https" if forwarded == b"https" and self.trusts(peer) else scheme
 
-    def _is_trusted(self, text: str) -> bool:
+    def trusts(self, text: str) -> bool:
+        """Whether an address is a trusted proxy's."""
         if not self._trusted:
             return False
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from tom.policy.permissions import Scope
+from tom.policy.permissions import Caller, Scope, require_way
 
 KIB: Final = 1024
 MIB: Final = 1_048_576
@@ -33,7 +33,7 @@ class Dialect(StrEnum):
 class Operation:
     """One method of one path.
 
-    ``scope`` None: open to everybody. ``limit`` is the largest body in bytes. ``house``: answered by the program that is
+    ``scope`` None: open to everybody. ``instead``: a scope that lets in, too; ``also``: one that is needed besides. ``limit`` is the largest body in bytes. ``house``: answered by the program that is
     the door (the gateway, or an agent alone), never passed on. ``counted``: one of the requests that ``GET /health`` and
     ``/metrics`` count.
     """
@@ -47,6 +47,21 @@ class Operation:
     dialect: Dialect = Dialect.CHAT
     house: bool = False
     counted: bool = False
+    instead: Scope | None = None
+    also: Scope | None = None
+
+    def admit(self, caller: Caller) -> None:
+        """Let the caller pass, or raise as `require` does: what is missing is named."""
+        require_way(caller, self.scope, self.instead, self.also)
+
+    @property
+    def alternatives(self) -> tuple[tuple[Scope, ...], ...]:
+        """The sets of scopes of which a caller needs one; empty: it is open to everybody."""
+        if self.scope is None:
+            return ()
+        beside = () if self.also is None else (self.also,)
+        ways = (self.scope,) if self.instead is None else (self.scope, self.instead)
+        return tuple((way, *beside) for way in ways)
 
 
 _CHAT, _READ, _OPENAI, _ADMIN = Scope.CHAT, Scope.READ, Scope.OPENAI, Scope.ADMIN
@@ -57,16 +72,16 @@ _WITH_ATTACHMENTS: Final = 24 * MIB
 SESSIONS: Final = (
     Operation("POST", "/sessions", "createSession", _CHAT, _W, MIB, counted=True),
     Operation("GET", "/sessions", "listSessions", _READ, _R),
-    Operation("POST", "/sessions/import", "importSession", _READ, _W, _WITH_ATTACHMENTS),
-    Operation("GET", "/sessions/{session_id}", "getSession", _CHAT, _R),
+    Operation("POST", "/sessions/import", "importSession", _CHAT, _W, _WITH_ATTACHMENTS, also=_READ),
+    Operation("GET", "/sessions/{session_id}", "getSession", _CHAT, _R, instead=_READ),
     Operation("PATCH", "/sessions/{session_id}", "changeSession", _CHAT, _W, MIB),
     Operation("DELETE", "/sessions/{session_id}", "deleteSession", _CHAT, _W),
     Operation("POST", "/sessions/{session_id}/messages", "sendMessage", _CHAT, _W, _WITH_ATTACHMENTS, counted=True),
-    Operation("GET", "/sessions/{session_id}/events", "listEvents", _CHAT, _R),
+    Operation("GET", "/sessions/{session_id}/events", "listEvents", _CHAT, _R, instead=_READ),
     Operation("POST", "/sessions/{session_id}/stop", "stopRun", _CHAT),
     Operation("POST", "/sessions/{session_id}/runs/{run_id}/retry", "retryRun", _CHAT, _W, counted=True),
-    Operation("GET", "/sessions/{session_id}/export", "exportSession", _CHAT, _R),
-    Operation("GET", "/sessions/{session_id}/files/{file}", "getFile", _CHAT, _R),
+    Operation("GET", "/sessions/{session_id}/export", "exportSession", _CHAT, _R, instead=_READ),
+    Operation("GET", "/sessions/{session_id}/files/{file}", "getFile", _CHAT, _R, instead=_READ),
 )
 ASKS: Final = (
     Operation("GET", "/approvals", "listApprovals", _READ, _R),
@@ -115,6 +130,11 @@ GATEWAY: Final = (
     Operation("DELETE", "/tokens/{id}", "deleteToken", _CHAT, dialect=Dialect.TOM, house=True),
 )
 """What only the gateway has, and only for a login: they are documented, and an agent alone answers 404."""
+
+
+def first_of(path: str) -> str:
+    """The first part of a path, by which the doors tell what it leads to."""
+    return path.removeprefix("/").partition("/")[0]
 
 
 def operation(method: str, path: str) -> Operation:
