@@ -7,6 +7,7 @@ specification has it.
 
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import time
@@ -52,6 +53,14 @@ def ulid() -> str:
 def capability() -> str:
     """Make an identifier that cannot be guessed from others (UUID 4): 122 random bits, in 36 characters."""
     return str(uuid.uuid4())
+
+
+_CAPABILITY = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def is_capability(name: str) -> bool:
+    """Whether ``name`` has the form of a `capability`. That it was made here it does not say."""
+    return _CAPABILITY.fullmatch(name) is not None
 
 
 def secret_token() -> str:

@@ -186,7 +186,7 @@ async def test_an_id_that_is_no_sessions_is_not_found_whatever_it_looks_like(ope
 
 async def test_a_visitor_holds_a_session_by_its_id_and_lists_nothing(open_rest, llm):
     llm.otherwise(Script.text("hello"))
-    async with open_rest(caller=VISITOR) as (rest, _):
+    async with open_rest(caller=VISITOR, doors={"auth": "public"}) as (rest, _):
         session = await rest.open()
         assert (await rest.say(session, "hello"))[0] == 200
         _, events = await rest.ask("GET", f"/sessions/{session}/events")

@@ -14,6 +14,9 @@ from tom.testing.simulated_llm import Fault, Script
 pytestmark = pytest.mark.anyio
 
 VISITOR = Caller("visitor", "visitor", VISITOR_SCOPES)
+PUBLIC = {"auth": "public"}
+"""The mode in which there are visitors."""
+
 TOKEN = Caller("alice", "token", frozenset({Scope.CHAT, Scope.READ}), "api_key:x")
 LOGIN = Caller("alice", "cookie", LOGIN_SCOPES, "user:alice")
 PERSON = Caller("local", "local", LOCAL_SCOPES, "user:local")
@@ -48,6 +51,25 @@ async def test_a_message_is_answered_with_the_reply_its_usage_and_the_window(ope
         assert by_seq[message["metadata"]["seq"]]["type"] == "model.replied"
         assert by_seq[2]["extra"]["metadata"] == {"page": 7}
         assert message["created_at"] == by_seq[message["metadata"]["seq"]]["timestamp"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"temperatures": 1}, "extra_forbidden"),
+        ({"zzz": 1}, "extra_forbidden"),
+        ({"base_url": "http://elsewhere"}, "extra_forbidden"),
+        ({"temperature": 3}, "value_error"),
+        ({"services": ["nowhere"]}, "value_error"),
+        ([], "value_error"),
+    ],
+)
+async def test_an_option_that_is_not_known_is_told_from_one_that_does_not_fit(open_rest, options, kind):
+    async with open_rest() as (rest, _):
+        session = await rest.open()
+        path = f"/sessions/{session}/messages"
+        _, _, error = await rest.refused("POST", path, {"content": "x", "options": options})
+        assert [one["type"] for one in error["details"]["errors"]] == [kind]
 
 
 async def test_the_window_that_is_answered_is_the_one_that_was_asked_for(open_rest, llm):
@@ -132,7 +154,7 @@ async def test_hints_lead_to_the_right_field(open_rest):
 
 
 async def test_what_does_not_fit_is_said_before_what_does_not_exist_and_that_before_what_is_not_allowed(open_rest):
-    async with open_rest(caller=VISITOR) as (rest, _):
+    async with open_rest(caller=VISITOR, doors=PUBLIC) as (rest, _):
         both = {"content": "x", "role": "system", "memory_limit": 80}
         assert (await rest.refused("POST", "/sessions/none/messages", {"role": "tool"}))[:2] == (
             422,
@@ -158,7 +180,7 @@ async def test_options_are_for_whom_the_table_says(open_rest, llm, caller):
     llm.otherwise(Script.text("ok"))
     toolbox = MemoryToolbox()
     toolbox.add(_anything, service="notes", name="add", tool_class=ToolClass.READ_PUBLIC)
-    async with open_rest(caller=caller, toolbox=toolbox, services=["notes"]) as (rest, _):
+    async with open_rest(caller=caller, toolbox=toolbox, services=["notes"], doors=PUBLIC) as (rest, _):
         session = await rest.open()
         for option, value in OPTIONS.items():
             status, body = await rest.say(session, "hello", options={option: value})
@@ -172,7 +194,7 @@ async def test_options_are_for_whom_the_table_says(open_rest, llm, caller):
 @pytest.mark.parametrize("role", ["system", "assistant"])
 @pytest.mark.parametrize("caller", [VISITOR, TOKEN, LOGIN], ids=["visitor", "token", "login"])
 async def test_another_role_needs_its_scope(open_rest, caller, role):
-    async with open_rest(caller=caller) as (rest, cell):
+    async with open_rest(caller=caller, doors=PUBLIC) as (rest, cell):
         session = await rest.open()
         status, body = await rest.say(session, "hello", role=role)
         assert (status, body["error"]["code"]) == (403, "role_not_allowed")

@@ -1,12 +1,15 @@
 """Server-sent events over REST: the answer to a message, the events of a session, going on after a cut."""
 
 import asyncio
+import socket
+from pathlib import Path
 
 import pytest
 
-from tom.agent.backlog import Backlog
+from tom.agent import sse
+from tom.agent.backlog import MOST_FRAGMENTS, MOST_ITEMS, Backlog
 from tom.agent.conversations import Accepted
-from tom.agent.feed import Delta
+from tom.agent.feed import Delta, Feed
 from tom.agent.following import Following
 from tom.agent.sse import PING, kept_alive
 from tom.agent.submission import Submission
@@ -204,7 +207,7 @@ async def test_an_open_stream_asks_what_is_open_and_ends_when_the_agent_does(ope
 async def test_a_visitor_is_told_no_model_and_nobody_the_houses_instruction(open_rest, llm):
     llm.otherwise(Script.text("ok"))
     caller = Caller("visitor", "visitor", VISITOR_SCOPES)
-    async with open_rest(caller=caller, doors={"initial_prompt": "SECRET"}) as (rest, _):
+    async with open_rest(caller=caller, doors={"initial_prompt": "SECRET", "auth": "public"}) as (rest, _):
         session = await rest.open()
         await rest.say(session, "hello")
         async with asyncio.timeout(20), rest.stream("GET", f"/sessions/{session}/events") as letters:
@@ -274,3 +277,74 @@ async def test_fragments_that_wait_are_joined(open_cell):
         cell.feed.publish(Delta("c", "r", "q", 0, 2, 0, "new"))
         assert [(await backlog.next()).text for _ in range(2)] == ["abc", "new"]
         backlog.close()
+
+
+async def test_a_restart_within_a_stream_tells_that_the_run_goes_on_and_where_to_read_it(open_rest, llm):
+    llm.otherwise(Script.text("Slow but sure.", delay=5))
+    async with open_rest() as (rest, cell):
+        path = f"/sessions/{await rest.open()}/messages"
+        async with rest.stream("POST", path, {"content": "hello"}) as letters:
+            while (letter := await anext(letters)).name != "chunk":
+                pass
+            cell.feed.close()
+            last = [letter async for letter in letters][-1]
+    assert (last.name, last.data["error"]["code"]) == ("error", "shutting_down")
+    after = last.data["error"]["details"]["after"]
+    assert last.data["error"]["message"].endswith(f"its run goes on: read the events of the session after {after}.")
+
+
+async def test_text_and_thoughts_that_take_turns_are_bounded():
+    feed = Feed()
+    backlog = Backlog(feed, "r1")
+    for at in range(MOST_ITEMS):
+        for kind in ("text", "thinking"):
+            feed.publish(Delta("c1", "r1", "q", 0, 1, at, "x", kind=kind))
+    first = await backlog.next()
+    assert (first.kind, first.text) == ("text", "x"), "a reader that is slow is not given up for what can be dropped"
+    assert len(backlog.take_all()) == MOST_FRAGMENTS - 1
+
+
+async def test_a_client_that_leaves_while_its_message_is_read_is_no_error(open_rest, until, capsys):
+    async with open_rest() as (rest, cell):
+        session = await rest.open()
+        port = rest.http._base_url.port
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = f"POST /sessions/{session}/messages HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        writer.write(f'{head}Content-Length: 500\r\nX-Request-ID: leaves\r\n\r\n{{"content":'.encode())
+        await writer.drain()
+        writer.close()
+        told = ""
+
+        def written():
+            nonlocal told
+            told += capsys.readouterr().err
+            return "leaves" in told
+
+        await until(written)
+        assert (await rest.ask("GET", "/health"))[1]["errors_total"] == 0
+    assert "ERROR" not in told
+
+
+async def test_a_reader_who_takes_nothing_is_cut_off_and_keeps_nothing(open_rest, llm, until, monkeypatch, caplog):
+    monkeypatch.setattr(sse, "PATIENCE", 0.1)
+    llm.otherwise(Script.text("word " * 20000))
+    async with open_rest() as (rest, cell):
+        session = await rest.open()
+        for _ in range(60):
+            await rest.say(session, "hello")
+        with socket.socket() as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.connect(("127.0.0.1", port := rest.http._base_url.port))
+            local = stalled.getsockname()[1]
+            ask = f"GET /sessions/{session}/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: text/event-stream\r\n\r\n"
+            stalled.sendall(ask.encode())
+            await until(lambda: _holds(port, local))
+            await until(lambda: not _holds(port, local))
+        assert (await rest.ask("GET", "/health"))[0] == 200
+    assert "without completing" not in caplog.text
+
+
+def _holds(port, client):
+    """Whether the server at ``port`` has an established connection to the port ``client``."""
+    ends = [line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any((here[-4:], there[-4:], state) == (f"{port:04X}", f"{client:04X}", "01") for here, there, state in ends)

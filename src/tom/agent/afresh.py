@@ -20,6 +20,7 @@ from tom.agent.learning import EXTRACTING, PROPOSING, TUNING_LEVEL, UPKEEP
 from tom.agent.memories import SERVICE as MEMORY_SERVICE
 from tom.agent.memories import Memories
 from tom.agent.submission import Submission
+from tom.agent.visiting import VISITED, is_open_to_visitors
 from tom.clock import Clock, timestamp
 from tom.conversation.history import fold
 from tom.conversation.label import Label, union
@@ -93,13 +94,17 @@ class Afresh:
         new = await self._conversations.open(surface)
         if not rows:
             return Begun(new, None)
-        if not is_temporary(rows[0]) and not self._ended.full():
+        if not is_temporary(rows[0]) and not is_open_to_visitors(rows[0]) and not self._ended.full():
             self._ended.put_nowait(rows[0].id)
         return Begun(new, rows[0].id)
 
     async def opened(self, surface: str) -> str:
         """As `begin`; the id of the conversation that is current now."""
         return (await self.begin(surface)).new
+
+    async def opened_to_visitors(self, surface: str) -> str:
+        """The id of a new conversation that follows one of visitors; it teaches nothing."""
+        return await self._conversations.open(surface if surface == "rest" else VISITED)
 
     async def serve(self) -> None:
         """Look at conversations that have ended, and erase temporary ones in time, until cancelled."""

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tom import ids
@@ -24,6 +24,7 @@ from tom.agent.judging import Judging
 from tom.agent.limits import Day, RunLimits
 from tom.agent.mirroring import Mirroring
 from tom.agent.rates import Rates
+from tom.agent.reception import Reception
 from tom.agent.runtools import RunTools
 from tom.agent.scheduler import Scheduler
 from tom.agent.serving import serve
@@ -33,6 +34,7 @@ from tom.agent.tally import Tally, tell_sessions
 from tom.agent.toolrunner import ToolRunner
 from tom.agent.underserver import Outside, UnderServer
 from tom.agent.upkeep import HOUR, Upkeep
+from tom.agent.visiting import for_visitors
 from tom.agent.worker import Worker
 from tom.archive.opening import open_archive
 from tom.clock import Clock, SystemClock
@@ -181,8 +183,8 @@ def build_cell(
         limits=partial(RunLimits, settings, Day(store, settings, clock), Factors()),
         link=open_link(settings.doors.redis.url.reveal(), clock),
     )
-    worker = _worker(parts)
-    scheduler = _scheduler(parts, worker)
+    worker, visited = _worker(parts), _worker(replace(parts, settings=for_visitors(settings)))
+    scheduler = _scheduler(parts, Reception(parts.store, worker, visited))
     conversations = _conversations(parts, scheduler)
     afresh = Afresh(
         parts.store,
@@ -192,7 +194,7 @@ def build_cell(
         clock,
         visitors=settings.doors.auth == "public",
     )
-    worker.begin_anew = afresh.opened
+    worker.begin_anew, visited.begin_anew = afresh.opened, afresh.opened_to_visitors
     upkeep = _upkeep(parts, conversations)
     scheduler.beside += [afresh.serve, upkeep.serve, partial(load_counter, counter, _default_model(parts))]
     cell = Cell(
@@ -264,7 +266,7 @@ def _worker(parts: _Parts) -> Worker:
     )
 
 
-def _scheduler(parts: _Parts, worker: Worker) -> Scheduler:
+def _scheduler(parts: _Parts, worker: Reception) -> Scheduler:
     chat = parts.settings.chat
     return Scheduler(
         parts.store,

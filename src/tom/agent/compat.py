@@ -18,11 +18,14 @@ from tom.agent.background import Background
 from tom.agent.cell import Cell
 from tom.agent.conversations import Accepted
 from tom.agent.feed import Item, Stored
+from tom.agent.guarding import caller_of
 from tom.agent.outcome import process_body
+from tom.agent.permitted import check_reading
 from tom.agent.submission import Submission
 from tom.conversation.event import EventType
 from tom.conversation.run import RunState
 from tom.errors import ConversationNotFound, InvalidJson, QueueFull, RequestIdReused, RunNotFound, TomError
+from tom.policy.permissions import Caller
 from tom.store.eventstore import RunFilter, RunRow
 
 MAX_BODY = 1_048_576
@@ -66,7 +69,7 @@ class TomDoor:
         """Answer one request, waiting for its run to end or to ask; a client that goes away stops nothing."""
         try:
             asked = read_process(await _body_of(request, MAX_BODY))
-            accepted = await self._accept(asked)
+            accepted = await self._accept(asked, caller_of(request))
         except TomError as error:
             message = _TEXTS.get(error.code, error.message)
             return tom_error(message, error.http_status if error.http_status in OWN_STATUS else 200)
@@ -81,7 +84,7 @@ class TomDoor:
             body["ignored_fields"] = list(asked.ignored)
         return JsonAnswer(body)
 
-    async def _accept(self, asked: Asked) -> Accepted:
+    async def _accept(self, asked: Asked, caller: Caller) -> Accepted:
         conversation_id = asked.conversation_id
         if conversation_id is not None:
             try:
@@ -99,6 +102,7 @@ class TomDoor:
             options=asked.options,
             around=asked.around,
         )
+        check_reading(message, caller, self._cell.services)
         return await self._cell.conversations.accept(message)
 
     async def _where(self, asked: Asked) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tom import ids
-from tom.agent.elsewhere import Elsewhere
+from tom.agent.elsewhere import Elsewhere, placed
 from tom.agent.enclosing import Enclosing, Enclosure, Fetched
 from tom.agent.feed import Feed, Stored
 from tom.agent.files import Files
@@ -22,7 +22,7 @@ from tom.agent.places import PendingRun
 from tom.agent.prompt import Circumstances
 from tom.agent.scheduler import Scheduler
 from tom.agent.submission import Submission
-from tom.agent.transcript import Origin
+from tom.agent.transcript import Origin, request_of
 from tom.clock import Clock, timestamp
 from tom.conversation import event as happened
 from tom.conversation.event import Event, EventType
@@ -88,7 +88,7 @@ class Conversations:
         self._enclosing = enclosing
         self._max_queue = max_queue
         self._initial_prompt = initial_prompt
-        self._new_id = new_id
+        self.new_id = new_id
         self._elsewhere = elsewhere
         self._known: OrderedDict[str, None] = OrderedDict()
         self._new: set[str] = set()
@@ -107,7 +107,7 @@ class Conversations:
         async with self._turnstile("request", message.request_id):
             conversation_id = await self._where_repeated(message)
             if conversation_id is None:
-                conversation_id = self._new_id()
+                conversation_id = self.new_id()
                 self._new.add(conversation_id)
             return await self._accept_in(message, conversation_id)
 
@@ -134,7 +134,8 @@ class Conversations:
             enclosure = await self._enclosing.keep(conversation_id, fetched)
         opening = await self._opening(conversation_id, message)
         told = [happened.prompt_set(conversation_id, text) for text in message.instructions]
-        return await self._append(*opening, *told, _received(conversation_id, message, enclosure))
+        received = placed(_received(conversation_id, message, enclosure), self._elsewhere)
+        return await self._append(*opening, *told, received)
 
     async def _fetch(self, message: Submission, conversation_id: str) -> Fetched | None:
         """Fetch what comes with a message, unless there is no room for it or it is a repetition (`DuplicateRequest`)."""
@@ -205,7 +206,7 @@ class Conversations:
         """Open an empty conversation; returns its id. ``memory_limit`` bounds the messages of its windows."""
         if self.scheduler.draining:
             raise ShuttingDown
-        conversation_id = upkeep_id() if surface == UPKEEP else self._new_id()
+        conversation_id = upkeep_id() if surface == UPKEEP else self.new_id()
         opened = happened.conversation_opened(
             conversation_id,
             surface=surface,
@@ -220,10 +221,18 @@ class Conversations:
     def _initial(self, conversation_id: str) -> tuple[Event, ...]:
         return (happened.prompt_set(conversation_id, self._initial_prompt),) if self._initial_prompt else ()
 
-    async def retry(self, conversation_id: str, run_id: str, request_id: str, around: Circumstances) -> Accepted:
-        """Answer the message of a failed or cancelled run again, by a new run.
+    async def retry(
+        self,
+        conversation_id: str,
+        run_id: str,
+        request_id: str,
+        around: Circumstances,
+        *,
+        check: Callable[[Event], None] | None = None,
+    ) -> Accepted:
+        """Answer the message of a failed or cancelled run again, by a new run. ``check`` looks at the message first.
 
-        Raises `ConversationNotFound`, `RunNotFound`, `RunNotRetryable`, `RequestIdReused`, `ShuttingDown`.
+        Raises what ``check`` raises, `ConversationNotFound`, `RunNotFound`, `RunNotRetryable`, `RequestIdReused`, `ShuttingDown`.
         """
         if self.scheduler.draining:
             raise ShuttingDown
@@ -237,9 +246,11 @@ class Conversations:
                 raise RunNotFound
             if rows[0].state not in {RunState.FAILED, RunState.CANCELLED}:
                 raise RunNotRetryable
+            if check is not None:
+                check(await request_of(self.store, rows[0]))
             again = happened.run_retried(conversation_id, run_id=ids.ulid(), retry_of=run_id, request_id=request_id)
             try:
-                (stored,) = await self._append(again)
+                (stored,) = await self._append(placed(again, self._elsewhere))
             except DuplicateRequest as duplicate:
                 if duplicate.run.payload_digest != rows[0].payload_digest:
                     raise RequestIdReused from None

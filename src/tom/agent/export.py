@@ -3,9 +3,10 @@
 Pure: each format takes the conversation's row and stretches of its events, and gives pieces of text as they come.
 """
 
+import base64
 import json
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from tom.agent.shown import event_json
@@ -16,6 +17,8 @@ from tom.store.eventstore import ConversationRow
 FORMAT, VERSION = "tom.conversation", 1
 
 type Stretches = AsyncIterable[Sequence[Event]]
+type ReadFile = Callable[[str, str], Awaitable[bytes | None]]
+"""The content of a file of a conversation; None when it is not kept."""
 
 
 def conversation_json(row: ConversationRow) -> dict[str, Any]:
@@ -39,28 +42,41 @@ def conversation_json(row: ConversationRow) -> dict[str, Any]:
 
 
 async def as_json(
-    row: ConversationRow, stretches: Stretches, *, epoch: str, at: str, visitor: bool = False
+    row: ConversationRow, stretches: Stretches, read_file: ReadFile, *, epoch: str, at: str, visitor: bool = False
 ) -> AsyncIterator[str]:
     """Everything, an event a line, so that it can be read back. ``epoch`` is the store's, ``at`` the time of writing.
+
+    After the events stand the files that they name, each once, as far as they are kept.
 
     Events are as the doors show them (`shown.py`): the house's own instructions stay in the house.
     """
     head = {"format": FORMAT, "version": VERSION, "exported_at": at, "epoch": epoch}
     yield _dump(head | {"conversation": conversation_json(row)})[:-1] + ',"events":['
-    before = "\n"
+    before, named = "\n", dict[str, str | None]()
     async for events in stretches:
         for event in events:
             yield before + _dump(event_json(event, visitor=visitor))
             before = ",\n"
-    yield "\n]}\n"
+            named |= {kept["file"]: kept.get("media_type") for kept in event.extra.get("attachments", ())}
+    yield '\n],"files":{'
+    before = "\n"
+    for name, media_type in named.items():
+        content = await read_file(row.id, name)
+        if content is not None:
+            kind = {"media_type": media_type} if media_type else {}
+            yield f"{before}{_dump(name)}:{_dump(kind | {'data': base64.b64encode(content).decode()})}"
+            before = ",\n"
+    yield "\n}}\n"
 
 
-async def as_openai(row: ConversationRow, stretches: Stretches) -> AsyncIterator[str]:
-    """``{"messages": […]}`` as chat completions have them."""
+async def as_openai(row: ConversationRow, stretches: Stretches, *, visitor: bool = False) -> AsyncIterator[str]:
+    """``{"messages": […]}`` as chat completions have them; to a ``visitor`` no instructions."""
     yield _dump({"id": row.id, "title": row.title})[:-1] + ',"messages":['
     before = "\n"
     async for events in stretches:
         for message in (message for event in events if (message := _message(event)) is not None):
+            if visitor and message["role"] == "system":
+                continue
             yield before + _dump(message)
             before = ",\n"
     yield "\n]}\n"

@@ -12,11 +12,12 @@ from tom.agent import export
 from tom.agent.answering import JsonAnswer, chat_error
 from tom.agent.cell import Cell
 from tom.agent.guarding import caller_of, routes_of
-from tom.agent.rest_faults import InvalidQuery, SessionNotFound, session_id_of
+from tom.agent.rest_faults import InvalidQuery
+from tom.agent.visiting import session_of
 from tom.clock import timestamp
 from tom.conversation.event import Event
 from tom.conversation.usage import MICRO
-from tom.errors import CallerError, ConversationNotFound, TomError
+from tom.errors import CallerError, TomError
 from tom.store.eventstore import ConversationRow, DayUsage
 
 PAGE = 500
@@ -55,20 +56,16 @@ class ExportDoor:
         if wanted not in {"json", "markdown", "openai"}:
             message = "'format' must be one of: json, markdown, openai"
             raise InvalidQuery(message, "format")
-        try:
-            row = await self._cell.conversations.get(session_id_of(request))
-        except ConversationNotFound:
-            raise SessionNotFound from None
+        row, visitor = await session_of(self._cell, request), caller_of(request).visitor
         stretches, at = self._stretches(row), timestamp(self._cell.clock.now())
         match wanted:
             case "markdown":
                 return _attachment(export.as_markdown(row, stretches), export.file_name(row, ".md"), "text/markdown")
             case "openai":
-                pieces = export.as_openai(row, stretches)
+                pieces = export.as_openai(row, stretches, visitor=visitor)
                 return _attachment(pieces, export.file_name(row, ".openai.json"), "application/json")
             case _:
-                visitor = caller_of(request).visitor
-                pieces = export.as_json(row, stretches, epoch=self._cell.store.epoch, at=at, visitor=visitor)
+                pieces = export.as_json(row, stretches, self._cell.files.read, epoch=self._cell.store.epoch, at=at, visitor=visitor)
                 return _attachment(pieces, export.file_name(row, ".json"), "application/json")
 
     async def _stretches(self, row: ConversationRow) -> AsyncIterator[Sequence[Event]]:

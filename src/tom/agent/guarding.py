@@ -15,7 +15,7 @@ from tom.agent.recorded import run_of
 from tom.agent.tally import TOLD_FAILED_RUN
 from tom.errors import InvalidJson, RateLimited, TomError, UnsupportedMediaType
 from tom.openapi.operations import OPERATIONS, Operation
-from tom.policy.permissions import Caller, require
+from tom.policy.permissions import Caller
 from tom.telemetry.refusals import tell_refusal
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def guarded(cell: "Cell", operation: Operation, endpoint: Endpoint) -> Endpoint:
         request.scope["tom.operation"] = operation
         try:
             caller = caller_of(request)
-            if operation.scope is not None:
-                require(caller, operation.scope)
+            operation.admit(caller)
             await cell.rates.admit(caller, operation)
             if operation.method in _WITH_BODY:
                 _check_body(request, operation)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
+from tom.agent.importwishes import are_tools, misfit
 from tom.conversation.codec import COLUMNS, CodecError, from_json
 from tom.conversation.event import Event, EventType
 from tom.conversation.usage import Usage
@@ -56,7 +57,7 @@ def checked_event(value: object, shapes: Shapes) -> Event:
             raise BadEvent(name, problem)
     _check_place(given, shapes)
     _check_words(given)
-    _check_extra(given["type"], given.get("extra") or {})
+    _check_extra(given["type"], given.get("extra") or {}, given["seq"])
     if given["type"] == EventType.MESSAGE_RECEIVED and given.get("role") not in {"user", "assistant"}:
         raise BadEvent("role", "user or assistant is required")
     complete = {name: given.get(name) for name in COLUMNS} | {"id": ""}
@@ -251,6 +252,7 @@ _OPTIONAL: Mapping[str, Fits] = {
     "handed": _words,
     "speech_usage": _usage,
     "options": _is(dict),
+    "client_tools": are_tools,
     "metadata": _is(dict),
     "surface": _is(str),
     "payload_digest": _is(str),
@@ -263,7 +265,7 @@ _OPTIONAL: Mapping[str, Fits] = {
 """What may stand in any ``extra``, and what it is then."""
 
 
-def _check_extra(kind: str, extra: Mapping[str, Any]) -> None:
+def _check_extra(kind: str, extra: Mapping[str, Any], seq: int) -> None:
     needed = _NEEDS.get(kind, {})
     for name, fits in needed.items():
         if name not in extra:
@@ -273,5 +275,9 @@ def _check_extra(kind: str, extra: Mapping[str, Any]) -> None:
     for name, fits in _OPTIONAL.items():
         if name in extra and name not in needed and not fits(extra[name]):
             raise BadEvent(f"extra.{name}", "it does not fit")
+    if wrong := misfit(extra.get("options") or {}):
+        raise BadEvent(f"extra.options.{wrong[:64] if wrong.isprintable() else ''}", "no message has such an option")
+    if kind == EventType.HISTORY_COMPACTED and not extra["first_seq"] <= extra["through_seq"] < seq:
+        raise BadEvent("extra.through_seq", "a summary is of what came before it")
     if kind != EventType.RUN_RETRIED and "retry_of" in extra:
         raise BadEvent("extra.retry_of", "only a retry has one")

@@ -4,13 +4,15 @@ Whose words these are nobody here can vouch for: what was said is marked as comi
 where they are the house's own, and no standing yes comes along. Runs that had not ended end here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from tom import ids
 from tom.agent.export import FORMAT, VERSION
 from tom.agent.importcheck import BadEvent, Shapes, checked_event, is_timestamp
+from tom.agent.importwishes import kept_wishes
+from tom.agent.options import Choices
 from tom.agent.submission import MAX_METADATA, checked_metadata
 from tom.conversation import event as happened
 from tom.conversation.event import MESSAGE_OVERHEAD, Event, EventType
@@ -18,6 +20,7 @@ from tom.conversation.label import Label
 from tom.conversation.run import BEGINNINGS, TRANSITIONS, RunState
 from tom.conversation.usage import NOTHING, Usage, estimate_tokens
 from tom.errors import CallerError, InvalidMessage, MetadataTooLarge, RoleNotAllowed
+from tom.policy.permissions import Caller, Scope
 from tom.store.eventstore import ConversationRow
 from tom.store.intake import runs_of
 from tom.store.projection import conversation_changed
@@ -26,6 +29,10 @@ SOURCE = "import"
 LEFT_OUT = "prompt.imported"
 """An instruction that came with an import and is not followed: of a type that no prompt knows."""
 
+LEFT_SUMMARY = "summary.imported"
+"""The same of a summary: it would stand in prompts as Tom's own word."""
+
+MOST_EVENTS = 50_000
 LONGEST_TITLE = 200
 MOST_SERVICES = 100
 UNFINISHED = "The conversation was taken along before this run had ended."
@@ -47,11 +54,21 @@ class WrongExport(CallerError):
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """Who brings it: whether they may set instructions, and the house's own (`INITIAL_SYSTEM_PROMPT`). ``now``: RFC 3339."""
+    """Who brings it, what can be chosen here, and the house's own instruction (`INITIAL_SYSTEM_PROMPT`). ``now``: RFC 3339.
 
-    roles: bool
+    ``new_id`` names the conversation.
+    """
+
+    caller: Caller
+    choices: Choices
     initial_prompt: str
     now: str
+    new_id: Callable[[], str] = ids.ulid
+
+    @property
+    def roles(self) -> bool:
+        """Whether they may set instructions."""
+        return self.caller.may(Scope.ROLES)
 
     def read(self, value: Mapping[str, Any]) -> tuple[ConversationRow, tuple[Event, ...]]:
         """The row and the events of a new conversation. Raises `WrongExport`, `RoleNotAllowed`."""
@@ -64,11 +81,12 @@ class Importer:
             raise _wrong("conversation", "an object is required")
         if not isinstance(listed, list) or not listed:
             raise _wrong("events", "a list of at least one event is required")
+        if len(cast("list[Any]", listed)) > MOST_EVENTS:
+            raise _wrong("events", f"at most {MOST_EVENTS} events are taken in")
         conversation = cast("dict[str, Any]", told)
-        new_id = ids.ulid()
-        events = self._events(cast("list[Any]", listed), _text(conversation, "id", 128), new_id)
+        events = self._events(cast("list[Any]", listed), _text(conversation, "id", 128), self.new_id())
         events = (*events, *self._endings(events))
-        events = (*events, *self._instruction(events))
+        events = self._with_instruction(events)
         return self._row(conversation, events), events
 
     # --- events --------------------------------------------------------------------------------------------------
@@ -93,16 +111,12 @@ class Importer:
         for name in ("run_id", "retry_of"):
             if extra.get(name):
                 extra[name] = new_runs.setdefault(extra[name], ids.ulid())
-        kind = event.type
-        content = event.content
-        if kind == EventType.PROMPT_SET and not self.roles:
-            if event.run_id:
-                raise _not_allowed(index, event, "system")
-            content = None
+        kind = event.type if self.roles else self._without_roles(event, index)
+        content = None if kind == LEFT_OUT else event.content
         if kind == EventType.PROMPT_SET and not content:  # the house's own, of the house that it comes from
             kind = LEFT_OUT
-        if kind == EventType.MESSAGE_RECEIVED and event.role == "assistant" and not self.roles:
-            raise _not_allowed(index, event, "assistant")
+        if kind in BEGINNINGS:
+            extra = dict(kept_wishes(extra, self.caller, self.choices))
         if kind in _SAID:
             label = event.label | Label(untrusted=frozenset({SOURCE}))
             extra |= {"taint": True, "label": label.as_json()}
@@ -113,12 +127,33 @@ class Importer:
         place = {"conversation_id": new_id, "type": str(kind)}
         return replace(event, **place, content=content, extra=extra, token_count=counted)
 
-    def _instruction(self, events: Sequence[Event]) -> tuple[Event, ...]:
-        """The house's own instruction holds here as in every session that is opened."""
+    def _without_roles(self, event: Event, index: int) -> str:
+        """The type under which whoever may set no instructions brings an event. Raises `RoleNotAllowed`."""
+        match event.type, event.role:
+            case EventType.PROMPT_SET, _:
+                if event.run_id:
+                    raise _not_allowed(index, event, "system")
+                return LEFT_OUT
+            case EventType.HISTORY_COMPACTED, _:
+                return LEFT_SUMMARY
+            case EventType.MESSAGE_RECEIVED, "assistant":
+                raise _not_allowed(index, event, "assistant")
+            case kind, _:
+                return kind
+
+    def _with_instruction(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        """The house's own instruction holds here, too: where that of the other house stood, before what the session set."""
         if not self.initial_prompt:
-            return ()
+            return events
         told = happened.prompt_set(events[0].conversation_id, self.initial_prompt)
-        return (told.stored(event_id="", seq=events[-1].seq + 1, timestamp=self.now),)
+        for at, event in enumerate(events):
+            if event.type == LEFT_OUT and not event.run_id:
+                here = told.stored(event_id="", seq=event.seq, timestamp=event.timestamp)
+                return (*events[:at], here, *events[at + 1 :])
+        first, last = events[0], events[-1]
+        if first.seq > 1:  # the store keeps instructions of before what retention erased
+            return (told.stored(event_id="", seq=first.seq - 1, timestamp=first.timestamp), *events)
+        return (*events, told.stored(event_id="", seq=last.seq + 1, timestamp=self.now))
 
     def _endings(self, events: Sequence[Event]) -> tuple[Event, ...]:
         """An end for every run that had none."""
@@ -151,7 +186,6 @@ class Importer:
             created_at=str(opened) if is_timestamp(opened) else events[0].timestamp,
             updated_at=self.now,
             title_by="person" if told.get("title_by") == "person" else "message",
-            pinned=told.get("pinned") is True,
             services=_services(told.get("services")),
             tokens=change.tokens,
             system_prompt=change.system_prompt or "",

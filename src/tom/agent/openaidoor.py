@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from tom import ids
 from tom.agent.answering import JsonAnswer
+from tom.agent.backlog import ReaderTooSlow
 from tom.agent.cell import Cell
 from tom.agent.conversations import Accepted
 from tom.agent.expiring import KIND
@@ -167,7 +168,7 @@ class OpenAIDoor:
             ):
                 async for _ in items:
                     pass
-        except (TimeoutError, ShuttingDown):
+        except (TimeoutError, ShuttingDown, ReaderTooSlow):
             raise AnswerPending from None  # it was accepted: sent again by itself it would be answered twice
         return JsonAnswer(rendering.completion(await self._outcome(following.accepted)))
 

@@ -40,6 +40,12 @@ class PromptWish:
         return " ".join(["/" + self.name, *values])
 
 
+def names_prompt(text: str, services: Collection[str]) -> bool:
+    """Whether ``text`` asks for a prompt, also for one that cannot be read."""
+    command = _COMMAND.match(text)
+    return command is not None and command[1] in services
+
+
 def typed_prompt(text: str, services: Collection[str]) -> PromptWish | None:
     """The prompt that ``text`` asks for; None when it is ordinary text, which it is unless it names a service.
 

@@ -20,19 +20,18 @@ from tom.agent.rest_events import EventsDoor
 from tom.agent.rest_faults import (
     InvalidCursor,
     InvalidQuery,
-    SessionNotFound,
     check_fields,
     check_maximum,
     fitting,
     integer,
     read_memory_limit,
     read_metadata,
-    session_id_of,
 )
 from tom.agent.rest_import import ImportDoor
 from tom.agent.rest_messages import MessagesDoor
 from tom.agent.rest_shapes import opened, session, with_history
-from tom.errors import ConversationNotFound, RunNotFound
+from tom.agent.visiting import session_of
+from tom.errors import RunNotFound
 from tom.store.eventstore import ConversationRow
 from tom.telemetry import logs
 
@@ -130,10 +129,7 @@ class RestDoor:
         return JsonAnswer({"stopped": stopped is not None, "run_id": stopped})
 
     async def _get(self, request: Request) -> ConversationRow:
-        try:
-            return await self._cell.conversations.get(session_id_of(request))
-        except ConversationNotFound:
-            raise SessionNotFound from None
+        return await session_of(self._cell, request)
 
 
 def _created(row: ConversationRow, maximum: int) -> Response:

@@ -11,7 +11,7 @@ from tom.agent.answering import JsonAnswer
 from tom.agent.cell import Cell
 from tom.agent.decisions import ANSWER_KEYS, DECISION_KEYS, Unfit, check_keys, read_answer, read_decision
 from tom.agent.device import device_of
-from tom.agent.guarding import json_body, routes_of
+from tom.agent.guarding import caller_of, json_body, routes_of
 from tom.agent.rest_faults import fitting, invalid
 from tom.errors import ApprovalNotFound, CallerError, ElicitationNotFound
 from tom.services.library import PromptEntry, ResourceEntry
@@ -59,6 +59,8 @@ class AsksDoor:
     async def answer_approval(self, request: Request) -> Response:
         """Record the person's word on an approval: first answer wins."""
         given = await _body(request, DECISION_KEYS)
+        if caller_of(request).visitor:  # nobody asks them anything
+            raise ApprovalNotFound
         word = fitting(lambda: read_decision(given))
         recorded = await self._cell.approvals.decide(
             _ask_id(request, "approval_id", ApprovalNotFound),
@@ -75,6 +77,8 @@ class AsksDoor:
     async def answer_elicitation(self, request: Request) -> Response:
         """Record the person's answer to a question of a service."""
         given = await _body(request, ANSWER_KEYS)
+        if caller_of(request).visitor:
+            raise ElicitationNotFound
         answer = fitting(lambda: read_answer(given))
         recorded = await self._cell.approvals.reply(
             _ask_id(request, "elicitation_id", ElicitationNotFound),

@@ -13,10 +13,11 @@ from tom.agent.cell import Cell
 from tom.agent.decisions import Unfit
 from tom.agent.feed import Delta, Item, Restarted, Stored
 from tom.agent.guarding import Endpoint, caller_of
-from tom.agent.rest_faults import InvalidQuery, SessionNotFound, integer, invalid, session_id_of
+from tom.agent.rest_faults import InvalidQuery, SessionNotFound, integer, invalid
 from tom.agent.shown import event_json
 from tom.agent.sse import PING, PING_SECONDS, EventStream, wants_events
 from tom.agent.telling import Frame, Telling
+from tom.agent.visiting import session_of
 from tom.agent.waiting import open_asks
 from tom.errors import ConversationNotFound, ShuttingDown, TomError
 from tom.store.eventstore import ConversationRow
@@ -43,7 +44,7 @@ class EventsDoor:
         wait = integer(request, "wait", 0, 0, 60)
         stream = wants_events(request)
         after = _last_event_id(request, after) if stream else after
-        row = await self._get(request)
+        row = await session_of(self._cell, request)
         if after > row.last_seq:
             message = f"'after' is beyond the last event ({row.last_seq})"
             raise InvalidQuery(message, "after", last_seq=row.last_seq)
@@ -63,12 +64,6 @@ class EventsDoor:
             "epoch": self._cell.store.epoch,
         }
         return JsonAnswer(body)
-
-    async def _get(self, request: Request) -> ConversationRow:
-        try:
-            return await self._cell.conversations.get(session_id_of(request))
-        except ConversationNotFound:
-            raise SessionNotFound from None
 
     async def _something_new(self, conversation_id: str, after: int, wait: int) -> None:
         happened = asyncio.Event()

@@ -16,7 +16,9 @@ from tom.agent.answering import JsonAnswer
 from tom.agent.attachments import image_type
 from tom.agent.cell import Cell
 from tom.agent.guarding import routes_of
-from tom.errors import CallerError, ConversationNotFound
+from tom.agent.rest_faults import SessionNotFound
+from tom.agent.visiting import session_of
+from tom.errors import CallerError
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -48,12 +50,12 @@ class FilesDoor:
         return JsonAnswer(answer | {"media_type": "text/plain", "text": content.decode("utf-8", "replace")})
 
     async def _content(self, request: Request) -> bytes:
-        session, file = request.path_params["session_id"], request.path_params["file"]
+        file = request.path_params["file"]
         if not _NAME.fullmatch(file):
             raise FileNotFound
         try:
-            await self._cell.conversations.get(session)
-        except ConversationNotFound:
+            session = (await session_of(self._cell, request)).id
+        except SessionNotFound:
             raise FileNotFound from None  # a file of somebody else is one that does not exist
         content = await self._cell.files.read(session, file)
         if content is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from starlette.requests import Request
@@ -11,13 +12,15 @@ from tom.agent import strictjson
 from tom.agent.answering import JsonAnswer, read_body
 from tom.agent.cell import Cell
 from tom.agent.guarding import Endpoint, caller_of
+from tom.agent.importfiles import checked_files, told_of_missing
 from tom.agent.importing import Importer
+from tom.agent.lasting import to_the_end
+from tom.agent.options import choices_of
 from tom.agent.rest_shapes import opened
 from tom.clock import timestamp
 from tom.conversation.event import Event
-from tom.errors import InvalidJson, ShuttingDown
+from tom.errors import InvalidJson, RateLimited, ShuttingDown
 from tom.openapi.operations import Operation
-from tom.policy.permissions import Scope
 from tom.store.eventstore import ConversationRow
 from tom.telemetry import logs
 
@@ -33,27 +36,43 @@ class ImportDoor:
     def __init__(self, cell: Cell) -> None:
         """Into ``cell``."""
         self._cell = cell
+        self._choices = choices_of(cell.settings)
+        self._one = asyncio.Lock()
 
     def endpoints(self) -> dict[str, Endpoint]:
         """What answers which operation."""
         return {"importSession": self.import_session}
 
     async def import_session(self, request: Request) -> Response:
-        """All of an exported session under a new id, or nothing."""
+        """All of an exported session under a new id, or nothing; one at a time."""
         operation: Operation = request.scope["tom.operation"]
         body = await read_body(request, operation.limit)
         now = timestamp(self._cell.clock.now())
-        importer = Importer(caller_of(request).may(Scope.ROLES), self._cell.settings.doors.initial_prompt, now)
-        row, events = await asyncio.to_thread(_read, importer, body)  # megabytes: nobody else waits for it
-        if self._cell.scheduler.draining:
-            raise ShuttingDown
-        await self._cell.store.take_in(row, events)
+        new_id, prompt = self._cell.conversations.new_id, self._cell.settings.doors.initial_prompt
+        importer = Importer(caller_of(request), self._choices, prompt, now, new_id)
+        if self._one.locked():  # each is megabytes, and makes them many times as many in memory
+            raise RateLimited(retry_after=1.0)
+        async with self._one:
+            row, events, files = await asyncio.to_thread(_read, importer, body)  # nobody else waits for it
+            if self._cell.scheduler.draining:
+                raise ShuttingDown
+            await to_the_end(self._take_in(row, events, files))
         log.info("📥 Session imported", event="session_created", session_id=row.id, events=len(events))
         answer = opened(row, self._cell.settings.doors.memory_max)
         return JsonAnswer(answer, 201, {"Location": f"/sessions/{row.id}"})
 
+    async def _take_in(self, row: ConversationRow, events: tuple[Event, ...], files: Mapping[str, bytes]) -> None:
+        """Keep the files before the events that name them; what fails leaves neither."""
+        try:
+            for content in files.values():
+                await self._cell.files.write(row.id, content)
+            await self._cell.store.take_in(row, events)
+        except BaseException:
+            await self._cell.files.erase(row.id)
+            raise
 
-def _read(importer: Importer, body: bytes) -> tuple[ConversationRow, tuple[Event, ...]]:
+
+def _read(importer: Importer, body: bytes) -> tuple[ConversationRow, tuple[Event, ...], Mapping[str, bytes]]:
     try:
         value = strictjson.parse_json(body, most_keys=MOST_KEYS)
     except (ValueError, RecursionError):
@@ -62,4 +81,7 @@ def _read(importer: Importer, body: bytes) -> tuple[ConversationRow, tuple[Event
     if not isinstance(value, dict):
         message = "The request body must be a JSON object"
         raise InvalidJson(message)
-    return importer.read(cast("Mapping[str, Any]", value))
+    export = cast("Mapping[str, Any]", value)
+    row, events = importer.read(export)
+    files = checked_files(export.get("files"), events)
+    return replace(row, metadata=told_of_missing(row.metadata, files, events)), events, files

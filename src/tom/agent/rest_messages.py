@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tom.agent import frames
+from tom.agent.backlog import ReaderTooSlow
 from tom.agent.cell import Cell
 from tom.agent.conversations import Accepted
 from tom.agent.feed import Stored
@@ -18,17 +19,21 @@ from tom.agent.following import Following
 from tom.agent.guarding import Endpoint, caller_of, json_body
 from tom.agent.lasting import to_the_end, until_left
 from tom.agent.options import choices_of
+from tom.agent.permitted import again_by, check_reading
 from tom.agent.prompt import Circumstances
-from tom.agent.rest_faults import SessionNotFound, check_fields, session_id_of
+from tom.agent.recorded import AnswerPending
+from tom.agent.rest_faults import SessionNotFound, check_fields
 from tom.agent.rest_outcome import Outcome, failure_of, replied_answer, unfinished_answer
 from tom.agent.rest_reading import read_message, request_id_of
 from tom.agent.sse import EventStream, kept_alive, wants_events
 from tom.agent.submission import Submission
 from tom.agent.telling import Frame, Telling
+from tom.agent.visiting import session_of
 from tom.agent.waiting import ASKED
 from tom.conversation.event import EventType
 from tom.errors import ConversationNotFound, RunNotFound, ShuttingDown
-from tom.store.eventstore import ConversationRow
+
+GOES_ON = "The message is stored and its run goes on: read the events of the session after {seq}."
 
 
 class MessagesDoor:
@@ -46,22 +51,21 @@ class MessagesDoor:
     async def send_message(self, request: Request) -> Response:
         """Accept a message and answer it."""
         given = read_message(await json_body(request), request, self._choices)
-        row = await self._get(request)
-        given.check(caller_of(request), self._cell.settings.doors.memory_max)
+        row = await session_of(self._cell, request)
+        caller = caller_of(request)
+        given.check(caller, self._cell.settings.doors.memory_max)
+        message = given.submission(row.id)
+        check_reading(message, caller, self._choices.services)
         # What was stored must be worked on: it is carried out to its end though its client is gone.
-        return await self._answer(
-            request, await to_the_end(self._accept(given.submission(row.id), wants_events(request)))
-        )
+        return await self._answer(request, await to_the_end(self._accept(message, wants_events(request))))
 
     async def retry_run(self, request: Request) -> Response:
         """Answer the message of a failed or cancelled run again."""
         body = await json_body(request)
         check_fields(body, ("request_id",))
         request_id = request_id_of(body, request)
-        row, run_id = await self._get(request), str(request.path_params["run_id"])
-        return await self._answer(
-            request, await to_the_end(self._retry(row.id, run_id, request_id, wants_events(request)))
-        )
+        row, run_id = await session_of(self._cell, request), str(request.path_params["run_id"])
+        return await self._answer(request, await to_the_end(self._retry(request, row.id, run_id, request_id)))
 
     async def _accept(self, message: Submission, stream: bool) -> Following:
         try:
@@ -73,19 +77,14 @@ class MessagesDoor:
             await self._cell.conversations.interrupt(accepted)
         return following
 
-    async def _retry(self, session_id: str, run_id: str, request_id: str, stream: bool) -> Following:
-        around = Circumstances(surface="rest")
-        return self._following(await self._cell.conversations.retry(session_id, run_id, request_id, around), stream)
+    async def _retry(self, request: Request, session_id: str, run_id: str, request_id: str) -> Following:
+        around, check = Circumstances(surface="rest"), again_by(caller_of(request))
+        accepted = await self._cell.conversations.retry(session_id, run_id, request_id, around, check=check)
+        return self._following(accepted, wants_events(request))
 
     def _following(self, accepted: Accepted, stream: bool) -> Following:
         """Attached before anything else is awaited. A stream stays open while the run waits for its person."""
         return Following(self._cell.conversations, accepted, through_waiting=stream)
-
-    async def _get(self, request: Request) -> ConversationRow:
-        try:
-            return await self._cell.conversations.get(session_id_of(request))
-        except ConversationNotFound:
-            raise SessionNotFound from None
 
     # --- answering -----------------------------------------------------------------------------------------------
 
@@ -124,7 +123,7 @@ class MessagesDoor:
                     async for item in items:
                         if isinstance(item, Stored):
                             outcome.note(item.event)
-        except (TimeoutError, ShuttingDown):
+        except (TimeoutError, ShuttingDown, ReaderTooSlow):
             pass  # the run goes on, here or after the restart
         except RunNotFound:
             raise SessionNotFound from None
@@ -151,19 +150,21 @@ class MessagesDoor:
             durable=cell.conversations.durable,
             queued=following.accepted.queued,
         )
-        telling = Telling(cell.settings.chat, cell.clock, request_id=request_id)
+        telling, seq = Telling(cell.settings.chat, cell.clock, request_id=request_id), run.first_seq
         try:
             yield Frame(told, run.first_seq).render()
             async with aclosing(following.items()) as items:
                 async for item in items:
+                    seq = item.event.seq if isinstance(item, Stored) else seq
                     if isinstance(item, Stored) and item.event.type in ASKED:
                         if following.is_open(item.event):
                             yield telling.asked(item.event, request_id).render()
                         continue
                     for frame in telling.run(item, cached=following.cached):
                         yield frame.render()
-        except ShuttingDown as error:
-            yield Frame(frames.refused(request_id, error)).render()
+        except (ShuttingDown, ReaderTooSlow) as error:
+            goes_on = ShuttingDown if isinstance(error, ShuttingDown) else AnswerPending
+            yield Frame(frames.refused(request_id, goes_on(GOES_ON.format(seq=seq), after=seq))).render()
         except RunNotFound:
             yield Frame(frames.refused(request_id, SessionNotFound())).render()
         finally:

@@ -15,6 +15,7 @@ from tom.agent.ending import end_badly, end_cancelled, first_of
 from tom.agent.feed import Feed
 from tom.agent.journal import Journal
 from tom.agent.places import PendingRun, Places
+from tom.agent.reception import Reception
 from tom.agent.worker import Worker
 from tom.clock import Clock
 from tom.config.secret import Secret
@@ -42,7 +43,7 @@ class Scheduler:
         self,
         store: EventStore,
         feed: Feed,
-        worker: Worker,
+        worker: Worker | Reception,
         clock: Clock,
         *,
         parallel: int,

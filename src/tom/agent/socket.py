@@ -19,8 +19,9 @@ from tom.agent.feed import ALL, Delta, Item, Progressed, Restarted, Stored, Tool
 from tom.agent.learning import is_upkeep
 from tom.agent.options import Choices
 from tom.agent.outbox import Outbox
-from tom.agent.permitted import permitted
+from tom.agent.permitted import again_by, check_named, permitted
 from tom.agent.prompt import Circumstances
+from tom.agent.visiting import surface_of
 from tom.agent.waiting import ANSWERED, ASKED, Pace, ask_id, open_asks, still_open
 from tom.clock import Clock, timestamp
 from tom.config.agent import ToolNotices
@@ -126,7 +127,8 @@ class Socket:
         try:
             envelope = actions.read_envelope(text)
             self._bad_json = 0
-            wanted = permitted(actions.read_action(envelope, self._choices), self._caller)
+            wanted = permitted(actions.read_action(envelope, self._choices), self._caller, self._choices.services)
+            await check_named(wanted, self._caller, self._conversations)
             request_id = envelope.request_id or f"auto-{ids.ulid()}"
             if self._admit is not None and isinstance(wanted, _COUNTED):
                 await self._admit()
@@ -166,7 +168,10 @@ class Socket:
             return False
         try:
             wanted = actions.read_action(actions.read_envelope(text), self._choices)
-            return isinstance(wanted, actions.Stop) and await self._stop_at_once(wanted, actions.request_id_of(text))
+            if not isinstance(wanted, actions.Stop):
+                return False
+            await check_named(wanted, self._caller, self._conversations)
+            return await self._stop_at_once(wanted, actions.request_id_of(text))
         except TomError:
             return False  # what is wrong with it is told in its turn
 
@@ -203,12 +208,13 @@ class Socket:
             case actions.Approve() | actions.Answer():
                 self._send(frames.done(request_id, "recorded", **await self._record(wanted)))
             case actions.Retry(conversation_id, run_id):
+                around = Circumstances(plain=self._outbox.plain)
                 accepted = await self._conversations.retry(
-                    conversation_id, run_id, request_id, Circumstances(plain=self._outbox.plain)
+                    conversation_id, run_id, request_id, around, check=again_by(self._caller)
                 )
                 await self._answer(accepted, request_id, streaming=self._streaming)
             case actions.New(metadata):
-                old, self._default = self._default, await self._conversations.open("ws", dict(metadata))
+                old, self._default = self._default, await self._open(dict(metadata))
                 self._send(frames.cleared(request_id, new=self._default, old=old, wiped=False))
             case actions.Clear(conversation_id, delete):
                 await self._clear(request_id, conversation_id, delete=delete)
@@ -237,7 +243,7 @@ class Socket:
     async def _chat(self, wanted: actions.Chat) -> None:
         message = wanted.message
         if message.conversation_id is None and self._default is None and self._caller.visitor:
-            self._default = await self._conversations.open("ws", dict(message.metadata))
+            self._default = await self._open(dict(message.metadata))
         if message.conversation_id is None and self._default is not None:
             message = replace(message, conversation_id=self._default)
         message = replace(message, around=replace(message.around, plain=self._outbox.plain))
@@ -312,8 +318,11 @@ class Socket:
         if old is not None and delete:
             await self._conversations.erase(old)
             wiped = True
-        self._default = await self._conversations.open("ws")
+        self._default = await self._open()
         self._send(frames.cleared(request_id, new=self._default, old=old, wiped=wiped))
+
+    async def _open(self, metadata: dict[str, object] | None = None) -> str:
+        return await self._conversations.open(surface_of(self._caller, "ws"), metadata)
 
     # --- resume and subscribe ----------------------------------------------------------------------------------
 

@@ -92,9 +92,10 @@ def _security(operation: Operation) -> list[dict[str, list[str]]]:
         return []
     if operation in GATEWAY:
         return [{"login": []}]
-    scopes = [str(operation.scope)]
+    ways = [[str(scope) for scope in way] for way in operation.alternatives]
     admin = [{"admin": list[str]()}] if operation.path.startswith("/admin/") else []
-    return [*admin, {"bearer": scopes}, {"key": scopes}, {"login": []}]
+    shown = [{name: scopes} for scopes in ways for name in ("bearer", "key")]
+    return [*admin, *shown, {"login": []}]
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

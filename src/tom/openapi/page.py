@@ -102,10 +102,11 @@ def _needs(one: Shown) -> str:
     security = one["security"]
     if not security:
         return "Open to everybody."
-    scopes = sorted({scope for way in security for scopes in way.values() for scope in scopes})
-    if not scopes:
+    ways = [way["bearer"] for way in security if way.get("bearer")]
+    if not ways:
         return "Needs a login; behind a gateway only."
-    return f"Needs the scope <code>{escape(scopes[0])}</code>."
+    told = " or ".join(" and ".join(f"<code>{escape(scope)}</code>" for scope in way) for way in ways)
+    return f"Needs the scope {told}." if len(ways[0]) == 1 else f"Needs the scopes {told}."
 
 
 def _parameters(one: Shown) -> str:

@@ -71,6 +71,19 @@ def require(caller: Caller, scope: Scope) -> None:
     raise ScopeMissing(f"{whose} lacks scope '{scope}'", scope=str(scope))
 
 
+def require_way(caller: Caller, scope: Scope | None, instead: Scope | None = None, also: Scope | None = None) -> None:
+    """Let a caller pass who has ``scope`` or ``instead`` of it, and ``also`` besides; else as `require` of what is missing.
+
+    ``scope`` None: everybody passes.
+    """
+    if scope is None:
+        return
+    if instead is None or not caller.may(instead):
+        require(caller, scope)
+    if also is not None:
+        require(caller, also)
+
+
 def scopes_of(names: Iterable[str]) -> frozenset[Scope]:
     """The scopes of these names; names of none are passed over."""
     known = frozenset(names)
