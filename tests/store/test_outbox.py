@@ -70,39 +70,81 @@ def test_the_settings_say_what_is_told():
     )
 
 
-async def test_what_is_left_of_an_archive_that_is_no_more_goes_with_its_conversation(open_sqlite):
-    store = await open_sqlite(mirror=MirrorRules())
+async def test_an_archive_that_was_switched_off_is_still_owed_what_is_erased(open_sqlite):
+    store = await open_sqlite(mirror=MirrorRules(place="here"))
     await converse(store, "r1")
     await converse(store, "r2", "d")
     await store.close()
     store = await open_sqlite()
     await store.erase("c")
-    assert [entry.conversation_id for entry in await store.due()] == ["d"]
-    assert await store.refill() == 2
+    await converse(store, "r3", "d")
+    await store.close()
+    store = await open_sqlite()
+    assert [(entry.kind, entry.conversation_id) for entry in await store.due()] == [("erase", "c"), ("exchange", "d")]
+    await store.close()
+    store = await open_sqlite(mirror=MirrorRules(place="here"))
+    runs = [entry.run_id for entry in await drain(store) if entry.kind == "exchange"]
+    assert runs == ["r2", "r3"], "what it lacks is queued"
+    await store.close()
+    store = await open_sqlite(mirror=MirrorRules(place="here"))
+    assert await store.due() == ()
 
 
-@pytest.mark.promise("P20")
-@pytest.mark.parametrize("enabled", [True, False])
-async def test_erasures_outlive_a_start_that_clears_everything(tmp_path, clock, enabled):
+async def test_what_retention_cuts_while_the_archive_is_off_it_hears_of_later(open_sqlite):
+    for rules, kinds in ((MirrorRules(keep=False), ["cut"]), (MirrorRules(), [])):
+        store = await open_sqlite(mirror=rules)
+        for run in ("r1", "r2"):
+            await converse(store, f"{run}{rules.keep}", f"c{rules.keep}")
+        await drain(store)
+        await store.close()
+        store = await open_sqlite()
+        assert await store.erase(f"c{rules.keep}", before=5)
+        assert [entry.kind for entry in await store.due()] == kinds
+        await drain(store)
+        await store.close()
+
+
+@pytest.mark.parametrize("other", [MirrorRules(place="there"), MirrorRules(place="here", full=True)])
+async def test_another_archive_and_one_that_wants_more_are_told_everything(open_sqlite, other):
+    store = await open_sqlite(mirror=MirrorRules(place="here"))
+    await converse(store, "r1")
+    await drain(store)
+    await store.close()
+    store = await open_sqlite(mirror=other)
+    assert [entry.run_id for entry in await drain(store) if entry.kind == "exchange"] == ["r1"]
+    await store.close()
+    store = await open_sqlite(mirror=MirrorRules(place=other.place))
+    assert await store.due() == (), "one that wants less has what it wants"
+
+
+async def test_a_history_from_before_the_archive_is_queued(open_sqlite):
+    store = await open_sqlite()
+    await converse(store, "r1")
+    await store.close()
+    store = await open_sqlite(mirror=MirrorRules())
+    assert "exchange" in [entry.kind for entry in await store.due()]
+
+
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        (ArchiveSettings(backend="redis"), True),
+        (ArchiveSettings(backend="redis", namespace="other"), False),
+    ],
+)
+def test_an_archive_is_told_from_another_by_where_it_is(one, same):
+    assert (rules_of(one).place == rules_of(ArchiveSettings(backend="redis")).place) is same
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_clearing_at_the_start_forgets_no_erasure(tmp_path, clock, kept):
     archive = ArchiveSettings(backend="redis")
-    settings = PersistenceSettings()
-    store = await open_store(settings, tmp_path, clock=clock, archive=archive)
-    for conversation in ("a", "b", "c"):
-        await converse(store, f"r{conversation}", conversation)
-    await store.erase("a")
+    store = await open_store(PersistenceSettings(), tmp_path, clock=clock, shared=True, archive=archive)
+    await store.append([opened(surface="rest")])
     await store.erase("c")
     await store.close()
-    cleared = PersistenceSettings(clear_on_startup=True, enabled=enabled)
-    store = await open_store(cleared, tmp_path, clock=clock, archive=archive)
-    assert [(entry.kind, entry.conversation_id) for entry in await store.due()] == [("erase", "a"), ("erase", "c")]
+    settings = PersistenceSettings(enabled=kept, clear_on_startup=True)
+    store = await open_store(settings, tmp_path, clock=clock)
+    assert [(entry.kind, entry.conversation_id) for entry in await store.due()] == [("erase", "c")]
+    assert await store.erased("c")
     await store.close()
-    store = await open_store(cleared, tmp_path, clock=clock)
-    assert await store.due() == ()
-    await store.close()
-
-
-async def test_without_an_archive_appending_does_nothing_more(open_sqlite, monkeypatch):
-    store = await open_sqlite()
-    monkeypatch.setattr("tom.store.queueing.row_queued", None)
-    await converse(store, "r1")
-    assert (await store.lag()).entries == 0

@@ -339,7 +339,7 @@ async def test_a_history_of_the_first_version_is_taken_along(history, open_sqlit
 
 def plan_of(statement):
     connection = apsw.Connection(":memory:")
-    for script in ("0001_history.sql", "0002_asks.sql", "0003_instructions.sql", "0004_outbox.sql"):
+    for script in ("0001_history.sql", "0002_asks.sql", "0003_instructions.sql", "0004_outbox.sql", "0005_copies.sql"):
         connection.execute((resources.files("tom.store") / "migrations" / script).read_text())
     names = set(re.findall(r":(\w+)", statement))
     numbered = max(map(int, re.findall(r"\?(\d)", statement)), default=0)
@@ -352,7 +352,7 @@ def plan_of(statement):
 SCANS = {
     "runs", "runs_asking", "runs_unfinished", "states_of_unfinished", "needed_from", "count_everything",
     "summed", "instructed", "entries_due", "erasures_due", "lag", "parked", "release", "written_out", "held", "owed",
-    "refill_sessions", "refill_exchanges", "refill_prompts",
+    "refill_sessions", "refill_exchanges", "refill_prompts", "mirrors",
 }  # fmt: skip
 """Queries that look at a whole list: of runs that nothing narrows, of the few unfinished runs, of what waits, of everything."""
 

@@ -28,6 +28,7 @@ from tom.store.asked import (
 )
 from tom.store.eventstore import ConversationRow, DayUsage, DuplicateRequest, Publish, RunFilter, RunRow
 from tom.store.intake import renamed, runs_of
+from tom.store.memorycopies import MemoryCopies
 from tom.store.memoryqueue import MemoryOutbox, MemoryQueue
 from tom.store.outbox import MirrorRules
 from tom.store.projection import (
@@ -68,8 +69,15 @@ class MemoryEventStore(MemoryOutbox):
 
     durable = False
 
-    def __init__(self, clock: Clock | None = None, *, boot_epoch: int = 1, mirror: MirrorRules | None = None) -> None:
-        """Begin empty; ``mirror``: what an archive is told, None: there is none."""
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        boot_epoch: int = 1,
+        mirror: MirrorRules | None = None,
+        shared: bool = False,
+    ) -> None:
+        """Begin empty; ``mirror``: what an archive is told, None: there is none. ``shared``: as `SqliteEventStore.open`."""
         self._clock = clock or SystemClock()
         self._lease = boot_epoch
         self._epoch = secrets.token_hex(16)
@@ -80,6 +88,7 @@ class MemoryEventStore(MemoryOutbox):
         self._days: dict[str, DayUsage] = {}
         self._closed = False
         self._tells(MemoryQueue(mirror, events_of=self._events_of, runs=self._runs))
+        self._copies = MemoryCopies(shared=shared)
 
     def reopen(self) -> "MemoryEventStore":
         """The same conversations as the next opening would find them after this one ended, however it ended.
@@ -94,6 +103,7 @@ class MemoryEventStore(MemoryOutbox):
         following._asks = self._asks
         following._days = self._days
         following._tells(self._queue)
+        following._copies = self._copies
         return following
 
     @property
@@ -150,6 +160,7 @@ class MemoryEventStore(MemoryOutbox):
         for run in runs_of(stored):
             self._runs[run.id] = run
             self._requests[run.conversation_id, run.request_id] = run.id
+        self._copies.restored(conversation.id)
         self._queue.add(stored, self._now())
         self._queued.set()
         return True
@@ -217,11 +228,12 @@ class MemoryEventStore(MemoryOutbox):
         self._check_open()
         if before is None:
             self._erase_runs(conversation_id, None)
-            erased = self._conversations.pop(conversation_id, None) is not None
-            if erased:
+            gone = self._conversations.pop(conversation_id, None)
+            if gone is not None:
+                self._copies.note(gone.row, erased=True)
                 self._queue.erased(conversation_id, self._now())
                 self._queued.set()
-            return erased
+            return gone is not None
         conversation = self._conversations.get(conversation_id)
         if conversation is None:
             return False
@@ -242,6 +254,7 @@ class MemoryEventStore(MemoryOutbox):
         title = title_of(first or "") if row.title_by == "message" else row.title
         conversation.row = replace(row, first_seq=cut, tokens=tokens, title=title)
         self._queue.after_cut(conversation_id, cut, self._now())
+        self._copies.note(row, erased=False)
         retired = history_retired(conversation_id, first_seq=cut, events=len(before_cut) - len(kept))
         for event in await self.append([retired]):
             if publish is not None:

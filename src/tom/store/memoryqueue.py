@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from tom.clock import Clock, timestamp
 from tom.conversation.event import Event, EventType
+from tom.store.copies import Stale
 from tom.store.eventstore import ConversationRow, RunRow
+from tom.store.memorycopies import MemoryCopies
 from tom.store.mirrored import RowQueued, erasure_queued, exchange, row_queued, written_out
 from tom.store.outbox import MOST_AT_ONCE, PARKED_SHOWN, Entry, Kind, Lag, MirrorRules
 
@@ -55,7 +57,11 @@ class MemoryQueue:
         """The conversation was erased."""
         self._forget(lambda entry: entry.conversation_id == conversation_id)
         if self.rules is not None:
-            self._queue(erasure_queued(conversation_id, at))
+            self.owe(conversation_id, at)
+
+    def owe(self, conversation_id: str, at: str) -> None:
+        """Whichever archive there is has to erase the conversation."""
+        self._queue(erasure_queued(conversation_id, at))
 
     def before_cut(self, conversation_id: str, before: int) -> bool:
         """The events before that seq are about to be erased: what waits and is to be kept is written out.
@@ -203,6 +209,7 @@ class MemoryOutbox(ABC):
     """The verbs of the seam, for a store in memory."""
 
     _clock: Clock
+    _copies: MemoryCopies
 
     def _tells(self, queue: MemoryQueue) -> None:
         self._queue = queue
@@ -249,10 +256,35 @@ class MemoryOutbox(ABC):
         self._queued.set()
         return self._queue.refill(events, wanted, conversation_id, self._now())
 
-    async def owe(self, conversation_ids: Sequence[str]) -> None:
-        """The archive is to be told of these erasures, which happened elsewhere."""
+    async def owe(self, conversation_ids: Sequence[str], *, memory: Sequence[str] = ()) -> None:
+        """The archive, and the shared ``memory``, is to be told of these erasures, which happened elsewhere."""
         for conversation_id in conversation_ids:
-            self._queue.erased(conversation_id, self._now())
+            self._queue.owe(conversation_id, self._now())
+        for conversation_id in memory:
+            self._copies.owe(conversation_id)
+        self._queued.set()
+
+    # --- what a shared memory must not keep -----------------------------------------------------------------------
+
+    async def stale(self, *, after: int = 0, limit: int = 100) -> tuple[Stale, ...]:
+        """Copies that are behind; see `Copies`."""
+        self._check_open()
+        return self._copies.stale(after, limit)
+
+    async def settle(self, stale: Sequence[Stale]) -> None:
+        """These copies are right now."""
+        self._check_open()
+        self._copies.settle(stale)
+
+    async def erased(self, conversation_id: str) -> bool:
+        """Whether the conversation was erased here and a copy may be left."""
+        self._check_open()
+        return self._copies.erased(conversation_id)
+
+    async def ids(self, *, after: str = "", limit: int = 500) -> tuple[str, ...]:
+        """Conversations by id, in the order of their ids."""
+        self._check_open()
+        return tuple(sorted(row.id for row in self._rows() if row.id > after)[:limit])
 
     async def queued(self) -> None:
         """Wait until something was queued after the last `due` began."""

@@ -8,7 +8,7 @@ for what an archive holds is in order.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tom.conversation.codec import to_json
 from tom.conversation.event import Event, EventType
@@ -24,6 +24,12 @@ QUEUES = frozenset({
     EventType.PROMPT_SET,
 })  # fmt: skip
 """All events from which a row may follow."""
+
+ADOPTED: Final = "adopted"
+"""Marks the end of a run that took place elsewhere, where an archive is told of it."""
+
+ABOVE: Final = "archived_above"
+"""In the beginning of a run: how far above their numbers its messages stand in an archive that others write to as well."""
 
 _SHOWN = frozenset({"metadata", "memory_limit"})
 """What an archive knows of a conversation and may be changed."""
@@ -47,6 +53,8 @@ def row_queued(event: Event, rules: MirrorRules, at: str) -> RowQueued | None:
     kind = event.type
     place = (event.seq, at)
     if kind == EventType.RUN_COMPLETED and event.run_id:
+        if event.extra.get(ADOPTED):
+            return None
         return RowQueued(f"exchange:{event.run_id}", event.conversation_id, Kind.EXCHANGE, event.run_id, *place)
     if kind == EventType.CONVERSATION_OPENED or (
         kind == EventType.CONVERSATION_CHANGED and _SHOWN & event.extra.keys()
@@ -67,14 +75,16 @@ def erasure_queued(conversation_id: str, at: str, before: int | None = None) -> 
 def exchange(events: Iterable[Event], rules: MirrorRules, origin: Callable[[str], Event | None]) -> list[Event]:
     """The messages of a completed run with these events; ``origin`` finds the message that another run began with."""
     told: list[Event] = []
+    above = 0
     for event in events:
         if event.type in BEGINNINGS:
+            above = event.extra.get(ABOVE, 0)
             message = _message_of(event, origin)
             if message is not None and (message.role != "system" or rules.full):
                 told.append(message)
         elif _is_told(event, rules):
             told.append(event)
-    return told
+    return [replace(event, seq=event.seq + above) for event in told] if above else told
 
 
 def all_told(events: Sequence[Event], rules: MirrorRules) -> list[Event]:
@@ -89,7 +99,7 @@ def all_told(events: Sequence[Event], rules: MirrorRules) -> list[Event]:
             runs.setdefault(event.run_id, []).append(event)
         elif event.type == EventType.PROMPT_SET and rules.full:
             told.append(event)
-        if event.type == EventType.RUN_COMPLETED:
+        if event.type == EventType.RUN_COMPLETED and not event.extra.get(ADOPTED):
             told += exchange(runs.get(event.run_id, ()), rules, beginnings.get)
     return sorted(told, key=lambda event: event.seq)
 

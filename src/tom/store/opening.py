@@ -1,10 +1,13 @@
 """From settings to a store."""
 
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from tom.clock import Clock, SystemClock
 from tom.config.agent import ArchiveSettings, PersistenceSettings
+from tom.store.copies import Copies
 from tom.store.eventstore import EventStore, Ledger
 from tom.store.intake import Intake
 from tom.store.outbox import MirrorRules, Outbox
@@ -24,14 +27,21 @@ class History(EventStore, Ledger, Intake, Protocol):
         ...
 
 
-class Store(History, Outbox, Protocol):
+class Store(History, Outbox, Copies, Protocol):
     """All seams of this package: every store here has them."""
 
 
 async def open_store(
-    settings: PersistenceSettings, home: Path, *, clock: Clock | None = None, archive: ArchiveSettings | None = None
+    settings: PersistenceSettings,
+    home: Path,
+    *,
+    clock: Clock | None = None,
+    archive: ArchiveSettings | None = None,
+    shared: bool = False,
 ) -> Store:
     """Open the history that the settings ask for; ``home`` is where a relative ``path`` lies; ``archive``: what it is told.
+
+    ``shared``: sessions have copies in a memory that outlives this process.
 
     ``enabled: false`` keeps conversations in memory only and does not read an earlier file; ``clear_on_startup``
     erases that file first, for good. Raises what `SqliteEventStore.open` says.
@@ -40,19 +50,19 @@ async def open_store(
     mirror = rules_of(archive)
     path = home / settings.path
     on_disk = settings.type == "sql"
-    erased: tuple[str, ...] = ()
+    owed = _Owed()
     if on_disk and settings.clear_on_startup:
-        erased = await _clear(path, clock, mirror)
+        owed = await _clear(path, clock, mirror, shared=shared)
     if on_disk and settings.enabled:
         from tom.store.sqlite import SqliteEventStore  # noqa: PLC0415 - whoever reads the seam needs no SQLite
 
-        store = await SqliteEventStore.open(path, clock=clock, mirror=mirror)
-        await store.owe(erased)
+        store = await SqliteEventStore.open(path, clock=clock, mirror=mirror, shared=shared)
+        await owed.hand_over(store)
         return store
     from tom.store.memory import MemoryEventStore  # noqa: PLC0415 - as above
 
-    remembered = MemoryEventStore(clock, mirror=mirror)
-    await remembered.owe(erased)
+    remembered = MemoryEventStore(clock, mirror=mirror, shared=shared)
+    await owed.hand_over(remembered)
     return remembered
 
 
@@ -60,18 +70,34 @@ def rules_of(archive: ArchiveSettings | None) -> MirrorRules | None:
     """What the archive of these settings is told; None: there is none."""
     if archive is None or archive.backend == "none":
         return None
-    return MirrorRules(archive.full, archive.retention == "keep", archive.outbox_max_mb * MIB)
+    uri = archive.uri.reveal().rpartition("@")[2]  # who asks makes it no other archive
+    told = (archive.backend, archive.host, archive.port, archive.database, archive.namespace, uri)
+    place = hashlib.sha256(repr((*told, archive.sessions, archive.messages)).encode()).hexdigest()[:16]
+    return MirrorRules(archive.full, archive.retention == "keep", archive.outbox_max_mb * MIB, place)
 
 
-async def _clear(path: Path, clock: Clock, mirror: MirrorRules | None) -> tuple[str, ...]:
-    """Erase the file; the conversations of whose erasure an archive has not been told are still to be told of."""
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """Conversations that were erased before the file was, of which others may not know yet."""
+
+    archive: tuple[str, ...] = ()
+    memory: tuple[str, ...] = ()
+
+    async def hand_over(self, store: Store) -> None:
+        """They are still to be told of."""
+        if self.archive or self.memory:
+            await store.owe(self.archive, memory=self.memory)
+
+
+async def _clear(path: Path, clock: Clock, mirror: MirrorRules | None, *, shared: bool) -> _Owed:
+    """Erase the file; what an archive or a shared memory has not been told is still to be told."""
     from tom.store.sqlite import SqliteEventStore  # noqa: PLC0415 - as above
 
     if not path.exists():  # noqa: ASYNC240 - once, before anything is served
-        return ()
-    store = await SqliteEventStore.open(path, clock=clock, mirror=mirror)
-    owed = () if mirror is None else await store.owed()
+        return _Owed()
+    store = await SqliteEventStore.open(path, clock=clock, mirror=mirror, shared=shared)
+    archive, memory = await store.owed()
     conversations, events = await store.count()
     await store.close(erase=True)
     log.warning("🧹 Erased the earlier history", event="history_cleared", conversations=conversations, events=events)
-    return owed
+    return _Owed(archive, memory)

@@ -39,6 +39,8 @@ class MirrorRules:
     full: bool = False
     keep: bool = True
     most_kept: int = 256 * 1024 * 1024
+    place: str = field(default="", compare=False)
+    """Tells one archive from another: a store that is shown another one tells it everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,10 @@ class Outbox(Protocol):
 
     async def refill(self, conversation_id: str | None = None) -> int:
         """Queue everything again, of one conversation or of all; what was postponed or parked is due. How many entries wait."""
+        ...
+
+    async def owe(self, conversation_ids: Sequence[str], *, memory: Sequence[str] = ()) -> None:
+        """The archive, and the shared ``memory``, is to be told of these erasures, which this store does not know of."""
         ...
 
     async def queued(self) -> None:

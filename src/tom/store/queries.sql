@@ -310,6 +310,37 @@ SELECT (SELECT count(*) FROM conversations), (SELECT count(*) FROM chat_events);
 INSERT OR REPLACE INTO outbox (target, dedup_key, conversation, kind, run, seq, created_at)
 VALUES (?, ?, ?, ?, ?, ?, ?);
 
+-- name: mirrors
+SELECT target, place, whole, keep, off FROM mirrors;
+
+-- name: set_mirror
+INSERT OR REPLACE INTO mirrors (target, place, whole, keep, off) VALUES (?, ?, ?, ?, ?);
+
+-- name: note_erased
+INSERT OR REPLACE INTO stale (conversation, erased) SELECT id, 1 FROM conversations WHERE id = ? AND surface = ?;
+
+-- name: note_cut
+INSERT INTO stale (conversation, erased) SELECT id, 0 FROM conversations WHERE id = ? AND surface = ?
+ON CONFLICT (conversation) DO NOTHING;
+
+-- name: note_elsewhere
+INSERT OR REPLACE INTO stale (conversation, erased) VALUES (?, 1);
+
+-- name: stale
+SELECT id, conversation, erased FROM stale WHERE id > ? ORDER BY id LIMIT ?;
+
+-- name: stale_of
+SELECT erased FROM stale WHERE conversation = ?;
+
+-- name: settle
+DELETE FROM stale WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: restored
+DELETE FROM stale WHERE conversation = ?;
+
+-- name: ids_after
+SELECT id FROM conversations WHERE id > ? ORDER BY id LIMIT ?;
+
 -- name: forget_queued
 DELETE FROM outbox WHERE conversation = ?1 AND (?2 IS NULL OR (kind IN ('exchange', 'prompt') AND seq < ?2));
 
@@ -369,7 +400,7 @@ ON CONFLICT (target, dedup_key) DO NOTHING;
 -- name: refill_exchanges
 INSERT INTO outbox (target, dedup_key, conversation, kind, run, seq, created_at)
 SELECT :target, 'exchange:' || (extra ->> 'run_id'), conversation_id, 'exchange', extra ->> 'run_id', seq, :at FROM chat_events
-WHERE type = 'run.completed' AND extra ->> 'run_id' IS NOT NULL AND (:conversation IS NULL OR conversation_id = :conversation)
+WHERE type = 'run.completed' AND extra ->> 'run_id' IS NOT NULL AND extra ->> 'adopted' IS NULL AND (:conversation IS NULL OR conversation_id = :conversation)
 ORDER BY conversation_id, seq
 ON CONFLICT (target, dedup_key) DO NOTHING;
 

@@ -1,4 +1,8 @@
-"""The outbox in SQLite: what runs in the database's threads. Every verb that writes does so in its caller's transaction."""
+"""The outbox in SQLite: what runs in the database's threads. Every verb that writes does so in its caller's transaction.
+
+An archive that was told something and is switched off is still owed every erasure; when it is switched on again, it is
+told what it lacks.
+"""
 
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -22,12 +26,32 @@ _REFERS = frozenset({Kind.EXCHANGE, Kind.PROMPT})
 
 
 class Queueing:
-    """Rows of the outbox. ``rules`` None: there is no archive, and only what is erased is forgotten here, too."""
+    """Rows of the outbox. ``rules`` None: there is no archive now, and only of erasures one that there was is told."""
 
     def __init__(self, sql: Mapping[str, str], rules: MirrorRules | None) -> None:
         """``sql``: the store's statements."""
         self._sql = sql
         self.rules = rules
+        self._owed = rules
+        """The rules of the archive that has to hear of erasures."""
+
+    def recorded(self, connection: apsw.Connection) -> bool:
+        """Read which archive this file was mirrored in; whether `record` has something to write."""
+        row = self._recorded(connection)
+        if self.rules is None:
+            self._owed = None if row is None else MirrorRules(bool(row[1]), bool(row[2]))
+            return row is not None and not row[3]
+        return row is None or bool(row[3]) or row[:3] != _recorded_as(self.rules)
+
+    def record(self, connection: apsw.Connection, at: str) -> None:
+        """Note which archive there is; one that may lack something is told everything it lacks."""
+        row = self._recorded(connection)
+        if self.rules is not None:
+            connection.execute(self._sql["set_mirror"], (TARGET, *_recorded_as(self.rules), False))
+            if row is None or row[3] or row[0] != self.rules.place or self.rules.full > row[1]:
+                self.refill(connection, None, at)
+        elif row is not None:
+            connection.execute(self._sql["set_mirror"], (TARGET, *row[:3], True))
 
     def add(self, cursor: apsw.Cursor, stored: Iterable[Event], at: str) -> None:
         """Write the rows that follow from events just stored."""
@@ -40,8 +64,12 @@ class Queueing:
     def erased(self, connection: apsw.Connection, conversation_id: str, at: str) -> None:
         """The conversation was erased: nothing of it is told any more but that."""
         connection.execute(self._sql["forget_queued"], (conversation_id, None))
-        if self.rules is not None:
-            self._queue(connection, erasure_queued(conversation_id, at))
+        if self._owed is not None:
+            self.owe(connection, conversation_id, at)
+
+    def owe(self, connection: apsw.Connection, conversation_id: str, at: str) -> None:
+        """Whichever archive there is or was has to erase the conversation."""
+        self._queue(connection, erasure_queued(conversation_id, at))
 
     def before_cut(self, connection: apsw.Connection, conversation_id: str, before: int) -> bool:
         """The events before that seq are about to be erased: what waits and is to be kept is written out.
@@ -63,7 +91,7 @@ class Queueing:
 
     def after_cut(self, connection: apsw.Connection, conversation_id: str, before: int, at: str) -> None:
         """The events before that seq were erased: the archive is told, unless it is to keep them."""
-        if self.rules is None or self.rules.keep:
+        if self._owed is None or self._owed.keep:
             return
         connection.execute(self._sql["forget_queued"], (conversation_id, before))
         self._queue(connection, erasure_queued(conversation_id, at, before))
@@ -105,6 +133,11 @@ class Queueing:
         return waiting
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _recorded(self, connection: apsw.Connection) -> Row | None:
+        """Place, whole, keep and off of the archive that this file knows of."""
+        rows = connection.execute(self._sql["mirrors"]).fetchall()
+        return next((row[1:] for row in rows if row[0] == TARGET), None)
 
     def _queue(self, cursor: apsw.Cursor | apsw.Connection, row: RowQueued) -> None:
         """A row in place of an earlier one for the same thing: one that is being told now is not taken for it."""
@@ -173,6 +206,10 @@ class Queueing:
             needs(event)
             return event
         return None
+
+
+def _recorded_as(rules: MirrorRules) -> Row:
+    return rules.place, int(rules.full), int(rules.keep)
 
 
 def queues_something(events: Iterable[Event]) -> bool:

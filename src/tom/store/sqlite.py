@@ -17,6 +17,7 @@ from tom.conversation.upkeep import history_retired
 from tom.sqlite import Database
 from tom.sqlite.recovery import end_process
 from tom.store.appending import Appender
+from tom.store.copies import MEMORY, SHARED_SURFACE, Stale
 from tom.store.durability import needs_fsync
 from tom.store.eventstore import ConversationRow, DayUsage, Publish, RunFilter, RunRow
 from tom.store.intake import renamed, take_in
@@ -35,8 +36,11 @@ class SqliteEventStore:
 
     durable = True
 
-    def __init__(self, database: Database, clock: Clock, mirror: MirrorRules | None = None) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, mirror: MirrorRules | None = None, *, shared: bool = False
+    ) -> None:
         """Use `open`."""
+        self._shared = shared
         self._database = database
         self._sql = load_queries()
         self._clock = clock
@@ -58,8 +62,11 @@ class SqliteEventStore:
         boot_id: str | None = None,
         vfs: str | None = None,
         mirror: MirrorRules | None = None,
+        shared: bool = False,
     ) -> Self:
         """Open or create the file ``path``; ``mirror``: what an archive is told, None: there is none.
+
+        ``shared``: sessions have copies in a memory that other processes see; see `Copies`.
 
         The other parameters, and errors, are those of `Database.open`.
         """
@@ -68,8 +75,10 @@ class SqliteEventStore:
         database = await Database.open(
             path, migrations=migrations, clock=clock, on_fatal=on_fatal, boot_id=boot_id, vfs=vfs
         )
-        store = cls(database, clock, mirror)
-        store._summed, store._instructed = await database.read(store._read_special)
+        store = cls(database, clock, mirror, shared=shared)
+        store._summed, store._instructed, changed = await database.read(store._read_special)
+        if changed:
+            await database.write(store._record)
         return store
 
     @property
@@ -207,18 +216,45 @@ class SqliteEventStore:
         self._queued.set()
         return waiting
 
-    async def owed(self) -> tuple[str, ...]:
-        """The conversations of whose erasure the archive has not been told."""
-        return await self._database.read(partial(self._list, query="owed", row=(), read=lambda row: str(row[0])))
+    async def owed(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The conversations of whose erasure the archive, and those of whose the shared memory has not been told."""
 
-    async def owe(self, conversation_ids: Sequence[str]) -> None:
-        """The archive is to be told of these erasures, which happened elsewhere."""
-        if conversation_ids:
-            await self._database.write(partial(self._owe, conversation_ids=conversation_ids))
+        def read(connection: apsw.Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:
+            archive = tuple(str(row[0]) for row in connection.execute(self._sql["owed"]))
+            stale = self._list(connection, "stale", (0, -1), _stale)
+            return archive, tuple(one.conversation_id for one in stale if one.erased)
+
+        return await self._database.read(read)
+
+    async def owe(self, conversation_ids: Sequence[str], *, memory: Sequence[str] = ()) -> None:
+        """The archive, and the shared ``memory``, is to be told of these erasures, which happened elsewhere."""
+        await self._database.write(partial(self._owe, conversation_ids=conversation_ids, memory=memory))
+        self._queued.set()
 
     async def queued(self) -> None:
         """Wait until something was queued after the last `due` began."""
         await self._queued.wait()
+
+    async def stale(self, *, after: int = 0, limit: int = 100) -> tuple[Stale, ...]:
+        """Copies in a shared memory that are behind; see `Copies`."""
+        return await self._database.read(partial(self._list, query="stale", row=(after, limit), read=_stale))
+
+    async def settle(self, stale: Sequence[Stale]) -> None:
+        """These copies are right now."""
+        row = (json.dumps([one.number for one in stale]),)
+        await self._database.write(lambda connection: connection.execute(self._sql["settle"], row), full=False)
+
+    async def erased(self, conversation_id: str) -> bool:
+        """Whether the conversation was erased here and a copy may be left."""
+        row = (conversation_id,)
+        return bool(await self._database.read(lambda connection: connection.execute(self._sql["stale_of"], row).get))
+
+    async def ids(self, *, after: str = "", limit: int = 500) -> tuple[str, ...]:
+        """Conversations by id, in the order of their ids."""
+        row = (after, limit)
+        return await self._database.read(
+            partial(self._list, query="ids_after", row=row, read=lambda found: str(found[0]))
+        )
 
     async def count(self) -> tuple[int, int]:
         """How many conversations and events there are."""
@@ -257,14 +293,26 @@ class SqliteEventStore:
     def _take_in(self, connection: apsw.Connection, conversation: ConversationRow, events: Sequence[Event]) -> bool:
         taken = take_in(connection, self._sql, conversation, events)
         if taken:
+            connection.execute(self._sql["restored"], (conversation.id,))
             self._queueing.add(connection.cursor(), events, self._appender.now())
         return taken
 
-    def _read_special(self, connection: apsw.Connection) -> tuple[set[str], set[str]]:
-        """The conversations that have a summary, and instructions: the tail of others needs no second statement."""
+    def _read_special(self, connection: apsw.Connection) -> tuple[set[str], set[str], bool]:
+        """The conversations that have a summary, and instructions: the tail of others needs no second statement.
+
+        Last, whether something is new about the places that have copies.
+        """
         summed = {str(conversation_id) for (conversation_id,) in connection.execute(self._sql["summed"])}
         instructed = {str(conversation_id) for (conversation_id,) in connection.execute(self._sql["instructed"])}
-        return summed, instructed
+        known = any(row[0] == MEMORY for row in connection.execute(self._sql["mirrors"]).fetchall())
+        fresh = self._shared and not known
+        self._shared = self._shared or known
+        return summed, instructed, self._queueing.recorded(connection) or fresh
+
+    def _record(self, connection: apsw.Connection) -> None:
+        self._queueing.record(connection, self._appender.now())
+        if self._shared:
+            connection.execute(self._sql["set_mirror"], (MEMORY, "", False, False, False))
 
     def _list[T](
         self,
@@ -277,15 +325,18 @@ class SqliteEventStore:
 
     def _erase(self, connection: apsw.Connection, conversation_id: str) -> bool:
         self._erase_events(connection, conversation_id, None)
+        if self._shared:
+            connection.execute(self._sql["note_erased"], (conversation_id, SHARED_SURFACE))
         connection.execute(self._sql["erase_conversation"], (conversation_id,))
         erased = bool(connection.changes())
         if erased:
             self._queueing.erased(connection, conversation_id, self._appender.now())
         return erased
 
-    def _owe(self, connection: apsw.Connection, conversation_ids: Sequence[str]) -> None:
+    def _owe(self, connection: apsw.Connection, conversation_ids: Sequence[str], memory: Sequence[str]) -> None:
         for conversation_id in conversation_ids:
-            self._queueing.erased(connection, conversation_id, self._appender.now())
+            self._queueing.owe(connection, conversation_id, self._appender.now())
+        connection.executemany(self._sql["note_elsewhere"], [(conversation_id,) for conversation_id in memory])
 
     def _retire(self, connection: apsw.Connection, conversation_id: str, before: int) -> tuple[Event, ...]:
         """Remove the events before a seq; the event that tells of it, nothing when there was nothing to remove."""
@@ -301,6 +352,8 @@ class SqliteEventStore:
         if not gone:
             return ()
         self._queueing.after_cut(connection, conversation_id, cut, self._appender.now())
+        if self._shared:
+            connection.execute(self._sql["note_cut"], (conversation_id, SHARED_SURFACE))
         text = connection.execute(self._sql["first_message"], (conversation_id,)).get
         connection.execute(self._sql["retire_conversation"], (cut, tokens, title_of(text or ""), conversation_id))
         retired = history_retired(conversation_id, first_seq=cut, events=gone)
@@ -314,6 +367,11 @@ class SqliteEventStore:
         for query in ("erase_effects", "erase_asks", "erase_runs", "erase_events"):
             connection.execute(self._sql[query], (conversation_id, before))
         return connection.changes()
+
+
+def _stale(row: tuple[Any, ...]) -> Stale:
+    number, conversation_id, erased = row
+    return Stale(number, conversation_id, bool(erased))
 
 
 def _query_for(which: RunFilter) -> str:
