@@ -295,7 +295,7 @@ async def test_a_stream_whose_agent_dies_says_so(door):
         await door.agents.crash("alice")
         rest = await answer.content.read()
         assert b'event: error\ndata: {"request_id":"unknown","status":"error","chunk":{"error":"Backend' in rest
-            assert b'"error":{"code":"agent_failed"' in rest
+        assert b'"error":{"code":"agent_failed"' in rest
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """HTTP answers in the dialects of this agent: the chat page's, OpenAI's and the Tom routes'."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,17 +9,11 @@ from starlette.responses import Response
 
 from tom.agent import strictjson
 from tom.agent.recorded import AnswerPending, is_recorded
-from tom.errors import CallerError, InvalidJson, RateLimited, SessionElsewhere, TomError
+from tom.errors import InvalidJson, PayloadTooLarge, TomError
 from tom.openapi.operations import Dialect
+from tom.openapi.wording import RETRY_SECONDS, chat_body, error_headers, openai_body
 
 _encode = msgspec.json.Encoder().encode
-
-
-class PayloadTooLarge(CallerError):
-    """The request is too large."""
-
-    code = "payload_too_large"
-    http_status = 413
 
 
 class JsonAnswer(Response):
@@ -44,32 +37,8 @@ def problem(error: TomError, request_id: str, dialect: Dialect) -> Response:
 
 
 def chat_error(error: TomError, request_id: str) -> Response:
-    """An error as the chat page has it: ``{"error":{"code","message","details"?},"request_id"}``.
-
-    Too many requests are told flat: ``{"error":"rate_limited","retry_after"}``.
-    """
-    headers = error_headers(error)
-    if isinstance(error, RateLimited):
-        body: dict[str, Any] = {"error": "rate_limited", "retry_after": error.details.get("retry_after", 1.0)}
-        return JsonAnswer(body, 429, headers)
-    body = {"code": error.code, "message": error.message}
-    if error.details:
-        body["details"] = error.details
-    return JsonAnswer({"error": body, "request_id": request_id}, error.http_status, headers)
-
-
-_TYPES: Mapping[int, str] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-
-
-def openai_body(error: TomError, request_id: str) -> dict[str, Any]:
-    """An error as OpenAI's clients read it: ``{"error":{"message","type","param","code"},"request_id"}``."""
-    status = error.http_status
-    kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
-    told = {"message": error.message, "type": kind, "param": error.details.get("param"), "code": error.code}
-    body: dict[str, Any] = {"error": told, "request_id": request_id}
-    if isinstance(error, RateLimited):
-        body["retry_after"] = error.details.get("retry_after", 1.0)
-    return body
+    """An error as the chat page has it."""
+    return JsonAnswer(chat_body(error, request_id), error.http_status, error_headers(error))
 
 
 def openai_error(error: TomError, request_id: str) -> Response:
@@ -83,19 +52,9 @@ def openai_error(error: TomError, request_id: str) -> Response:
     return JsonAnswer(openai_body(error, request_id), error.http_status, headers)
 
 
-def error_headers(error: TomError) -> dict[str, str]:
-    """The headers that belong to an error."""
-    headers = {"Retry-After": "2"} if error.http_status == 503 else {}
-    if isinstance(error, RateLimited | SessionElsewhere):
-        headers["Retry-After"] = str(max(1, math.ceil(error.details.get("retry_after", 1.0))))
-    if error.http_status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return headers
-
-
 def tom_error(message: str, status: int = 200, extra: Mapping[str, Any] | None = None) -> Response:
     """An error as the Tom routes have it: ``{"status":"ERROR","message"}``."""
-    headers = {"Retry-After": "2"} if status == 503 else {}
+    headers = {"Retry-After": f"{RETRY_SECONDS:.0f}"} if status == 503 else {}
     return JsonAnswer({"status": "ERROR", "message": message, **(extra or {})}, status, headers)
 
 
@@ -103,13 +62,13 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The body, read no further than ``limit`` bytes. Raises `PayloadTooLarge`."""
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
-        raise PayloadTooLarge
+        raise PayloadTooLarge(limit=limit)
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
         size += len(piece)
         if size > limit:
-            raise PayloadTooLarge
+            raise PayloadTooLarge(limit=limit)
         pieces.append(piece)
     return b"".join(pieces)
 

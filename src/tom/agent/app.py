@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from tom import ids
@@ -31,6 +32,7 @@ from tom.agent.rest_files import FilesDoor
 from tom.agent.revoking import serve_while_held
 from tom.agent.routing import DoorRouter, defect
 from tom.agent.servicesdoor import ServicesDoor
+from tom.agent.socketpath import socket_route
 from tom.agent.tokensdoor import TicketDoor, TokensDoor
 from tom.agent.watching import Watching, template_of
 from tom.agent.websocket import Entry, serve_websocket
@@ -73,6 +75,7 @@ class AgentApp:
         """Serve ``cell`` to whom ``door`` lets in."""
         self._cell = cell
         self._door = door
+        self.alone = door.alone
         listed = frozenset(cell.settings.chat.allow_origins if door.alone else ())
         self._cross_origin = CrossOrigin(listed, credentials=cell.settings.doors.allow_credentials)
         file = cell.door_file
@@ -96,6 +99,7 @@ class AgentApp:
                 *ExportDoor(cell).routes(),
                 *UsageDoor(cell).routes(),
                 *DocumentDoor(cell).routes(),
+                socket_route(cell.settings.chat.endpoint),
                 *(ExamplesDoor().routes() if door.alone else ()),
                 *(TicketDoor(cell, file).routes() if file and door.alone else ()),
                 *(
@@ -125,7 +129,7 @@ class AgentApp:
                     await self._http(scope, receive, sending)
 
     async def _websocket(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
-        refused = await enter(self._door, scope)
+        refused = await self._enter(scope)
         if refused is None and scope["path"] != self._cell.settings.chat.endpoint:
             refused = NotFoundHere()
         if refused is None:
@@ -138,7 +142,16 @@ class AgentApp:
         plain = wants_plain(scope.get("query_string", b""))
         admitted: Admitted = scope["tom.admitted"]
         entry = Entry(admitted, lambda: self._door.holds(admitted), _protocol(scope), device, plain=plain)
-        await serve_websocket(self._cell, receive, send, entry)
+        opening = _with_headers(send, [(b"x-request-id", scope["tom.request_id"].encode())], "websocket.accept")
+        await serve_websocket(self._cell, receive, opening, entry)
+
+    async def _enter(self, scope: Scope) -> TomError | None:
+        """See `enter`. A defect of ours in it is told like any other, and lets nobody in."""
+        try:
+            return await enter(self._door, scope)
+        except Exception as error:  # noqa: BLE001 - a defect costs one clear answer
+            log.error("❌ A defect at the door", event="request_failed", code="internal_error", exception=error)
+            return TomError(f"Internal error: {scope['tom.request_id']}")
 
     async def _count_upgrade(self, scope: Scope) -> TomError | None:
         """Count the opening of a socket, or return the reason to refuse it."""
@@ -156,7 +169,7 @@ class AgentApp:
         await self._watching.serve(scope, send, answer)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = await enter(self._door, scope)
+        refused = await self._enter(scope)
         if refused is not None:
             self._watching.refused(refused, "door")
             await self._refuse(scope, refused)(scope, receive, send)
@@ -171,6 +184,8 @@ class AgentApp:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._router(scope, receive, send)
+        except ClientDisconnect:
+            log.debug("A client left before its request was read", event="client_left", path=template_of(scope))
         except Exception as error:  # noqa: BLE001 - a defect costs one clear answer
             failure = {"code": "internal_error", "path": template_of(scope)}
             log.error("❌ A defect in a request", event="request_failed", **failure, exception=error)
@@ -215,11 +230,11 @@ class _Empty(Response):
         self.raw_headers = headers
 
 
-def _with_headers(send: Send, beside: list[tuple[bytes, bytes]]) -> Send:
-    """Have the answer carry ``beside``; of what it says of itself to other origins, its own word stands."""
+def _with_headers(send: Send, beside: list[tuple[bytes, bytes]], begins: str = "http.response.start") -> Send:
+    """Have the answer, which ``begins`` so, carry ``beside``; what it says to other origins itself stands."""
 
     async def sending(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == begins:
             own = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
             told = any(name == _SHARED for name, _ in own)
             more = [pair for pair in beside if not (told and pair[0].startswith(_CROSS_ORIGIN))]

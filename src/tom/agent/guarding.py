@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tom.agent.answering import PayloadTooLarge, parse_body, problem, read_body
+from tom.agent.answering import parse_body, problem, read_body
 from tom.agent.recorded import run_of
 from tom.agent.tally import TOLD_FAILED_RUN
-from tom.errors import InvalidJson, RateLimited, TomError, UnsupportedMediaType
+from tom.errors import InvalidJson, PayloadTooLarge, RateLimited, TomError, UnsupportedMediaType
 from tom.openapi.operations import OPERATIONS, Operation
 from tom.policy.permissions import Caller
 from tom.telemetry.refusals import tell_refusal

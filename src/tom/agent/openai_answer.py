@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from tom.agent.answering import openai_body
 from tom.agent.openai_words import joined_texts, waiting_text
 from tom.agent.recorded import recorded_failure
 from tom.agent.waiting import still_open
@@ -15,6 +14,7 @@ from tom.conversation.event import Event, EventType
 from tom.conversation.part import ToolCall
 from tom.conversation.usage import NOTHING, Usage
 from tom.errors import TomError
+from tom.openapi.wording import openai_body
 from tom.store.eventstore import RunRow
 
 DONE = b"data: [DONE]\n\n"

@@ -1,6 +1,6 @@
 """What becomes of an answer when the token that asked for it is taken back: nothing more of it is sent.
 
-An event stream is told so by one last ``event: error``; an answer that has not begun is 401; any other is cut off. What
+An event stream is told so by one last error, as its door words it; an answer that has not begun is 401; any other is cut off. What
 the request has set going goes on, as when its client goes away.
 """
 
@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-import msgspec
-
 from tom.accounts.holding import Holding
+from tom.agent.answering import dialect_at
+from tom.errors import InvalidToken
+from tom.openapi.wording import last_event
 
 type Scope = MutableMapping[str, Any]
 type Message = MutableMapping[str, Any]
@@ -19,6 +20,9 @@ type Send = Callable[[Message], Awaitable[None]]
 type App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _EVENTS: Final = b"text/event-stream"
+_FIRST_EVENT: Final = 1024
+"""Bytes of a stream's beginning that are remembered: its first event names the message."""
+
 _GONE: Final[Message] = {"type": "http.disconnect"}
 
 
@@ -48,6 +52,7 @@ class _Exchange:
         self._begun = False
         self._complete = False
         self._events = False
+        self._told = b""
 
     def cut(self) -> None:
         """Send and receive nothing more."""
@@ -80,6 +85,7 @@ class _Exchange:
                 self._events = headers.get(b"content-type", b"").startswith(_EVENTS)
             else:
                 self._complete = not message.get("more_body", False)
+                self._told = self._told or message.get("body", b"")[:_FIRST_EVENT]
             await self._send(message)
 
     async def end_when_cut(self, scope: Scope, refuse: App) -> None:
@@ -91,10 +97,6 @@ class _Exchange:
             if not self._begun:
                 await refuse(scope, self._receive, self._send)
             elif self._events:
-                await self._send({"type": "http.response.body", "body": _last_event(scope["tom.request_id"])})
-
-
-def _last_event(request_id: str) -> bytes:
-    error = {"code": "invalid_token", "message": "This credential is not valid."}
-    told = {"error": error, "request_id": request_id}
-    return b"event: error\ndata: " + msgspec.json.encode(told) + b"\n\n"
+                dialect, request_id = dialect_at(scope["path"]), scope["tom.request_id"]
+                last = last_event(InvalidToken(), dialect, request_id, self._told)
+                await self._send({"type": "http.response.body", "body": last})

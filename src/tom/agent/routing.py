@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route, Router
 
 from tom.agent.answering import dialect_at, problem, tom_error
+from tom.agent.socketpath import SOCKET
 from tom.clock import Clock, timestamp
 from tom.errors import MethodNotAllowed, NotFoundHere, TomError
 from tom.openapi.operations import OPERATIONS
@@ -15,7 +16,7 @@ type Scope = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_NAMES = frozenset(operation.name for operation in OPERATIONS)
+_NAMES = frozenset(operation.name for operation in OPERATIONS) | {SOCKET}
 
 
 class DoorRouter(Router):
@@ -53,9 +54,11 @@ def _nowhere(scope: Scope, others: list[Route]) -> Response:
     if not others:
         return problem(NotFoundHere(), request_id, dialect)
     told_apart = any(route.name in _NAMES for route in others)
-    error = MethodNotAllowed()
-    answer = problem(error, request_id, dialect) if told_apart else tom_error(error.message, error.http_status)
-    answer.headers["Allow"] = ", ".join(sorted({method for route in others for method in route.methods or ()}))
+    error = MethodNotAllowed({method for route in others for method in route.methods or ()})
+    if told_apart:
+        return problem(error, request_id, dialect)
+    answer = tom_error(error.message, error.http_status)
+    answer.headers["Allow"] = ", ".join(error.allowed)
     return answer
 
 

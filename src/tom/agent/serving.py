@@ -17,6 +17,7 @@ from tom.agent.app import AgentApp
 from tom.agent.cell import Cell
 from tom.agent.frameprotocol import FrameProtocol
 from tom.agent.identify import AtControlSocket, Door
+from tom.agent.requestprotocol import PassedOnProtocol, RequestProtocol
 from tom.agent.tally import tell_configuration
 from tom.agent.underserver import Outside
 from tom.telemetry import logs
@@ -45,7 +46,7 @@ def make_server(app: AgentApp, cell: Cell) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=RequestProtocol if app.alone else PassedOnProtocol,
         ws=FrameProtocol,
         ws_max_size=chat.max_message_size,
         ws_ping_interval=chat.ping_interval,

@@ -26,8 +26,13 @@ _SAVED: Final = frozenset({b"text/markdown"})
 """Kinds that pass as something to be saved, never to be shown."""
 
 _ATTACHMENT: Final = re.compile(rb'attachment; filename="[A-Za-z0-9._:-]{1,160}"')
+_CONVERSATION: Final = b"x-tom-conversation"
+_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+"""The one header of ours that is a client's to say, both ways: which conversation a call of `/v1` goes on with."""
+
 _MADE: Final[Mapping[bytes, re.Pattern[bytes]]] = {
     b"content-disposition": _ATTACHMENT,
+    _CONVERSATION: _ID,
     b"location": re.compile(rb"/sessions/[A-Za-z0-9._:-]{1,128}"),
     b"preference-applied": re.compile(rb"respond-async"),
     b"x-should-retry": re.compile(rb"false|true"),
@@ -47,11 +52,7 @@ _SANDBOX: Final[Header] = (_POLICY, b"default-src 'none'; sandbox")
 def inwards(headers: list[Header], joined: Mapping[bytes, bytes]) -> list[Header]:
     """What of a client's headers reaches its agent: no credential, nothing for one hop, nothing the gateway says itself."""
     named = frozenset(name.strip().lower() for name in joined.get(b"connection", b"").split(b","))
-    return [
-        header
-        for header in headers
-        if header[0] not in _DROPPED and not header[0].startswith(_DROPPED_PREFIXES) and header[0] not in named
-    ]
+    return [header for header in headers if _may_enter(*header) and header[0] not in named]
 
 
 def handshake(headers: list[Header], protocol: str | None) -> list[Header]:
@@ -120,6 +121,12 @@ def with_standard(headers: list[Header], standard: list[Header]) -> list[Header]
     """The headers of an answer and those of every answer; a policy of its own stands."""
     own = any(name == _POLICY for name, _ in headers)
     return [*headers, *(header for header in standard if not (own and header[0] == _POLICY))]
+
+
+def _may_enter(name: bytes, value: bytes) -> bool:
+    if name == _CONVERSATION:
+        return _ID.fullmatch(value) is not None
+    return name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)
 
 
 def _may_return(name: bytes, value: bytes) -> bool:

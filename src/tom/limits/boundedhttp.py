@@ -23,6 +23,7 @@ class BoundedHttp(HttpToolsProtocol):
     """
 
     most_headers = MOST_HEADERS
+    largest_head = LARGEST_HEAD
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As the superclass."""
@@ -64,7 +65,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if self._head_open and not self.transport.is_closing():
             self._head_bytes += len(data)
-            if self._head_bytes > LARGEST_HEAD:
+            if self._head_bytes > self.largest_head:
                 self._refusal = HeadersTooLarge
                 self.send_400_response("")
 
@@ -78,13 +79,13 @@ class BoundedHttp(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """A piece of the target; one without end is cut off here."""
         super().on_url(url)
-        if len(self.url) > LARGEST_HEAD // 2:
+        if len(self.url) > self.largest_head // 2:
             self._refusal = TargetTooLong
             raise ValueError("target too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; too many end the connection."""
-        if len(self.headers) >= self.most_headers or len(name) + len(value) > LARGEST_HEAD:
+        if len(self.headers) >= self.most_headers or len(name) + len(value) > self.largest_head:
             self._refusal = HeadersTooLarge
             raise ValueError("too many headers")
         super().on_header(name, value)
