@@ -9,7 +9,7 @@ from starlette.requests import Request
 from tom import ids
 from tom.agent.attachments import Attachment, Given, checked_attachments
 from tom.agent.decisions import Unfit
-from tom.agent.options import Choices, check_permitted, checked_options
+from tom.agent.options import OPTIONS, Choices, check_permitted, checked_options
 from tom.agent.prompt import Circumstances
 from tom.agent.rest_faults import InvalidBody, check_fields, check_maximum, invalid, read_memory_limit, read_metadata
 from tom.agent.submission import Submission, checked_id, checked_text
@@ -157,7 +157,8 @@ def _unfit_option(error: InvalidOption) -> InvalidBody:
     named: dict[str, Any] = dict(error.details)
     option = str(named.pop("option", ""))
     place = f"options.{option}" if option.isprintable() and option else "options"
-    return invalid(Unfit(place, error.message, "extra_forbidden" if "nearest" in named else "value_error"), **named)
+    unknown = bool(option) and option not in OPTIONS
+    return invalid(Unfit(place, error.message, "extra_forbidden" if unknown else "value_error"), **named)
 
 
 def _attachments(value: Any, choices: Choices) -> tuple[Attachment, ...]:

@@ -72,11 +72,16 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "ExportedSession": record({
         "format": {"type": "string", "const": "tom.conversation"}, "version": {"type": "integer", "const": 1},
         "exported_at": time(), "epoch": text(), "conversation": mapping(), "events": listed(ref("Event")),
+        "files": mapping("The SHA-256 by which events name a file, and the file.", ref("ExportedFile")),
     }),
+    "ExportedFile": closed({"data": text("Base64.", contentEncoding="base64")}, {"media_type": text("Of a picture.")}),
     "SessionToImport": record({
         "format": {"type": "string", "const": "tom.conversation"}, "version": {"type": "integer", "const": 1},
         "conversation": mapping(), "events": listed({"type": "object"}),
-    }, {"exported_at": text(), "epoch": text()}),
+    }, {
+        "exported_at": text(), "epoch": text(),
+        "files": mapping("Only such as events name; without one the session comes without it.", ref("ExportedFile")),
+    }),
     "OpenaiMessages": record({"id": text(), "title": text(), "messages": listed(mapping())}),
     "FieldErrors": FIELD_ERRORS,
 }  # fmt: skip
@@ -102,6 +107,7 @@ _EVENT: Final[Mapping[str, Any]] = {
 _EXPORTED: Final[Mapping[str, Any]] = {
     "format": "tom.conversation", "version": 1, "exported_at": NOW, "epoch": "e1",
     "conversation": {"id": ID, "title": "A tent for two", "metadata": {}}, "events": [_EVENT],
+    "files": {},
 }  # fmt: skip
 _IMPORTED: Final[Mapping[str, Any]] = {
     "id": ID, "memory_limit": 10, "created_at": NOW, "metadata": {"imported_from": "01K9ZQ4T8M5Y7W2E6R3A1B0C9C"},
@@ -172,7 +178,7 @@ TOLD: Final[Mapping[str, Told]] = {
     "importSession": Told(
         summary="Read an exported session in",
         text="Takes what `GET /sessions/{session_id}/export?format=json` gave. All of it or nothing; the error names "
-        "the first event that is wrong.",
+        "the first event or file that is wrong. Files that did not come along are told in `metadata.missing_files`.",
         body=Content(schema=ref("SessionToImport"), examples=(shown("exported", "What was exported", _EXPORTED),)),
         body_required=True,
         answers={
@@ -183,7 +189,7 @@ TOLD: Final[Mapping[str, Told]] = {
                 links=(_of_session("get", "getSession", "Look at it."), _LINKS[-1]),
             )
         },
-        refusals={507: ("storage_full",)},
+        refusals={403: ("role_not_allowed",), 507: ("storage_full",)},
     ),
     "getSession": Told(
         summary="Look at a session",
@@ -215,7 +221,7 @@ TOLD: Final[Mapping[str, Told]] = {
     ),
     "exportSession": Told(
         summary="Take a session along",
-        text="`json` is complete and can be imported; `markdown` is for people, `openai` for other programs. "
+        text="`json` is complete, with its files, and can be imported; `markdown` is for people, `openai` for other programs. "
         "It comes as an attachment.",
         parameters=(
             SESSION,
