@@ -284,7 +284,7 @@ async def test_a_restart_within_a_stream_tells_that_the_run_goes_on_and_where_to
     async with open_rest() as (rest, cell):
         path = f"/sessions/{await rest.open()}/messages"
         async with rest.stream("POST", path, {"content": "hello"}) as letters:
-            while (letter := await anext(letters)).name != "chunk":
+            while (await anext(letters)).name != "chunk":
                 pass
             cell.feed.close()
             last = [letter async for letter in letters][-1]
@@ -305,7 +305,7 @@ async def test_text_and_thoughts_that_take_turns_are_bounded():
 
 
 async def test_a_client_that_leaves_while_its_message_is_read_is_no_error(open_rest, until, capsys):
-    async with open_rest() as (rest, cell):
+    async with open_rest() as (rest, _):
         session = await rest.open()
         port = rest.http._base_url.port
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -327,8 +327,8 @@ async def test_a_client_that_leaves_while_its_message_is_read_is_no_error(open_r
 
 async def test_a_reader_who_takes_nothing_is_cut_off_and_keeps_nothing(open_rest, llm, until, monkeypatch, caplog):
     monkeypatch.setattr(sse, "PATIENCE", 0.1)
-    llm.otherwise(Script.text("word " * 20000))
-    async with open_rest() as (rest, cell):
+    llm.otherwise(Script.text("x" * 150_000))
+    async with open_rest() as (rest, _):
         session = await rest.open()
         for _ in range(60):
             await rest.say(session, "hello")

@@ -22,6 +22,9 @@ LIMIT = 1_048_576
 MOST_ITEMS = 10_000
 """Items that may wait; joined fragments are one."""
 
+MOST_FRAGMENTS = MOST_ITEMS // 2
+"""Items beside which no fragment begins to wait: text and thoughts that take turns are not joined, and events need room."""
+
 
 class ReaderTooSlow(Exception):
     """More waits for the reader than is kept for it."""
@@ -101,12 +104,13 @@ class Backlog:
         address = (delta.run_id, delta.turn, delta.attempt)
         if address in self._thinned:
             return
-        if self._size > self._limit:
+        last = self._queue[-1] if self._queue else None
+        joins = isinstance(last, Delta) and _continues(last, delta)
+        if self._size > self._limit or (not joins and len(self._queue) >= MOST_FRAGMENTS):
             self._thinned.add(address)
             return
         self._size += len(delta.text)
-        last = self._queue[-1] if self._queue else None
-        if isinstance(last, Delta) and _continues(last, delta):
+        if isinstance(last, Delta) and joins:
             self._queue[-1] = replace(last, text=last.text + delta.text)
             return
         self._queue.append(delta)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from tom import ids
 from tom.agent import frames
 from tom.agent.lasting import left
+from tom.agent.requestprotocol import CUT
 from tom.telemetry import logs
 
 log = logs.get("agent")
@@ -19,7 +20,10 @@ log = logs.get("agent")
 PING = b": ping\n\n"
 PING_SECONDS = 15.0
 PATIENCE = 30.0
-"""Seconds that a piece may wait for a reader who takes nothing; then the stream ends."""
+"""Seconds that a piece may wait for a reader who takes nothing; then the stream ends and the connection is cut."""
+
+CUT_SECONDS = 1.0
+"""So long the server may take to notice that the connection is cut."""
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -102,6 +106,10 @@ class EventStream(Response):
         leaving = asyncio.ensure_future(left(receive))
         try:
             await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if sending.done() and not sending.exception() and not sending.result():
+                log.debug("A reader of a stream took nothing and is cut off", event="reader_too_slow")
+                scope.get(CUT, _nothing)()
+                await asyncio.wait([leaving], timeout=CUT_SECONDS)
         finally:
             for task in (sending, leaving):
                 task.cancel()
@@ -110,18 +118,21 @@ class EventStream(Response):
         if not sending.cancelled():
             sending.result()
 
-    async def _send(self, send: Callable[[_Message], Awaitable[None]]) -> None:
+    async def _send(self, send: Callable[[_Message], Awaitable[None]]) -> bool:
+        """Send to the end; False when the client took nothing any more."""
         try:
             async for piece in self._pieces:
                 if not await _sent(send, piece):
-                    return  # the server closes an answer that is not brought to its end
+                    return False
         except Exception as error:  # noqa: BLE001 - a defect costs one clear answer
             reference = ids.ulid()
             log.error("❌ A defect in a stream", event="internal_error", reference=reference, exception=error)
             details = {"reference": reference}
             told = frames.failed(None, "internal_error", f"Internal error: {reference}", details)
-            await _sent(send, sse_event("error", told))
+            if not await _sent(send, sse_event("error", told)):
+                return False
         await send({"type": "http.response.body", "body": b""})
+        return True
 
     async def _close(self) -> None:
         if isinstance(self._pieces, AsyncGenerator):
@@ -129,6 +140,10 @@ class EventStream(Response):
                 await self._pieces.aclose()
         if self._closing is not None:
             self._closing()
+
+
+def _nothing() -> None:
+    """A server that is not ours cannot cut; it closes an answer that is not brought to its end."""
 
 
 async def _sent(send: Callable[[_Message], Awaitable[None]], piece: bytes) -> bool:
