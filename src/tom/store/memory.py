@@ -145,7 +145,7 @@ class MemoryEventStore(MemoryOutbox):
             groups.setdefault(event.conversation_id, []).append(event)
         for group in groups.values():
             self._extend(conversation_changed(group), group)
-        self._queue.add(stored, self._now())
+            self._queue.add(group, self._now())
         self._queued.set()
         return stored
 
