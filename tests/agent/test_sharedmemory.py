@@ -8,18 +8,23 @@ from contextlib import asynccontextmanager
 import pytest
 import redis.asyncio
 
+from tom.agent.mirroring import Mirroring
+from tom.agent.mirrorwords import compare
 from tom.agent.sharedkeys import Said
 from tom.agent.sharedwindow import missing, told
+from tom.archive.memory import MemoryArchive, Shelves
 from tom.clock import SystemClock
 from tom.config.agent import RedisSettings
 from tom.config.secret import Secret
 from tom.policy.permissions import LOGIN_SCOPES, Caller
 from tom.store.memory import MemoryEventStore
+from tom.store.outbox import MirrorRules
 from tom.telemetry import logs
 from tom.testing.simulated_llm import Script
 
 pytestmark = pytest.mark.anyio
 services = pytest.mark.services
+RULES = MirrorRules()
 
 
 @pytest.fixture
@@ -360,3 +365,51 @@ async def test_what_is_taken_over_is_told_in_order_by_runs_that_are_over(words):
     assert [(event.role, event.content) for event in spoken] == [one.same for one in said(words)]
     ended = [event.run_id for event in events if event.type == "run.completed"]
     assert ended == [event.run_id for event in events if event.type == "message.received"]
+
+
+# --- an archive that all of them tell ----------------------------------------------------------------------------
+
+
+@services
+@pytest.mark.promise("P26")
+@pytest.mark.parametrize("order", ["ab", "aba", "abba", "aabba", "ababab"])
+async def test_agents_that_take_turns_with_a_session_leave_each_message_in_the_archive_once(
+    agent, client, llm, until, order
+):
+    llm.otherwise(Script.text("Noted."))
+    shelves, clock = Shelves(), SystemClock()
+    stores = [MemoryEventStore(mirror=RULES) for _ in range(2)]
+    mirrors = [
+        Mirroring(store, MemoryArchive(clock, on=shelves), clock, rules=RULES, backend="memory") for store in stores
+    ]
+    async with agent(stores[0]) as (one, _), agent(stores[1]) as (other, _):
+        parties = {"a": one, "b": other}
+        session = await one.open(metadata={"shop": "7"})
+        for number, who in enumerate(order):
+            assert (await parties[who].say(session, f"q{number}"))[0] == 200
+            await written(client, session, min(10, 2 * number + 2), until)
+        for mirror in mirrors:
+            await empty(mirror)
+        rows = shelves.messages["chat_history", "local", session]
+        said = [rows[seq] for seq in sorted(rows)]
+        expected = [text for number in range(len(order)) for text in (f"q{number}", "Noted.")]
+        assert [row.content for row in said] == expected
+        assert shelves.sessions["chat_history", "local", session].metadata == {"shop": "7"}
+        for mirror, store in zip(mirrors, stores, strict=True):
+            (row,) = await store.conversations(ids=[session])
+            _, found = await compare(store, mirror.archive, row, mirror.rules, shared=True)
+            assert found == []
+            assert await mirror.rebuild() > 0
+            await empty(mirror)
+        assert [rows[seq].content for seq in sorted(rows)] == expected
+
+
+async def empty(mirror):
+    """Tell the archive all there is."""
+    serving = asyncio.ensure_future(mirror.serve())
+    try:
+        assert await mirror.flush(5.0), (mirror.state(), serving)
+        assert (await mirror.status())["parked"] == []
+    finally:
+        serving.cancel()
+        await asyncio.wait([serving])

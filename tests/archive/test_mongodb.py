@@ -11,6 +11,9 @@ from tom.testing.played_mongodb import Odd, played_mongodb
 pytestmark = pytest.mark.anyio
 
 WELL = {"ok": 1.0, "n": 1, "nModified": 0}
+NONE = {"ok": 1.0, "cursor": {"id": 0, "ns": "tom.any", "firstBatch": []}}
+READ = (NONE, NONE)
+"""What is there, is read first: messages at these places, and the session."""
 
 
 @pytest.fixture
@@ -34,12 +37,12 @@ def archive(played, clock, opened):
         ([{"ok": 0.0, "code": 10107, "errmsg": "not primary", "codeName": "NotWritablePrimary"}], ArchiveUnavailable, "NotPrimaryError"),
         ([{"ok": 0.0, "code": 13, "errmsg": "not authorized on tom"}], ArchiveUnfit, "13"),
         ([{"ok": 0.0, "code": 50, "errmsg": "exceeded time limit"}], ArchiveUnavailable, "50"),
-        ([WELL, {"ok": 1.0, "n": 0, "nModified": 0, "writeErrors": [{"index": 0, "code": 10334, "errmsg": "secret"}]}], RecordRefused, "10334"),
-        ([WELL, {"ok": 1.0, "n": 0, "nModified": 0, "writeErrors": [{"index": 0, "code": 121, "errmsg": "secret"}]}], RecordRefused, "121"),
-        ([WELL, {"ok": 1.0, "n": 0, "nModified": 0, "writeErrors": [{"index": 0, "code": 11000, "errmsg": "secret"}]}], ArchiveUnavailable, "11000"),
-        ([WELL, {"ok": 1.0, "n": 1, "nModified": 0, "writeConcernError": {"code": 64, "errmsg": "secret"}}], ArchiveUnavailable, ""),
+        ([*READ, WELL, {"ok": 1.0, "n": 0, "nModified": 0, "writeErrors": [{"index": 0, "code": 10334, "errmsg": "secret"}]}], RecordRefused, "10334"),
+        ([*READ, WELL, {"ok": 1.0, "n": 0, "nModified": 0, "writeErrors": [{"index": 0, "code": 121, "errmsg": "secret"}]}], RecordRefused, "121"),
+        ([*READ, WELL, {"ok": 1.0, "n": 0, "nModified": 0, "writeErrors": [{"index": 0, "code": 11000, "errmsg": "secret"}]}], ArchiveUnavailable, "11000"),
+        ([*READ, WELL, {"ok": 1.0, "n": 1, "nModified": 0, "writeConcernError": {"code": 64, "errmsg": "secret"}}], ArchiveUnavailable, ""),
         ([Odd.CLOSE], ArchiveUnavailable, "AutoReconnect"),
-        ([WELL, Odd.CLOSE], ArchiveUnavailable, "AutoReconnect"),
+        ([*READ, WELL, Odd.CLOSE], ArchiveUnavailable, "AutoReconnect"),
         ([Odd.SILENT], ArchiveUnavailable, ""),
     ],
 )  # fmt: skip
@@ -51,6 +54,7 @@ async def test_what_goes_wrong_is_told_apart(archive, played, answers, expected,
     assert words in caught.value.message
     assert "secret" not in caught.value.message
     before = played.connections
+    played.answers = list(READ)
     await archive.write(session(), (message(1),))
     assert played.connections > before
     assert played.told[-2:] == ["update", "update"]
@@ -66,10 +70,12 @@ async def test_nobody_there_is_said_in_time(clock, free_port, opened):
             await verb
 
 
-async def test_what_no_document_holds_is_refused(archive):
+async def test_what_no_document_holds_is_refused(archive, played):
     for record in (message(1, n=2**70), message(2, **{"a\0b": 1})):
+        played.answers = list(READ)
         with pytest.raises(RecordRefused):
             await archive.write(session(), (record,))
+    played.answers = list(READ)
     with pytest.raises(RecordRefused):
         await archive.write(session(), (message(1, "half \ud83d a character"),))
 

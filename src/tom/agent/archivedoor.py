@@ -84,11 +84,12 @@ class ArchiveDoor:
 
     async def _compare(self, mirror: Mirroring, row: ConversationRow) -> tuple[int, Sequence[Difference]]:
         """One conversation; where it was used meanwhile, it is looked at once more."""
-        count, found = await compare(self._cell.store, mirror.archive, row, mirror.rules)
+        ways = {"shared": self._shared()}
+        count, found = await compare(self._cell.store, mirror.archive, row, mirror.rules, **ways)
         if found:
             await _settle(mirror)
             for now in await self._cell.store.conversations(ids=[row.id]):
-                return await compare(self._cell.store, mirror.archive, now, mirror.rules)
+                return await compare(self._cell.store, mirror.archive, now, mirror.rules, **ways)
             return 0, ()
         return count, found
 
@@ -98,13 +99,18 @@ class ArchiveDoor:
         before: str | None = None
         while rows := await self._cell.store.conversations(limit=ALL, before=before):
             before = f"{rows[-1].updated_at}/{rows[-1].id}"
-            found += compare_sessions((row for row in rows if row.surface != UPKEEP), there)
+            found += compare_sessions((row for row in rows if row.surface != UPKEEP), there, shared=self._shared())
             for row in rows:
                 there.pop(row.id, None)
-        for session_id in sorted(there):
+        for session_id in sorted(there if not self._shared() else ()):
             if not await self._cell.store.conversations(ids=[session_id]):
                 found.append(Difference(session_id, 0, "only in the archive"))
         return found
+
+    def _shared(self) -> bool:
+        """Whether other agents may have told the archive of the same conversations."""
+        settings = self._cell.settings
+        return bool(settings.doors.redis.url) and not settings.agent_secret
 
     def _mirror(self) -> Mirroring:
         if self._cell.mirror is None:

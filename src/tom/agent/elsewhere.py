@@ -1,9 +1,11 @@
 """The seam between one agent's conversations and other processes that may have the same ones."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from tom.conversation.event import Event
+from tom.store.mirrored import ABOVE
 
 
 class Elsewhere(Protocol):
@@ -23,6 +25,19 @@ class Elsewhere(Protocol):
         """
         ...
 
+    def above(self, conversation_id: str) -> int:
+        """How far above their numbers here the messages of the next run stand in an archive that others write to as well.
+
+        What another process has told it already is counted; 0 while none did. Asked right after `claim`.
+        """
+        ...
+
     def forget(self, conversation_id: str) -> None:
         """A conversation was erased here: nobody shall adopt it."""
         ...
+
+
+def placed(beginning: Event, elsewhere: Elsewhere | None) -> Event:
+    """The beginning of a run with its place in an archive that other processes write to as well."""
+    above = elsewhere.above(beginning.conversation_id) if elsewhere is not None else 0
+    return replace(beginning, extra={**beginning.extra, ABOVE: above}) if above else beginning

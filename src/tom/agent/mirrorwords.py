@@ -7,7 +7,7 @@ from typing import Any
 from tom.archive.archive import Archive, MessageRecord, SessionRecord
 from tom.conversation.event import Event, EventType
 from tom.store.eventstore import ConversationRow, EventStore
-from tom.store.mirrored import all_told
+from tom.store.mirrored import ABOVE, all_told
 from tom.store.outbox import MirrorRules
 
 PAGE = 1000
@@ -49,9 +49,12 @@ def message_record(event: Event, *, full: bool) -> MessageRecord:
 
 
 async def compare(
-    store: EventStore, archive: Archive, row: ConversationRow, rules: MirrorRules
+    store: EventStore, archive: Archive, row: ConversationRow, rules: MirrorRules, *, shared: bool = False
 ) -> tuple[int, list[Difference]]:
-    """How many messages a conversation's archive should hold, and where it differs. Raises `ArchiveUnavailable`."""
+    """How many messages a conversation's archive should hold, and where it differs. Raises `ArchiveUnavailable`.
+
+    ``shared``: other programs tell it of their runs of the same conversations.
+    """
     events = await _events(store, row)
     wanted = {event.seq: message_record(event, full=rules.full) for event in all_told(events, rules)}
     have = {record.seq: replace(record, stored_at="") for record in await _messages(archive, row.id)}
@@ -60,20 +63,24 @@ async def compare(
         for seq, record in wanted.items()
         if have.get(seq) != record
     ]
-    again = {event.seq for event in events if event.type == EventType.RUN_RETRIED}
+    again = {event.seq + event.extra.get(ABOVE, 0) for event in events if event.type == EventType.RUN_RETRIED}
+    runs = {event.run_id for event in events}
     for seq in have.keys() - wanted.keys():
         erased_here = seq < row.first_seq or seq in again
-        if not (rules.keep and erased_here):
+        of_others = shared and have[seq].metadata.get("run_id") not in runs
+        if not (rules.keep and erased_here) and not of_others:
             found.append(Difference(row.id, seq, "only in the archive"))
     return len(wanted), sorted(found, key=lambda difference: difference.seq)
 
 
-def compare_sessions(rows: Iterable[ConversationRow], there: Mapping[str, SessionRecord]) -> list[Difference]:
-    """Where the state of sessions differs."""
+def compare_sessions(
+    rows: Iterable[ConversationRow], there: Mapping[str, SessionRecord], *, shared: bool = False
+) -> list[Difference]:
+    """Where the state of sessions differs; where it is ``shared``, the last to write it says how it is."""
     return [
         Difference(row.id, 0, "missing" if row.id not in there else "different")
         for row in rows
-        if there.get(row.id) != session_record(row)
+        if there.get(row.id) != session_record(row) and not (shared and row.id in there)
     ]
 
 

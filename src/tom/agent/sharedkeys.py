@@ -5,6 +5,8 @@
 | ``chat_memory:history:<id>`` | list | the window, oldest first: JSON of ``role``, ``content``, ``created_at`` |
 | ``chat_memory:limit:<id>`` | string | how many messages the window holds |
 | ``chat_memory:writer:<id>`` | string | the store of the process that wrote them last |
+| ``chat_memory:reached:<id>`` | string | the highest place in an archive that a message of it may have |
+| ``chat_memory:about:<id>`` | string | JSON of its metadata |
 | ``chat_memory:lease:<id>`` | string | the store of the process that runs it; ends by itself |
 
 Behind a gateway ``<user>:`` stands before the id.
@@ -22,24 +24,29 @@ WRITING_SECONDS: Final = 2.0
 """So long a write may take; nobody waits for it."""
 
 _ROLES: Final = frozenset({"user", "assistant"})
-_NAMES: Final = ("lease", "writer", "limit", "history")
+_NAMES: Final = ("lease", "writer", "limit", "history", "reached", "about")
 
 _CLAIM: Final = """
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[1])} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local writer = redis.call('GET', KEYS[2]) or ''
-if writer == '' or writer == ARGV[1] then return {1, writer} end
-return {1, writer, redis.call('GET', KEYS[3]) or '', redis.call('LRANGE', KEYS[4], 0, -1)}
+local reached = redis.call('GET', KEYS[5]) or '0'
+if writer == '' or writer == ARGV[1] then return {1, reached} end
+local limit, about = redis.call('GET', KEYS[3]) or '', redis.call('GET', KEYS[6]) or ''
+return {1, reached, limit, redis.call('LRANGE', KEYS[4], 0, -1), about}
 """
 _WRITE: Final = """
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[2])
+local reached = math.max(tonumber(redis.call('GET', KEYS[5]) or '0') or 0, tonumber(ARGV[4]))
+redis.call('SET', KEYS[5], string.format('%.0f', reached), 'PX', ARGV[2])
+redis.call('SET', KEYS[6], ARGV[5], 'PX', ARGV[2])
 redis.call('DEL', KEYS[4])
-for i = 4, #ARGV do redis.call('RPUSH', KEYS[4], ARGV[i]) end
-if #ARGV > 3 then redis.call('PEXPIRE', KEYS[4], ARGV[2]) end
+for i = 6, #ARGV do redis.call('RPUSH', KEYS[4], ARGV[i]) end
+if #ARGV > 5 then redis.call('PEXPIRE', KEYS[4], ARGV[2]) end
 return 1
 """
 _RELEASE: Final = """
@@ -68,17 +75,20 @@ class Kept:
 
     limit: int | None
     window: tuple[Said, ...]
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Whether this process may run a session; ``wait``: seconds until the other's lease ends.
 
-    ``kept`` is what another process wrote since this one did, None when none did.
+    ``kept`` is what another process wrote since this one did, None when none did. ``reached``: the highest place in an
+    archive that a message of the session may have.
     """
 
     granted: bool
     wait: float = 0.0
+    reached: int = 0
     kept: Kept | None = None
 
 
@@ -98,31 +108,45 @@ class SharedKeys:
 
     async def look(self, session_id: str) -> Kept | None:
         """What there is of a session; None when nothing is."""
-        _, _, limit, history = self._keys(session_id)
+        _, _, limit, history, _, about = self._keys(session_id)
 
-        async def ask(client: Any) -> tuple[bytes | None, list[bytes]]:
+        async def ask(client: Any) -> tuple[bytes | None, list[bytes], bytes | None]:
             async with client.pipeline(transaction=True) as pipeline:
                 pipeline.get(limit)
                 pipeline.lrange(history, 0, -1)
+                pipeline.get(about)
                 return tuple(await pipeline.execute())
 
-        told, window = await self._link.ask(ask)
-        return None if told is None else _kept(told, window)
+        told, window, more = await self._link.ask(ask)
+        return None if told is None else _kept(told, window, more)
 
     async def claim(self, session_id: str) -> Claim:
         """Take the lease, or renew it."""
         answer = await self._run(_CLAIM, session_id, [round(LEASE_SECONDS * 1000)])
         if not answer[0]:
             return Claim(granted=False, wait=max(0, answer[1]) / 1000)
-        return Claim(granted=True, kept=_kept(answer[2], answer[3]) if len(answer) > 2 else None)
+        reached = int(answer[1]) if answer[1].isdigit() else 0
+        return Claim(granted=True, reached=reached, kept=_kept(*answer[2:]) if len(answer) > 2 else None)
 
-    async def write(self, session_id: str, limit: int | None, window: Sequence[Said]) -> bool:
-        """Keep the window, instead of what was there; False when another process has the lease."""
+    async def write(
+        self,
+        session_id: str,
+        limit: int | None,
+        window: Sequence[Said],
+        *,
+        reached: int = 0,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Keep the window, instead of what was there; False when another process has the lease.
+
+        ``reached``: the highest place in an archive that a message of it may have; it never falls.
+        """
         told = [
             json.dumps({"role": one.role, "content": one.content, "created_at": one.created_at}, ensure_ascii=False)
             for one in window
         ]
-        figures = [self._ttl, "" if limit is None else limit, *told]
+        about = json.dumps(dict(metadata or {}), ensure_ascii=False)
+        figures = [self._ttl, "" if limit is None else limit, reached, about, *told]
         return bool(await self._run(_WRITE, session_id, figures, seconds=WRITING_SECONDS))
 
     async def release(self, session_id: str) -> None:
@@ -143,11 +167,12 @@ class SharedKeys:
         return [f"chat_memory:{name}:{self._prefix}{session_id}" for name in _NAMES]
 
 
-def _kept(limit: bytes, window: Sequence[bytes]) -> Kept | None:
+def _kept(limit: bytes, window: Sequence[bytes], about: bytes | None) -> Kept | None:
     """What was read; None when it is not what this program writes."""
     try:
         said = tuple(_said(json.loads(item)) for item in window)
-        return Kept(int(limit) if limit else None, said)
+        metadata = json.loads(about) if about else None
+        return Kept(int(limit) if limit else None, said, metadata if isinstance(metadata, dict) else None)  # pyright: ignore[reportUnknownArgumentType] - JSON
     except (ValueError, KeyError, TypeError):
         return None
 

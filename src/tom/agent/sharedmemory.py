@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tom.agent.feed import Item, Stored
 from tom.agent.rest_shapes import window
@@ -23,6 +23,7 @@ from tom.conversation.upkeep import conversation_changed
 from tom.errors import SessionElsewhere, TomError
 from tom.limits.link import RedisAway, RedisOpening, Seldom
 from tom.store.eventstore import ConversationRow, EventStore
+from tom.store.mirrored import ABOVE
 from tom.telemetry import logs
 
 log = logs.get("redis")
@@ -50,10 +51,14 @@ _BEGINS = frozenset({EventType.RUN_STARTED, EventType.RUN_RESUMED})
 
 @dataclass(slots=True)
 class _Lease:
-    """A session that this process may run: when that is to be renewed, and until when it is kept without a run."""
+    """A session that this process may run: when that is to be renewed, and until when it is kept without a run.
+
+    ``above``: how far above their numbers here its next messages stand in an archive that others write to as well.
+    """
 
     renew_at: float = 0.0
     held_until: float = 0.0
+    above: int = 0
 
 
 class SharedMemory:
@@ -119,9 +124,17 @@ class SharedMemory:
         if not claim.granted:
             raise SessionElsewhere(retry_after=float(min(LONGEST_WAIT, max(1, math.ceil(claim.wait)))))
         now = self._clock.monotonic()
-        self._leases[conversation_id] = _Lease(now + RENEW_SECONDS, now + GRACE_SECONDS)
+        missed = adopted if claim.kept is None or not rows else await self._missed(rows[0], claim.kept)
+        here = (rows[0].last_seq if rows else 0) + len(missed)
+        above = max(self.above(conversation_id), claim.reached - here)
+        self._leases[conversation_id] = _Lease(now + RENEW_SECONDS, now + GRACE_SECONDS, above)
         self._woken.set()
-        return adopted if claim.kept is None or not rows else await self._missed(rows[0], claim.kept)
+        return missed
+
+    def above(self, conversation_id: str) -> int:
+        """See `elsewhere.Elsewhere.above`."""
+        lease = self._leases.get(conversation_id)
+        return lease.above if lease is not None else 0
 
     def forget(self, conversation_id: str) -> None:
         """See `elsewhere.Elsewhere.forget`."""
@@ -194,11 +207,14 @@ class SharedMemory:
         row = await self._session(conversation_id)
         if row is None:
             return
-        history = fold(await self._store.tail(conversation_id, tokens=self._tokens))
+        events = await self._store.tail(conversation_id, tokens=self._tokens)
+        history = fold(events)
         limit = None if row.memory_limit is None else min(row.memory_limit, self._maximum)
         shown = window(history.before(None), limit)
         said = [Said(one["role"], one["content"], one["created_at"]) for one in shown]
-        if not await self._keys.write(conversation_id, row.memory_limit, said):
+        reached = row.last_seq + max((event.extra.get(ABOVE, 0) for event in events), default=0)
+        limit, metadata = row.memory_limit, row.metadata
+        if not await self._keys.write(conversation_id, limit, said, reached=reached, metadata=metadata):
             log.debug("Another process has this session", event="session_elsewhere", conversation_id=conversation_id)
 
     async def _look_after_leases(self) -> None:
@@ -237,9 +253,12 @@ class SharedMemory:
         after = max(row.first_seq - 1, row.last_seq - MOST_COMPARED)
         here = said_in(await self._store.read(row.id, after=after, limit=MOST_COMPARED))
         events = told(row.id, missing(here, kept.window))
-        if kept.limit in {None, row.memory_limit}:
-            return events
-        return (conversation_changed(row.id, {"memory_limit": kept.limit}), *events)
+        changed: dict[str, Any] = {}
+        if kept.limit not in {None, row.memory_limit}:
+            changed["memory_limit"] = kept.limit
+        if kept.metadata not in (None, row.metadata):
+            changed["metadata"] = kept.metadata
+        return (conversation_changed(row.id, changed), *events) if changed else events
 
     def _put(self, among: dict[str, None], conversation_id: str) -> None:
         among[conversation_id] = None

@@ -12,6 +12,7 @@ from tom.conversation import event as happened
 from tom.conversation.event import Event, EventType
 from tom.conversation.label import CLEAN, Label
 from tom.conversation.usage import NOTHING
+from tom.store.mirrored import ADOPTED
 
 SURFACE = "rest"
 ELSEWHERE = Label(untrusted=frozenset({"redis"}))
@@ -45,7 +46,9 @@ def missing(here: Sequence[Said], there: Sequence[Said]) -> tuple[Said, ...]:
 
 def opened(conversation_id: str, kept: Kept) -> tuple[Event, ...]:
     """A session that began elsewhere."""
-    beginning = happened.conversation_opened(conversation_id, surface=SURFACE, memory_limit=kept.limit)
+    beginning = happened.conversation_opened(
+        conversation_id, surface=SURFACE, memory_limit=kept.limit, metadata=kept.metadata
+    )
     return (beginning, *told(conversation_id, kept.window))
 
 
@@ -96,4 +99,6 @@ def _run(conversation_id: str, message: Said, reply: Said | None) -> Iterator[Ev
             label=ELSEWHERE,
         )
     hops = 0 if reply is None else 1
-    yield happened.run_completed(conversation_id, run_id=run_id, usage=NOTHING, finish_reason="stop", hops=hops)
+    yield happened.run_completed(
+        conversation_id, run_id=run_id, usage=NOTHING, finish_reason="stop", hops=hops, more={ADOPTED: True}
+    )

@@ -9,7 +9,7 @@ reached or does not take anything now, and `RecordRefused` when it will never ta
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tom.errors import OperatorError, RemoteError
 
@@ -64,6 +64,15 @@ class MessageRecord:
     stored_at: str = ""
 
 
+def taken(message: MessageRecord, metadata: Mapping[str, Any]) -> bool:
+    """Whether the message that is there, with this metadata, is of another run: then its place is not this one's."""
+    run_id = metadata.get("run_id")
+    return bool(run_id) and run_id != message.metadata.get("run_id")
+
+
+OCCUPIED: Final = "Another message has its place: another program writes to this session as well"
+
+
 class Archive(Protocol):
     """One mirror of one person's conversations (the person and the namespace are the implementation's)."""
 
@@ -72,7 +81,10 @@ class Archive(Protocol):
         ...
 
     async def write(self, session: SessionRecord, messages: Sequence[MessageRecord]) -> None:
-        """Write a session's state and messages, in order of seq; what is there already stays as it is."""
+        """Write a session's state and messages, in order of seq; what is there already becomes as it is told, once.
+
+        Raises `RecordRefused`, with nothing written, where another run's message has the place of one (`taken`).
+        """
         ...
 
     async def erase(self, session_id: str, *, before: int | None = None) -> None:

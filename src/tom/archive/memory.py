@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from tom.archive.archive import MessageRecord, SessionRecord
+from tom.archive.archive import OCCUPIED, MessageRecord, RecordRefused, SessionRecord, taken
 from tom.clock import Clock, timestamp
 
 type _Key = tuple[str, str, str]
@@ -34,11 +34,15 @@ class MemoryArchive:
     async def write(self, session: SessionRecord, messages: Sequence[MessageRecord]) -> None:
         """Write a session's state and messages; see the seam."""
         key = (*self._whose, session.id)
-        first = self.shelves.sessions.get(key, session)
-        self.shelves.sessions[key] = replace(session, created_at=first.created_at, metadata=dict(session.metadata))
-        rows = self.shelves.messages.setdefault(key, {})
+        rows = self.shelves.messages.get(key, {})
+        if any(message.seq in rows and taken(message, rows[message.seq].metadata) for message in messages):
+            raise RecordRefused(OCCUPIED)
+        self.shelves.sessions[key] = replace(session, metadata=dict(session.metadata))
+        now = timestamp(self._clock.now())
         for message in messages:
-            rows.setdefault(message.seq, replace(message, stored_at=timestamp(self._clock.now())))
+            stored_at = rows[message.seq].stored_at if message.seq in rows else now
+            rows[message.seq] = replace(message, stored_at=stored_at)
+        self.shelves.messages[key] = rows
 
     async def erase(self, session_id: str, *, before: int | None = None) -> None:
         """Remove a session, or its messages of a smaller seq."""

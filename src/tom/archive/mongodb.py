@@ -6,17 +6,21 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from tom.archive.archive import (
+    OCCUPIED,
     ArchiveClientMissing,
     ArchiveUnavailable,
     ArchiveUnfit,
     MessageRecord,
     RecordRefused,
     SessionRecord,
+    taken,
 )
 from tom.archive.rendering import from_moment, to_moment
 from tom.clock import Clock
 
 SECONDS: Final = 10.0
+
+_WITHOUT_ID: Final = {"_id": 0}
 
 _REFUSED: Final = frozenset({2, 9, 121, 10334, 17280, 17419, 17420})
 """Error codes that say of a document that it never fits: bad value, validation, too large."""
@@ -58,31 +62,26 @@ class MongodbArchive:
     async def write(self, session: SessionRecord, messages: Sequence[MessageRecord]) -> None:
         """Write a session's state and messages; see the seam."""
         async with self._collections() as (in_sessions, in_messages):
-            from pymongo import UpdateOne  # noqa: PLC0415 - an extra, and only where there is such an archive
+            from pymongo import ReplaceOne  # noqa: PLC0415 - an extra, and only where there is such an archive
 
-            state = {"memory_limit": session.memory_limit, "metadata": dict(session.metadata)}
-            await in_sessions.update_one(
-                {**self._whose, "id": session.id},
-                {"$set": state, "$setOnInsert": {"created_at": to_moment(session.created_at)}},
-                upsert=True,
-            )
-            stored = self._clock.now()
-            changes = [
-                UpdateOne(
-                    {**self._whose, "session_id": message.session_id, "seq": message.seq},
-                    {
-                        "$setOnInsert": {
-                            "role": message.role,
-                            "content": message.content,
-                            "created_at": to_moment(message.created_at),
-                            "stored_at": stored,
-                            "metadata": dict(message.metadata),
-                        }
-                    },
-                    upsert=True,
-                )
-                for message in messages
-            ]
+            found = await self._places(in_messages, session.id, messages)
+            if any(taken(message, found.get(message.seq, {}).get("metadata") or {}) for message in messages):
+                raise RecordRefused(OCCUPIED)
+            whose = {**self._whose, "id": session.id}
+            before: Mapping[str, Any] = await in_sessions.find_one(whose, _WITHOUT_ID) or {}
+            about = {
+                "memory_limit": session.memory_limit,
+                "created_at": to_moment(session.created_at),
+                "metadata": dict(session.metadata),
+            }
+            await in_sessions.replace_one(whose, {**before, **whose, **about}, upsert=True)
+            changes: list[Any] = []
+            for message in messages:
+                where = {**self._whose, "session_id": message.session_id, "seq": message.seq}
+                there = found.get(message.seq, {"stored_at": self._clock.now()})
+                told = {**there, **where, **_message(message)}
+                if told != there:
+                    changes.append(ReplaceOne(where, told, upsert=True))
             if changes:
                 await in_messages.bulk_write(changes, ordered=True)
 
@@ -136,6 +135,17 @@ class MongodbArchive:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
+    async def _places(
+        self, rows: Any, session_id: str, messages: Sequence[MessageRecord]
+    ) -> Mapping[int, Mapping[str, Any]]:
+        """What stands at the places of messages, by seq."""
+        seqs = [message.seq for message in messages]
+        if not seqs:
+            return {}
+        which = {**self._whose, "session_id": session_id, "seq": {"$gte": min(seqs), "$lte": max(seqs)}}
+        found: list[Mapping[str, Any]] = await rows.find(which, _WITHOUT_ID).to_list(None)
+        return {int(row["seq"]): row for row in found}
+
     @asynccontextmanager
     async def _collections(self) -> AsyncGenerator[tuple[Any, Any]]:
         """Sessions and messages; errors become the seam's, and cost the connections."""
@@ -166,6 +176,7 @@ class MongodbArchive:
                 socketTimeoutMS=bound,
                 maxPoolSize=1,
                 retryWrites=False,
+                retryReads=False,
             )
         return self._client
 
@@ -178,9 +189,19 @@ class MongodbArchive:
             pass
 
 
+def _message(message: MessageRecord) -> Mapping[str, Any]:
+    """What is told of a message besides its place."""
+    return {
+        "role": message.role,
+        "content": message.content,
+        "created_at": to_moment(message.created_at),
+        "metadata": dict(message.metadata),
+    }
+
+
 def _explained(error: Exception) -> Exception:
     """What a failure means for whoever mirrors. Codes only: a server's words may quote what it was told."""
-    if isinstance(error, ArchiveClientMissing):
+    if isinstance(error, ArchiveClientMissing | RecordRefused):
         return error
     from bson.errors import BSONError  # noqa: PLC0415 - the client is there
     from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure  # noqa: PLC0415 - as above

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from tom.archive.archive import (
+    OCCUPIED,
     ArchiveClientMissing,
     ArchiveUnavailable,
     ArchiveUnfit,
     MessageRecord,
     RecordRefused,
     SessionRecord,
+    taken,
 )
 from tom.archive.rendering import from_json, from_moment, to_json, to_moment
 from tom.archive.tables import COLUMNS_OF, KEYS_OF, Statements, Table
@@ -25,6 +27,7 @@ from tom.clock import Clock
 
 SECONDS: Final = 10.0
 ROWS_AT_ONCE: Final = 100
+PLACES_AT_ONCE: Final = 500
 _SPARE: Final = 65_536
 """Bytes of a packet besides the texts."""
 
@@ -80,6 +83,7 @@ class MysqlArchive:
         about = (session.id, session.memory_limit, to_moment(session.created_at), to_json(session.metadata))
         async with self._cursor() as cursor:
             self._check_sizes(messages)
+            await self._check_places(cursor, session.id, messages)
             await cursor.execute(self._sql.write_session, (*self._whose, *about))
             for rows in self._batches(messages):
                 statement = self._sql.write_messages(len(rows))
@@ -177,6 +181,15 @@ class MysqlArchive:
             raise ArchiveUnfit(message)
         if list(table.key) not in unique.values():
             await cursor.execute(table.add_key())
+
+    async def _check_places(self, cursor: Any, session_id: str, messages: Sequence[MessageRecord]) -> None:
+        """Raises `RecordRefused` where a message of another run is; what is looked at stays so until the COMMIT."""
+        for first in range(0, len(messages), PLACES_AT_ONCE):
+            told = {message.seq: message for message in messages[first : first + PLACES_AT_ONCE]}
+            await cursor.execute(self._sql.places(len(told)), (*self._whose, session_id, *told))
+            for seq, metadata in await cursor.fetchall():
+                if taken(told[seq], from_json(metadata)):
+                    raise RecordRefused(OCCUPIED)
 
     def _check_sizes(self, messages: Sequence[MessageRecord]) -> None:
         """A packet that is too large costs the connection, and the server's answer with it."""

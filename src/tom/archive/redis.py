@@ -5,7 +5,14 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from tom.archive.archive import ArchiveClientMissing, ArchiveUnavailable, MessageRecord, RecordRefused, SessionRecord
+from tom.archive.archive import (
+    OCCUPIED,
+    ArchiveClientMissing,
+    ArchiveUnavailable,
+    MessageRecord,
+    RecordRefused,
+    SessionRecord,
+)
 from tom.archive.rendering import to_json
 from tom.archive.scripts import CUT, ERASE, WRITE
 from tom.clock import Clock, timestamp
@@ -42,7 +49,9 @@ class RedisArchive:
         for message in messages:
             told += [str(message.seq), _message_json(message, stored_at)]
         arguments = [self._session_json(session), *about, *told]
-        await self._ask(lambda client: client.eval(WRITE, 4, *self._keys(session.id), *arguments))
+        free = await self._ask(lambda client: client.eval(WRITE, 4, *self._keys(session.id), *arguments))
+        if free < 0:
+            raise RecordRefused(OCCUPIED)
 
     async def erase(self, session_id: str, *, before: int | None = None) -> None:
         """Remove a session, or its messages of a smaller seq."""

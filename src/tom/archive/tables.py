@@ -74,11 +74,13 @@ class Table:
 _WHOSE: Final = "namespace = %s AND user = %s"
 _WRITE_SESSION: Final = (
     "INSERT INTO `$sessions` (namespace, user, id, memory_limit, created_at, metadata) VALUES (%s, %s, %s, %s, %s, %s)"
-    " ON DUPLICATE KEY UPDATE memory_limit = VALUES(memory_limit), metadata = VALUES(metadata)"
+    " ON DUPLICATE KEY UPDATE memory_limit = VALUES(memory_limit), created_at = VALUES(created_at),"
+    " metadata = VALUES(metadata)"
 )
 _WRITE_MESSAGES: Final = (
     "INSERT INTO `$messages` (namespace, user, session_id, seq, role, content, created_at, stored_at, metadata)"
-    " VALUES $places ON DUPLICATE KEY UPDATE seq = VALUES(seq)"
+    " VALUES $places ON DUPLICATE KEY UPDATE role = VALUES(role), content = VALUES(content),"
+    " created_at = VALUES(created_at), metadata = VALUES(metadata)"
 )
 _ERASE_MESSAGES: Final = "DELETE FROM `$messages` WHERE $whose AND session_id = %s"
 _ERASE_SESSION: Final = "DELETE FROM `$sessions` WHERE $whose AND id = %s"
@@ -86,6 +88,9 @@ _CUT: Final = "DELETE FROM `$messages` WHERE $whose AND session_id = %s AND seq 
 _READ_MESSAGES: Final = (
     "SELECT seq, role, content, created_at, metadata, stored_at FROM `$messages` WHERE $whose"
     " AND session_id = %s AND seq IS NOT NULL ORDER BY seq LIMIT %s OFFSET %s"
+)
+_PLACES: Final = (
+    "SELECT seq, metadata FROM `$messages` WHERE $whose AND session_id = %s AND seq IN ($places) FOR UPDATE"
 )
 _COUNT_SESSIONS: Final = "SELECT count(*) FROM `$sessions` WHERE $whose$within"
 _READ_SESSIONS: Final = (
@@ -116,9 +121,13 @@ class Statements:
         self.read_messages = self._named(_READ_MESSAGES)
 
     def write_messages(self, count: int) -> str:
-        """Insert so many messages; those that are there stay."""
+        """Insert so many messages; those that are there become as they are told."""
         places = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, %s)"] * count)
         return self._named(_WRITE_MESSAGES, places=places)
+
+    def places(self, count: int) -> str:
+        """What stands at so many seqs of a session."""
+        return self._named(_PLACES, places=", ".join(["%s"] * count))
 
     def read_sessions(self, bounds: Iterable[str]) -> tuple[str, str]:
         """How many sessions there are, and a page of them; ``bounds`` compare when they began (``>=``, ``<=``)."""

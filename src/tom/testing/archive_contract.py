@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tom.archive.archive import Archive, MessageRecord, SessionRecord
+from tom.archive.archive import Archive, MessageRecord, RecordRefused, SessionRecord
 from tom.clock import timestamp
 from tom.testing.manual_clock import ManualClock
 from tom.testing.store_reading import Contract
@@ -58,11 +58,35 @@ class ArchiveContract(Contract):
         await archive.write(session(limit=1), (message(1, "one"), message(2, "two")))
         before = await archive.messages("c", limit=10, offset=0)
         clock.advance(10)
-        await archive.write(session(limit=2, a="b"), (message(1, "ONE"), message(2, "two"), message(3, "three")))
+        await archive.write(session(limit=2, a="b"), (message(1, "one"), message(2, "two"), message(3, "three")))
         after = await archive.messages("c", limit=10, offset=0)
         assert after[:2] == before
         assert [row.content for row in after] == ["one", "two", "three"]
         assert (await archive.sessions(limit=10, offset=0)) == ((session(limit=2, a="b"),), 1)
+
+    @pytest.mark.promise("P26")
+    async def test_what_somebody_changed_is_told_anew(self, mirror: Mirror, clock: ManualClock) -> None:
+        archive = await mirror()
+        strange = replace(message(1, "CHANGED", role="assistant", odd=1), created_at="2020-01-01T00:00:00.000Z")
+        await archive.write(session(minute=7, odd=1), (strange, message(2, "two", run_id="r1")))
+        moments = [row.stored_at for row in await archive.messages("c", limit=10, offset=0)]
+        clock.advance(10)
+        wanted = (message(1, "one", run_id="r1"), message(2, "TWO", run_id="r1", stored_at=["x"]))
+        await archive.write(session(minute=3, limit=2), wanted)
+        after = await archive.messages("c", limit=10, offset=0)
+        assert [replace(row, stored_at="") for row in after] == list(wanted)
+        assert [row.stored_at for row in after] == moments, "that is when they first came"
+        assert (await archive.sessions(limit=10, offset=0)) == ((session(minute=3, limit=2),), 1)
+
+    @pytest.mark.promise("P26")
+    async def test_a_message_of_another_run_is_never_written_over(self, mirror: Mirror) -> None:
+        archive = await mirror()
+        await archive.write(session(limit=1), (message(2, "mine", run_id="r1"),))
+        told = (message(1, "new", run_id="r2"), message(2, "other", run_id="r2"), message(3, "new", run_id="r2"))
+        with pytest.raises(RecordRefused):
+            await archive.write(session(limit=2), told)
+        assert await texts(archive) == [(2, "mine")], "all of it or nothing"
+        assert (await archive.sessions(limit=1, offset=0))[0] == (session(limit=1),)
 
     async def test_messages_are_in_order_in_whatever_order_they_came(self, mirror: Mirror) -> None:
         archive = await mirror()
