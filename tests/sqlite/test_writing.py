@@ -277,6 +277,14 @@ async def test_truncating_empties_the_log(open_database, note, path):
     assert path.with_name("notes.db-wal").stat().st_size == 0
 
 
+async def test_truncating_waits_for_the_checkpoint_that_is_under_way(open_database, note, path):
+    database = await open_database()
+    for _ in range(12):
+        await database.write(note("x" * 5_000_000))  # begins a checkpoint beside the writer
+        await database.truncate()
+        assert path.with_name("notes.db-wal").stat().st_size == 0
+
+
 async def test_closing_finishes_what_was_asked_for_and_leaves_one_file(open_database, note, path, look, gate):
     database = await open_database()
     busy = asyncio.ensure_future(database.write(gate))

@@ -52,7 +52,7 @@ class Checkpoints:
         """Begin or make a checkpoint if one is due; called when the commit has been answered."""
         if self._pages >= self._inline_at:
             self._inline_at = self._pages + CHECKPOINT_PAGES
-            self._finish()
+            self.finish()
             self._make(connection)
         elif self._pages >= self._beside_at and (self._under_way is None or self._under_way.done()):
             self._beside_at = self._pages + CHECKPOINT_PAGES
@@ -63,7 +63,8 @@ class Checkpoints:
         self._threads.shutdown()
         self._drop()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Wait for the checkpoint that is under way: SQLite makes one at a time, and refuses a second at once."""
         if self._under_way is not None:
             self._under_way.result()
 

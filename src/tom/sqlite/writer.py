@@ -134,6 +134,7 @@ class Writer:
     def _run_alone(self, asked: Alone) -> None:
         if asked.last:
             self._checkpoints.close()
+        self._checkpoints.finish()
         try:
             result = asked.work(self._connection)
         except Exception as error:  # noqa: BLE001 - whoever asked is told
