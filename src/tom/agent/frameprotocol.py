@@ -1,14 +1,22 @@
-"""The server's WebSocket protocol, with one thing put right: a close may come in the middle of a fragmented message.
+"""The server's WebSocket protocol, with two things put right.
 
-RFC 6455, 5.4: control frames may stand between the fragments of a message; 5.5.1: a close is answered with its own code, and
+A close may come in the middle of a fragmented message: RFC 6455, 5.4: control frames may stand between the fragments of a message; 5.5.1: a close is answered with its own code, and
 what follows it is not looked at. The parser below takes such a close for an error of the peer (Autobahn, case 7.1.5).
+
+What a client does is no error of ours: an upgrade that is refused is answered, and text that is none ends its connection
+(1007); neither is told to the log as a failure, with a traceback.
 """
 
 from typing import Any
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
+
+from tom.telemetry import logs
+
+log = logs.get("agent")
 
 
 class _Frames(ServerProtocol):
@@ -31,3 +39,27 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self.conn = _Frames(
             extensions=plain.available_extensions, max_size=self.config.ws_max_size, logger=plain.logger
         )
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """As the application calls it; a whole answer to an upgrade is the end of the handshake."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand on the message that is whole now."""
+        if self.curr_msg_data_type == "text" and not _is_text(self.frames):
+            self.frames = []
+            log.info("✋ A client sent text that is no UTF-8", event="invalid_frame")
+            self.conn.send_close(1007)
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
+
+def _is_text(frames: list[bytes]) -> bool:
+    try:
+        b"".join(frames).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
