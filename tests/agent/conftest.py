@@ -244,15 +244,15 @@ def open_rest(open_cell):
     """``async with open_rest(**settings) as (rest, cell)``; ``doors`` are settings of them, ``caller`` who is calling."""
 
     @asynccontextmanager
-    async def open_one(*, doors=None, caller=None, cell=None, more=None, **options):
+    async def open_one(*, doors=None, caller=None, door=None, more=None, **options):
         more = {"doors": DoorSettings(**(doors or {})), **(more or {})}
         async with open_cell(more=more, **options) as opened:
             # With its protocol named, asyncio sends each answer at once; without it waits 40 ms for an acknowledgement.
             listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listening.bind(("127.0.0.1", 0))
             listening.listen(128)
-            door = AtThisMachine() if caller is None else KnownCaller(caller)
-            server = make_server(AgentApp(opened, door), opened)
+            known = AtThisMachine() if caller is None else KnownCaller(caller)
+            server = make_server(AgentApp(opened, door or known), opened)
             opened.ready = True
             serving = asyncio.ensure_future(server.serve(sockets=[listening]))
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tom.agent.doorfile import control_socket
+from tom.agent.identify import WithoutTokens
 from tom.config.agent import RateSettings
 from tom.conversation.tool import ToolClass
 from tom.services.memory import MemoryToolbox
@@ -112,6 +113,35 @@ async def test_a_token_in_the_url_is_refused_and_revoked(open_alone):
         assert (await agent.client(text).ask("GET", "/sessions"))[0] == 401
 
 
+async def test_the_last_event_of_an_answer_whose_token_ended_names_its_message(open_alone, llm):
+    llm.otherwise(Script.chunks(200, 22, delay=0.02))
+    async with open_alone("token") as agent:
+        token, text = await agent.token("chat")
+        rest = agent.client(text)
+        path, body = f"/sessions/{await rest.open()}/messages", {"content": "tell me", "request_id": "r1"}
+        async with rest.stream("POST", path, body) as letters, asyncio.timeout(5):
+            told = []
+            async for letter in letters:
+                if letter.name == "chunk" and not agent.file.tokens.is_over(token):
+                    await agent.file.tokens.revoke("alice", token.id)
+                told.append(letter)
+            assert (told[-1].name, told[-1].data["status"], told[-1].data["request_id"]) == ("error", "error", "r1")
+
+
+async def test_a_completion_whose_token_ended_says_so_in_its_own_form(open_alone, llm):
+    llm.otherwise(Script.chunks(200, 22, delay=0.02))
+    async with open_alone("token") as agent:
+        token, text = await agent.token("openai")
+        body = {"model": "tom", "messages": [{"role": "user", "content": "tell me"}], "stream": True}
+        async with agent.client(text).http.post("/v1/chat/completions", json=body) as answer, asyncio.timeout(5):
+            await answer.content.readuntil(b"\n\n")
+            await agent.file.tokens.revoke("alice", token.id)
+            *_, error, done = (await answer.read()).decode().strip().split("\n\n")
+            told = json.loads(error.removeprefix("data: "))
+            assert (told["error"]["type"], told["error"]["code"]) == ("authentication_error", "invalid_token")
+            assert done == "data: [DONE]"
+
+
 @pytest.mark.promise("P18")
 async def test_what_is_open_under_a_token_ends_within_a_second(open_alone, llm):
     async with open_alone("token") as agent:
@@ -138,7 +168,12 @@ async def test_what_is_open_under_a_token_ends_within_a_second(open_alone, llm):
             async with asyncio.timeout(1):
                 rest_of_it = [letter async for letter in letters if letter.name != "comment"]
             assert rest_of_it[-1].name == "error"
-            assert rest_of_it[-1].data["error"]["code"] == "invalid_token"
+            assert rest_of_it[-1].data == {
+                "request_id": "unknown",
+                "status": "error",
+                "chunk": {"error": "This credential is not valid."},
+                "error": {"code": "invalid_token", "message": "This credential is not valid.", "details": {}},
+            }
             status, answer = await asyncio.wait_for(waiting, 1)
             assert (status, answer["error"]["code"]) == (401, "invalid_token")
             assert time.monotonic() - began < 1
@@ -338,3 +373,41 @@ def test_where_no_control_socket_can_be_the_agent_serves_without_one(tmp_path):
     tmp_path.chmod(0o755)
     with control_socket(tmp_path) as listening:
         assert listening is None
+
+
+# --- what nobody expected ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["local", "public"])
+async def test_an_origin_that_is_none_is_refused_like_a_foreign_one(open_alone, mode):
+    async with open_alone(mode) as agent:
+        for origin in ("http://[", "http://[::1", "http://evil.example", "//", "["):
+            rest = agent.client(Origin=origin)
+            status, answer = await rest.ask("POST", "/sessions", {})
+            assert (status, answer["error"]["code"]) == (403, "origin_not_allowed"), origin
+            assert rest.headers["X-Request-ID"] == answer["request_id"]
+            with pytest.raises(InvalidStatus) as refused:
+                async with agent.socket(headers={"Origin": origin}):
+                    pass
+            assert refused.value.response.status_code == 403
+
+
+async def test_a_defect_at_the_door_lets_nobody_in_and_is_told_in_words(open_rest):
+    class Broken(WithoutTokens):
+        alone = True
+
+        def identify(self, scope):
+            raise ValueError
+
+    async with open_rest(door=Broken()) as (rest, _):
+        status, answer = await rest.ask("GET", "/sessions")
+        assert (status, answer["error"]["code"]) == (500, "internal_error")
+        assert rest.headers["X-Request-ID"] in answer["error"]["message"]
+        async with rest.http.get("/ws/chat", headers=UPGRADE) as refused:
+            assert refused.status == 500
+
+
+UPGRADE = {
+    "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}  # fmt: skip

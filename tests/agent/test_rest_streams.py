@@ -348,3 +348,40 @@ def _holds(port, client):
     """Whether the server at ``port`` has an established connection to the port ``client``."""
     ends = [line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return any((here[-4:], there[-4:], state) == (f"{port:04X}", f"{client:04X}", "01") for here, there, state in ends)
+
+
+async def test_what_follows_an_erased_session_ends_at_once(open_rest, llm, until):
+    llm.otherwise(Script.text("ok"))
+    async with open_rest() as (rest, cell):
+        session = await rest.open()
+        await rest.say(session, "hello")
+        last = (await cell.conversations.get(session)).last_seq
+        waiting = asyncio.ensure_future(rest.http.get(f"/sessions/{session}/events?after={last}&wait=60"))
+        async with asyncio.timeout(5), rest.stream("GET", f"/sessions/{session}/events?after={last}") as letters:
+            await until(lambda: len(cell.feed._listeners[session]) == 2)
+            async with rest.http.delete(f"/sessions/{session}") as gone:
+                assert gone.status == 204
+            told = [letter async for letter in letters]
+            async with await waiting as answer:
+                assert answer.status == 404
+        assert [(one.name, one.data["error"]["code"]) for one in told] == [("error", "session_not_found")]
+        assert not cell.feed._at_erasure, "nobody is waited for any more"
+
+
+async def test_open_streams_are_as_many_as_sockets_may_be(open_rest, until):
+    async with open_rest(max_connections_per_user=2, max_connections=3) as (rest, cell):
+        session = await rest.open()
+        path = f"/sessions/{session}/events"
+        events = {"Accept": "text/event-stream"}
+        async with rest.stream("GET", path), rest.stream("GET", path):
+            await until(lambda: cell.streams.open == 2, 5)
+            for headers, query in ((events, ""), ({}, "?after=1&wait=30")):
+                status, answer = await rest.ask("GET", path + query, headers=headers)
+                assert (status, answer["error"]) == (429, "rate_limited")
+            assert (await rest.ask("GET", path))[0] == 200, "what does not stay open is not counted"
+        await until(lambda: cell.streams.open == 0, 5)
+        async with rest.http.head(path, headers=events) as answer:
+            assert answer.status == 200
+        assert cell.streams.open == 0
+        async with rest.stream("GET", path):
+            pass

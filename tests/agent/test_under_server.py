@@ -8,6 +8,7 @@ import sys
 import aiohttp
 import pytest
 
+from tom.agent.bootstrap import app_alone
 from tom.agent.underserver import UnderServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -113,3 +114,36 @@ async def answered(server, *, loopback_only):
         status = (await sent.get())["status"]
         told.put_nowait({"type": "lifespan.shutdown"})
     return status
+
+
+WEAK, STRONG = "change-me", "an admin token of length"
+
+
+@pytest.mark.parametrize(
+    ("token", "came_to", "status"), [(WEAK, "192.0.2.7", 421), (WEAK, "127.0.0.1", 200), (STRONG, "192.0.2.7", 200)]
+)
+async def test_a_weak_admin_token_keeps_others_than_this_machine_out(tmp_path, token, came_to, status):
+    env = {
+        "TOM_DATA": str(tmp_path / "data"),
+        "ADMIN_TOKEN": token,
+        "CHAT_AUTH": "token",
+        "DEFAULT_PROVIDER": "scripted",
+    }
+    app = app_alone(env)
+    told, sent = asyncio.Queue(), asyncio.Queue()
+    told.put_nowait({"type": "lifespan.startup"})
+    headers = [(b"host", b"localhost"), (b"x-admin-token", token.encode())]
+    asked = {
+        "type": "http", "method": "GET", "path": "/admin/runtime", "raw_path": b"/admin/runtime", "query_string": b"",
+        "headers": headers, "server": (came_to, 8000), "client": (came_to, 9), "scheme": "http", "root_path": "",
+    }  # fmt: skip
+    async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
+        group.create_task(app({"type": "lifespan"}, told.get, sent.put))
+        assert (await sent.get())["type"] == "lifespan.startup.complete"
+        await app(asked, _nothing_more, sent.put)
+        assert (await sent.get())["status"] == status
+        told.put_nowait({"type": "lifespan.shutdown"})
+
+
+async def _nothing_more():
+    return {"type": "http.request", "body": b"", "more_body": False}

@@ -129,3 +129,22 @@ def test_what_is_wrong_is_told_instead(explained):
 def test_the_arguments_of_a_program_are_shown_without_its_keys(explained):
     (found,) = explained("services.files.args")
     assert found.value == ["--root", "/srv", "--api-key", "***", "--token=***", "TOKEN=***", "--quiet"]
+
+
+ELSEWHERE = """\
+mcpServers:
+  far:
+    enabled: false
+    url: https://bob:canary-9@far.example/mcp?key=canary-9a
+  near:
+    command: serve
+    args: [-H, "Authorization: Bearer canary-9b", "postgres://u:canary-9c@h/db", "u:canary-9d@h:5432", sk-canary9e9e9e, "host:80"]
+"""
+
+
+def test_addresses_and_arguments_are_shown_without_who_logs_in(explained):
+    said = [*explained("services", chat=ELSEWHERE), *explained("mcpServers", chat=ELSEWHERE)]
+    assert "canary" not in str([one for one in said if "far" in one.key or "near" in one.key])
+    values = {one.key.partition(".")[2]: one.value for one in said}
+    assert values["far.url"] == "https://far.example/mcp?***"
+    assert values["near.args"][2:4] + values["near.args"][-1:] == ["postgres://h/db", "***@h:5432", "host:80"]

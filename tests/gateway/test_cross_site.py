@@ -20,6 +20,8 @@ CASES = [
     (None, FOREIGN, True, False, False),
     (None, OTHER_PORT, True, False, False),
     (None, "null", True, False, False),
+    (None, "https://[", True, False, False),
+    (None, "https://[::1", True, False, False),
     (None, "http://localhost", True, False, False),
     (None, None, True, True, True),
     (None, None, False, False, True),

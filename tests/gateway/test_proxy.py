@@ -11,6 +11,7 @@ from websockets.exceptions import InvalidStatus
 from yarl import URL
 
 from tom.gateway.agentlink import TimedOut, ask, render_head
+from tom.gateway.headers import outwards
 
 pytestmark = pytest.mark.anyio
 
@@ -50,6 +51,16 @@ async def test_the_clients_credentials_and_false_names_are_dropped_and_the_true_
     assert not gone & set(sent)
     assert not any(name.startswith("x-forwarded") for name in sent)
     assert sent["host"] == "agent"
+
+
+async def test_which_conversation_a_call_goes_on_with_is_a_clients_to_say(door):
+    alice = await door.person("alice")
+    for given, passed in (("c-1", "c-1"), ("a" * 129, None), ("a b", None), ("", None)):
+        async with alice.get("/status", headers={"X-Tom-Conversation": given}) as answer:
+            told = dict((await answer.json())["headers"])
+        assert told.get("x-tom-conversation") == passed, given
+    back = [(b"x-tom-conversation", b"c-1"), (b"x-tom-conversation", b"c 1"), (b"x-tom-user", b"bob")]
+    assert outwards(back, 200)[:-1] == back[:1]
 
 
 async def test_the_agents_answer_comes_back_without_what_is_not_its_to_say(door):
@@ -238,7 +249,12 @@ async def test_logging_out_ends_a_stream_with_a_word_within_a_second(door):
         *_, last = rest.decode().strip().split("\n\n")
         kind, data = last.split("\n")
         assert kind == "event: error"
-        assert json.loads(data.removeprefix("data: "))["error"]["code"] == "authentication_required"
+        assert json.loads(data.removeprefix("data: ")) == {
+            "request_id": "unknown",
+            "status": "error",
+            "chunk": {"error": "Authentication required"},
+            "error": {"code": "authentication_required", "message": "Authentication required", "details": {}},
+        }
 
 
 async def test_logging_out_cuts_a_request_that_waits(door, until):

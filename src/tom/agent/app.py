@@ -88,7 +88,7 @@ class AgentApp:
                 *(admin.routes() if admin else ()),
                 *(() if door.alone else InternalDoor(cell).routes()),
                 *RestDoor(cell).routes(),
-                *AsksDoor(cell).routes(),
+                *AsksDoor(cell, alone=door.alone).routes(),
                 *FilesDoor(cell).routes(),
                 *OpenAIDoor(cell).routes(),
                 *TomDoor(cell).routes(),

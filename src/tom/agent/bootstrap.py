@@ -32,7 +32,7 @@ from tom.agent.sharedkeys import SharedKeys
 from tom.agent.sharedmemory import SharedMemory
 from tom.agent.tally import Tally, tell_sessions
 from tom.agent.toolrunner import ToolRunner
-from tom.agent.underserver import Outside, UnderServer
+from tom.agent.underserver import UNWRITTEN, Outside, UnderServer
 from tom.agent.upkeep import HOUR, Upkeep
 from tom.agent.visiting import for_visitors
 from tom.agent.worker import Worker
@@ -98,7 +98,8 @@ def app_alone(env: Mapping[str, str] = os.environ) -> UnderServer:
 
     Raises `ConfigInvalid`.
     """
-    from tom.config.loading import Loading  # noqa: PLC0415 - brings pydantic
+    from tom.config.doors import WEAK_ADMIN_TOKEN, is_weak_admin_token  # noqa: PLC0415 - brings pydantic
+    from tom.config.loading import Loading  # noqa: PLC0415 - as above
     from tom.config.settings import STANDALONE_USER, data_directory  # noqa: PLC0415 - as above
 
     loading = Loading(data_directory(env), None, env, alone=True)
@@ -108,7 +109,9 @@ def app_alone(env: Mapping[str, str] = os.environ) -> UnderServer:
     for line in (*loaded.notes, *loaded.warnings):
         log.info(line, event="configuration")
     written = loading.root is not None and loading.root.chat.auth is not None
-    return UnderServer(partial(_main_alone, settings, None), loopback_only=not written)
+    weak = is_weak_admin_token(settings.doors.admin_token.reveal())
+    why = WEAK_ADMIN_TOKEN if written else UNWRITTEN
+    return UnderServer(partial(_main_alone, settings, None), loopback_only=not written or weak, why=why)
 
 
 def run_agent(settings: AgentSettings, door: Door, listening: socket.socket) -> int:

@@ -55,6 +55,9 @@ class Cell:
     upkeep: Upkeep
     rates: Rates
     sockets: SocketCount = field(default_factory=SocketCount)
+    streams: SocketCount = field(default_factory=SocketCount)
+    """Answers that stay open to tell events, and requests that wait for one; bounded as sockets are."""
+
     ready: bool = False
     metrics: Metrics | None = None
     archive_lag: Callable[[], float] = _none

@@ -175,7 +175,10 @@ def check_origin(scope: Asgi, headers: Mapping[bytes, bytes], host: str, listed:
 
 def is_own_origin(scope: Asgi, origin: bytes, host: str) -> bool:
     """Whether a page of this very address is behind it: scheme, host and port."""
-    parts = urlsplit(origin.decode("latin-1").lower())
+    try:
+        parts = urlsplit(origin.decode("latin-1").lower())
+    except ValueError:  # such as http://[
+        return False
     schemes = {"http", "ws"} if scope.get("scheme") in {"http", "ws"} else {"https", "wss"}
     return parts.scheme in schemes and parts.netloc == host
 

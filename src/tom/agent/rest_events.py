@@ -1,7 +1,8 @@
 """The REST door's events: read page by page, waited for, or followed as a stream that stays open."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,10 +20,12 @@ from tom.agent.sse import PING, PING_SECONDS, EventStream, wants_events
 from tom.agent.telling import Frame, Telling
 from tom.agent.visiting import session_of
 from tom.agent.waiting import open_asks
-from tom.errors import ConversationNotFound, ShuttingDown, TomError
+from tom.errors import ConversationNotFound, RateLimited, ShuttingDown, TomError
+from tom.policy.permissions import Caller
 from tom.store.eventstore import ConversationRow
 
 PAGE = 500
+AGAIN_SECONDS = 5.0
 LONGEST_SEQ = 2**53
 
 
@@ -48,12 +51,17 @@ class EventsDoor:
         if after > row.last_seq:
             message = f"'after' is beyond the last event ({row.last_seq})"
             raise InvalidQuery(message, "after", last_seq=row.last_seq)
-        visitor = caller_of(request).visitor
+        caller = caller_of(request)
+        visitor = caller.visitor
         if stream:
-            return EventStream(self._follow(row, after, visitor=visitor))
+            with self._place(caller):  # refused while there is a status to refuse with
+                pass
+            return EventStream(self._in_place(caller, self._follow(row, after, visitor=visitor)))
         events = await self._cell.store.read(row.id, after=after, limit=limit)
         if not events and wait:
-            await self._something_new(row.id, after, wait)
+            with self._place(caller):
+                await self._something_new(row.id, after, wait)
+            row = await session_of(self._cell, request)  # it may have been erased
             events = await self._cell.store.read(row.id, after=after, limit=limit)
         body = {
             "session_id": row.id,
@@ -65,6 +73,27 @@ class EventsDoor:
         }
         return JsonAnswer(body)
 
+    @contextlib.contextmanager
+    def _place(self, caller: Caller) -> Iterator[None]:
+        """One of the places there are for who stays. Raises `RateLimited` when none is free."""
+        streams, chat = self._cell.streams, self._cell.settings.chat
+        if streams.join(caller, most=chat.max_connections, most_each=chat.max_connections_per_user):
+            raise RateLimited(retry_after=AGAIN_SECONDS)
+        try:
+            yield
+        finally:
+            streams.leave(caller)
+
+    async def _in_place(self, caller: Caller, pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        """The pieces, while there is a place; counted from when they are asked for, so that nothing stays counted."""
+        async with contextlib.aclosing(pieces):
+            try:
+                with self._place(caller):
+                    async for piece in pieces:
+                        yield piece
+            except RateLimited as refused:  # others were faster
+                yield _refused(refused)
+
     async def _something_new(self, conversation_id: str, after: int, wait: int) -> None:
         happened = asyncio.Event()
 
@@ -75,6 +104,7 @@ class EventsDoor:
         leaving = [
             self._cell.feed.listen(conversation_id, hear),
             self._cell.feed.on_close(happened.set),
+            self._cell.feed.on_erasure(conversation_id, happened.set),
         ]
         try:
             if await self._cell.store.read(conversation_id, after=after, limit=1) or self._cell.feed.closed:
@@ -141,6 +171,9 @@ class EventsDoor:
                     yield _refused(SessionNotFound())
                     return
                 yield PING
+            except ConversationNotFound:
+                yield _refused(SessionNotFound())
+                return
             except (ShuttingDown, ReaderTooSlow) as ended:
                 if isinstance(ended, ShuttingDown):
                     yield _refused(ended)

@@ -21,6 +21,9 @@ type Send = Callable[[Message], Awaitable[None]]
 type App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+UNWRITTEN = "Write chat.auth to let others than this machine in"
+
+
 @dataclass(slots=True)
 class Outside:
     """What an agent and the server around it tell each other."""
@@ -34,8 +37,11 @@ class Outside:
 class UnderServer:
     """The ASGI application. ``live`` opens the agent, serves until told to stop, and closes it."""
 
-    def __init__(self, live: Callable[[Outside], Awaitable[int]], *, loopback_only: bool) -> None:
-        """``loopback_only``: connections that came to any other address of this machine are refused."""
+    def __init__(
+        self, live: Callable[[Outside], Awaitable[int]], *, loopback_only: bool, why: str = UNWRITTEN
+    ) -> None:
+        """``loopback_only``: connections that came to any other address of this machine are refused, and told ``why``."""
+        self._why = why
         self._live = live
         self._loopback_only = loopback_only
         self._app: App | None = None
@@ -80,7 +86,7 @@ class UnderServer:
         return ""
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused, request_id = WrongHost("Write chat.auth to let others than this machine in"), ids.ulid()
+        refused, request_id = WrongHost(self._why), ids.ulid()
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": refused.message})

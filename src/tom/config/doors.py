@@ -10,8 +10,16 @@ from tom.config.secret import Secret
 from tom.config.sections import Root
 
 LEAST_ADMIN_TOKEN: Final = 16
+WEAK_ADMIN_TOKEN: Final = (
+    f"ADMIN_TOKEN must have {LEAST_ADMIN_TOKEN} characters or more, and not be that of an example"
+)
 _REDIS = ("redis://", "rediss://", "unix://")
 _MONGODB = ("mongodb://", "mongodb+srv://")
+
+
+def is_weak_admin_token(text: str) -> bool:
+    """Whether this token could be guessed; none at all opens nothing."""
+    return bool(text) and (len(text) < LEAST_ADMIN_TOKEN or text.lower() == "change-me")
 
 
 def is_loopback(host: str) -> bool:
@@ -90,9 +98,9 @@ class DoorResolution:
     def _admin_token(self) -> Secret:
         token = self._secret("admin_token")
         text = token.reveal().strip()
-        if not text or (len(text) >= LEAST_ADMIN_TOKEN and text.lower() != "change-me"):
+        if not is_weak_admin_token(text):
             return Secret(text)
-        sentence = f"ADMIN_TOKEN must have {LEAST_ADMIN_TOKEN} characters or more, and not be that of an example"
+        sentence = WEAK_ADMIN_TOKEN
         if is_loopback(self._host):
             self._faults.warnings.append(f"⚠️ {sentence}: it is used all the same, on {self._host} only")
         else:

@@ -19,6 +19,7 @@ from tom.config.loading import Loading
 from tom.config.secret import Secret
 from tom.config.settings import Settings
 from tom.config.variables import VARIABLES
+from tom.telemetry.redaction import redact
 
 DEFAULT: Final = "default"
 NAMED_TWICE: Final[Mapping[schema.Path, tuple[schema.Path, ...]]] = {
@@ -38,6 +39,9 @@ _PASSED_ON: Final = ("env", "headers")
 """Mappings whose values are looked up elsewhere, and are as secret as what is found there."""
 
 _KEY_FLAG: Final = re.compile(r"(?i)-{0,2}[a-z_-]*(key|token|secret|password|passwd|auth)[a-z_-]*(=|$)")
+_USER: Final = re.compile(r"(?<=//)[^\s/?#@]+@|(?<![^\s=,;'\"])[^\s:/@=,;]+:[^\s/@]+@(?=[\w.-]+)")
+"""Who is to log in with which password, in an address with a scheme or without one."""
+
 _ADDRESSES: Final = ("url", "base_url", "mcp_server_url", "openrouter_base_url")
 
 
@@ -185,13 +189,13 @@ def _places(loading: Loading, path: schema.Path) -> list[Place]:
 def _discreet(path: schema.Path, value: Any) -> Any:
     """An address without what its query may hold; a program's arguments without what follows a flag for a key."""
     if path[-1] in _ADDRESSES and isinstance(value, str) and "?" in value:
-        return f"{value.partition('?')[0]}?{MASK}"
+        return f"{redact(value.partition('?')[0])}?{MASK}"
     if path[-1] != "args" or not isinstance(value, list):
         return value
     words = [str(word) for word in cast("list[Any]", value)]
     hidden = [_KEY_FLAG.match(before) and "=" not in before for before in ("", *words)]
     return [
-        MASK if hide else f"{word.partition('=')[0]}={MASK}" if _KEY_FLAG.match(word) and "=" in word else word
+        MASK if hide else f"{word.partition('=')[0]}={MASK}" if _KEY_FLAG.match(word) and "=" in word else redact(word)
         for word, hide in zip(words, hidden, strict=False)
     ]
 
@@ -206,4 +210,6 @@ def _shown(value: Any, *, secret: bool) -> Any:
         return {key: _shown(item, secret=False) for key, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, list | tuple):
         return [_shown(item, secret=False) for item in cast("list[Any]", value)]
-    return value if isinstance(value, str | int | float | None) else str(value)
+    if isinstance(value, int | float | None):
+        return value
+    return _USER.sub(f"{MASK}@", value if isinstance(value, str) else str(value))

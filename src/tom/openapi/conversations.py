@@ -178,7 +178,8 @@ TOLD: Final[Mapping[str, Told]] = {
     "importSession": Told(
         summary="Read an exported session in",
         text="Takes what `GET /sessions/{session_id}/export?format=json` gave. All of it or nothing; the error names "
-        "the first event or file that is wrong. Files that did not come along are told in `metadata.missing_files`.",
+        "the first event or file that is wrong. At most 50,000 events; one session at a time, else 429. Without the scope "
+        "`roles` neither instructions nor summaries are followed, and options that the caller may not use are left out. Files that did not come along are told in `metadata.missing_files`.",
         body=Content(schema=ref("SessionToImport"), examples=(shown("exported", "What was exported", _EXPORTED),)),
         body_required=True,
         answers={

@@ -245,15 +245,16 @@ TOLD: Final[Mapping[str, Told]] = {
     ),
     "retryRun": Told(
         summary="Answer a message again",
-        text="For a run that has failed or was stopped; there is no second message of the person.",
+        text="For a run that has failed or was stopped; there is no second message of the person. Options that came with it "
+        "are the caller's to use as well.",
         parameters=(SESSION, in_path("run_id", "The run.", RUN), _KEY, _PREFER),
         body=Content(
             schema=ref("Retry"), examples=(shown("safe", "Safe to send again", {"request_id": "r2"}),),
         ),
         answers=_OUTCOMES,
         refusals={
-            400: ("request_id_conflict",), 403: ("quota_exceeded",), 404: ("session_not_found", "run_not_found"),
-            409: ("run_not_retryable", "request_id_reused", "conversation_busy", "queue_full", "session_elsewhere"),
+            400: ("request_id_conflict",), 403: ("option_not_allowed", "quota_exceeded"),
+            404: ("session_not_found", "run_not_found"), 409: ("run_not_retryable", "request_id_reused", "conversation_busy", "queue_full", "session_elsewhere"),
             422: _RUN_LIMITS,
             **_FAILURES,
         },
@@ -278,7 +279,8 @@ TOLD: Final[Mapping[str, Told]] = {
     "listEvents": Told(
         summary="Read events, or follow them",
         text="Everything that happened, numbered without holes. `wait` holds the answer back until there is something "
-        "new. With `Accept: text/event-stream` the answer stays open; `Last-Event-ID` says where to go on.",
+        "new. With `Accept: text/event-stream` the answer stays open; `Last-Event-ID` says where to go on. Who has as many "
+        "of them open as they may have sockets is refused with 429.",
         parameters=(
             SESSION,
             query("after", whole(minimum=0, default=0), "The last seq that the client has.", 0),

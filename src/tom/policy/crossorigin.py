@@ -13,7 +13,7 @@ ASKED_HEADERS: Final = (
     "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, X-API-Key, X-Request-ID,"
     " X-Tom-Client, X-Tom-Conversation"
 )
-SHOWN_HEADERS: Final = "Content-Disposition, Location, Retry-After, WWW-Authenticate, X-Request-ID"
+SHOWN_HEADERS: Final = "Content-Disposition, Location, Retry-After, WWW-Authenticate, X-Request-ID, X-Tom-Conversation"
 _KEPT_SECONDS: Final = 600
 
 type Header = tuple[bytes, bytes]
