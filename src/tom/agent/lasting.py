@@ -6,6 +6,9 @@ from typing import Any
 
 from starlette.requests import Request
 
+CUT = "tom.cut"
+"""Under this name a request's scope has what ends its connection at once, with whatever a client has not taken."""
+
 
 async def to_the_end[T](work: Coroutine[Any, Any, T]) -> T:
     """Wait for ``work``, also when its waiter is cancelled."""

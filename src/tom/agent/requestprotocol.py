@@ -1,17 +1,15 @@
 """The server's HTTP protocol: as the gateway's, bounded and with an answer in this agent's words for what is no request."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from tom.agent.answering import dialect_at
+from tom.agent.lasting import CUT
 from tom.errors import TomError
 from tom.ids import ulid
 from tom.limits.boundedhttp import LARGEST_HEAD, MOST_HEADERS, BoundedHttp, answer_bytes
 from tom.openapi.wording import error_body
-
-CUT: Final = "tom.cut"
-"""Under this name a request's scope has what ends its connection at once, with whatever a client has not taken."""
 
 
 class RequestProtocol(BoundedHttp):

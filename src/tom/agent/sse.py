@@ -11,8 +11,7 @@ from starlette.responses import Response
 
 from tom import ids
 from tom.agent import frames
-from tom.agent.lasting import left
-from tom.agent.requestprotocol import CUT
+from tom.agent.lasting import CUT, left
 from tom.telemetry import logs
 
 log = logs.get("agent")
