@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import ssl
 
 import pytest
 
 pytestmark = pytest.mark.anyio
+
+JSON = {"Content-Type": "application/json"}
 
 
 def status_of(answer: bytes) -> int:
@@ -170,3 +173,46 @@ async def test_the_loopback_listener_has_a_cookie_of_its_own(opened, free_port):
             assert answer.status == 200
         async with plain.post("/reset", headers={**origin, "Origin": f"https://127.0.0.1:{port}"}) as answer:
             assert answer.status == 403
+
+
+async def test_an_answer_that_leaves_a_body_unread_says_that_the_connection_ends(door):
+    lines = ["POST /login HTTP/1.1", "Host: localhost", "Content-Type: text/plain", "Content-Length: 50000"]
+    async with asyncio.timeout(10):
+        answer = await door.raw(request(*lines, body=b"x" * 10))
+        assert status_of(answer) == 413
+        assert b"\r\nconnection: close\r\n" in answer.lower()
+        lines = ["POST /login HTTP/1.1", "Host: localhost", "Content-Type: text/plain", "Content-Length: 10"]
+        after = request("GET /health HTTP/1.1", "Host: localhost", "Connection: close")
+        first, second = (await door.raw(request(*lines, body=b"x" * 10) + after)).split(b"HTTP/1.1 ")[1:]
+        assert (first[:3], second[:3]) == (b"415", b"200")
+        assert b"connection:" not in first.lower()
+
+
+async def test_a_client_that_keeps_connections_loses_no_request_after_one_that_was_too_large(door):
+    alice = await door.person("alice")
+    async with asyncio.timeout(10):
+        for _ in range(4):
+            async with alice.post("/process", data=io.BytesIO(b"x" * 3_000_000), headers=JSON) as answer:
+                assert (answer.status, await answer.read() != b"") == (413, True)
+            async with alice.get("/status") as answer:
+                assert answer.status == 200
+
+
+async def test_connections_by_way_of_a_trusted_proxy_are_not_one_clients(opened, monkeypatch):
+    monkeypatch.setattr("tom.gateway.serving.MOST_PER_ADDRESS", 1)
+    settings = {"global": {"trusted_proxies": ["127.0.0.1", "::1"]}}
+    for more, taken in ((settings, True), ({}, False)):
+        async with opened(**more) as door:
+            _, held = await asyncio.open_connection("localhost", door.port, ssl=door.context)
+            answer = b""
+            with contextlib.suppress(OSError, ssl.SSLError):
+                answer = await door.raw(request("GET /health HTTP/1.1", "Host: localhost", "Connection: close"))
+            assert answer.startswith(b"HTTP/1.1 200") is taken
+            held.close()
+
+
+@pytest.mark.parametrize("path", ["/sessions", "/prompts/", "/v1/models", "/ws/ticket"])
+async def test_what_is_no_request_to_the_chat_door_is_told_in_its_words(door, path):
+    answer = await door.raw(request(f"POST {path} HTTP/1.1", "Host: localhost", "Content-Length: x"))
+    assert status_of(answer) == 400
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_request"

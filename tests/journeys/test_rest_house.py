@@ -153,6 +153,8 @@ async def test_a_stream_ends_with_its_login_and_its_run_goes_on(open_house, llm)
                     async with alice.http.post("/logout") as answer:
                         assert answer.status < 400
             assert (told[0], told[1]["error"]["code"]) == ("error", "authentication_required")
+            assert (told[1]["status"], told[1]["request_id"]) == ("error", "r1")
+            assert told[1]["chunk"] == {"error": told[1]["error"]["message"]}
             assert time.monotonic() - ended < 1.0
         await alice.log_in()
         _, body = await ask(alice.http, "POST", f"{path}/messages", {"content": "x", "request_id": "r1"})

@@ -50,6 +50,7 @@ class MetricsDoor:
         if metrics is None:
             return []
         path, endpoint = ("/metrics", self._show) if self._alone else ("/internal/numbers", self._tell)
+        name = "getMetrics" if self._alone else None
 
         async def answer(request: Request) -> Response:
             try:
@@ -57,7 +58,7 @@ class MetricsDoor:
             except TomError as error:
                 return chat_error(error, request.scope["tom.request_id"])
 
-        return [Route(path, answer, methods=["GET"])]
+        return [Route(path, answer, methods=["GET"], name=name)]
 
     async def _show(self, request: Request, metrics: Metrics) -> Response:
         doors = self._cell.settings.doors

@@ -14,7 +14,7 @@ from tom.policy.permissions import Scope
 type Endpoint = Callable[[Request], Awaitable[Reply | None]]
 
 _PRIVATE: Final = frozenset({"ws", *(first_of(row.path) for row in OPERATIONS if not row.house)})
-_CHAT: Final = _PRIVATE | {"admin", "metrics"}
+_CHAT: Final = _PRIVATE | {"admin", "metrics", "docs", "openapi.json"}
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
 
