@@ -6,8 +6,10 @@ import json
 import os
 import sys
 
+import aiohttp
 import pytest
 
+from tom.testing.alone import Alone
 from tom.testing.house import PASSWORD
 from tom.testing.simulated_llm import Script
 
@@ -159,3 +161,44 @@ async def test_a_picture_reaches_the_model_through_the_whole_house_and_is_erased
             assert answer.status == 204
     assert not list(house.home("alice").glob("files/*/*"))
     assert picture["data"] in json.dumps(llm.requests[0].messages)
+
+
+async def test_the_operator_of_an_agent_alone_is_its_person_and_answers_at_the_command_line(tmp_path, llm, ledger):
+    """No address, no login: the control socket, whose file is the lock."""
+    llm.reply(WRITE, Script.text("It is written."))
+    model = {
+        "api": "none",
+        "base_url": llm.url,
+        "models": ["compatible/s", "compatible/m", "compatible/l"],
+        "timeout": 5,
+    }
+    settings = {"global": {"llm": "simulated", "llms": {"simulated": model}}, "services": ledger.service, **ASK_ALWAYS}
+
+    async def tom(*arguments):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tom.cli.main", "approvals", *arguments, "--data", str(tmp_path / "data"),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if name != "TOM_URL"},
+        )  # fmt: skip
+        async with asyncio.timeout(60):
+            out, errors = await process.communicate()
+        return process.returncode, out.decode(), errors.decode()
+
+    with Alone(tmp_path / "data", settings, {"HOME": str(tmp_path)}) as agent:
+        async with aiohttp.ClientSession(agent.url) as http:
+            session = (await (await http.post("/sessions", json={})).json())["id"]
+            sent = await http.post(f"/sessions/{session}/messages", json={"content": "note milk"})
+            assert (await sent.json())["status"] == "waiting"
+            (ask,) = json.loads((await tom("list", "--json"))[1])["approvals"]
+            assert ask["arguments"] == {"text": "milk"}
+            assert (await tom("allow", "01NOBODY", "--digest", "00000000"))[0] == 5
+            digest = ask["arguments_digest"].removeprefix("sha256:")
+            status, _, errors = await tom("allow", ask["approval_id"], "--digest", digest[:8])
+            assert status == 0, errors
+            assert (await tom("allow", ask["approval_id"], "--digest", digest[:8]))[0] == 5
+            events = []
+            async with asyncio.timeout(20):
+                while "run.completed" not in [event["type"] for event in events]:
+                    path = f"/sessions/{session}/events?wait=10&after={len(events)}"
+                    events += (await (await http.get(path)).json())["events"]
+    assert len(ledger.effects) == 1

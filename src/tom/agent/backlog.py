@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tom.agent.feed import Delta, Feed, Item, Stored
 from tom.conversation.event import EventType
-from tom.errors import ShuttingDown
+from tom.errors import ConversationNotFound, ShuttingDown
 
 INTERVAL = 0.05
 """Seconds between two fragments of one reply."""
@@ -45,11 +45,14 @@ class Backlog:
         self._thinned: set[tuple[str, int, int]] = set()
         self._leave = feed.listen(topic, self._hear)
         self._forget = feed.on_close(self._wake.set)
+        self._over = False
+        self._stay = feed.on_erasure(topic, self._end)
 
     def close(self) -> None:
         """Hear no more. Closing twice is fine."""
         self._leave()
         self._forget()
+        self._stay()
         self._queue.clear()
 
     def take_all(self) -> list[Item]:
@@ -61,11 +64,17 @@ class Backlog:
         return taken
 
     async def next(self) -> Item:
-        """The next item. Raises `ShuttingDown` when the agent stops and nothing waits, `ReaderTooSlow`."""
+        """The next item.
+
+        Raises `ShuttingDown` when the agent stops and nothing waits, `ConversationNotFound` when the conversation was
+        erased, `ReaderTooSlow`.
+        """
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
             if not self._queue:
+                if self._over:
+                    raise ConversationNotFound
                 if self._feed.closed:
                     raise ShuttingDown
                 await self._wake.wait()
@@ -77,6 +86,10 @@ class Backlog:
                 raise ReaderTooSlow
             else:
                 return self._take(loop.time())
+
+    def _end(self) -> None:
+        self._over = True
+        self._wake.set()
 
     def _may_wait(self) -> bool:
         """Whether all that waits is a fragment that is not the first of its reply."""

@@ -287,6 +287,7 @@ class Conversations:
             self._known.pop(conversation_id, None)
             if self._elsewhere is not None:
                 self._elsewhere.forget(conversation_id)
+        self.feed.erased(conversation_id)
         return True
 
     async def drop_files(self, conversation_id: str) -> None:

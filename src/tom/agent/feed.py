@@ -128,6 +128,7 @@ class Feed:
         self._live: dict[str, LiveTurn] = {}
         self._cut: dict[str, LiveTurn] = {}
         self._at_close: dict[object, Callable[[], object]] = {}
+        self._at_erasure: defaultdict[str, dict[object, Callable[[], object]]] = defaultdict(dict)
         self.closed = False
 
     def close(self) -> None:
@@ -143,6 +144,24 @@ class Feed:
 
         def leave() -> None:
             self._at_close.pop(key, None)
+
+        return leave
+
+    def erased(self, conversation_id: str) -> None:
+        """A conversation is gone: nothing more comes of it."""
+        for tell in tuple(self._at_erasure.pop(conversation_id, {}).values()):
+            tell()
+
+    def on_erasure(self, conversation_id: str, tell: Callable[[], object]) -> Callable[[], None]:
+        """Have ``tell`` called by `erased`. Returns the call that ends it; ending twice is fine."""
+        key = object()
+        self._at_erasure[conversation_id][key] = tell
+
+        def leave() -> None:
+            waiting = self._at_erasure.get(conversation_id, {})
+            waiting.pop(key, None)
+            if not waiting:
+                self._at_erasure.pop(conversation_id, None)
 
         return leave
 

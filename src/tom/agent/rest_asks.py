@@ -30,9 +30,10 @@ class OwnerOnly(CallerError):
 class AsksDoor:
     """Shows one person what waits for them, and takes their answers."""
 
-    def __init__(self, cell: Cell) -> None:
-        """Serve from ``cell``."""
+    def __init__(self, cell: Cell, *, alone: bool = False) -> None:
+        """Serve from ``cell``; the operator of an agent ``alone`` is its person."""
         self._cell = cell
+        self._alone = alone
 
     def routes(self) -> list[Route]:
         """The routes of this door."""
@@ -58,7 +59,7 @@ class AsksDoor:
 
     async def answer_approval(self, request: Request) -> Response:
         """Record the person's word on an approval: first answer wins."""
-        given = await _body(request, DECISION_KEYS)
+        given = await self._body(request, DECISION_KEYS)
         if caller_of(request).visitor:  # nobody asks them anything
             raise ApprovalNotFound
         word = fitting(lambda: read_decision(given))
@@ -76,7 +77,7 @@ class AsksDoor:
 
     async def answer_elicitation(self, request: Request) -> Response:
         """Record the person's answer to a question of a service."""
-        given = await _body(request, ANSWER_KEYS)
+        given = await self._body(request, ANSWER_KEYS)
         if caller_of(request).visitor:
             raise ElicitationNotFound
         answer = fitting(lambda: read_answer(given))
@@ -90,9 +91,21 @@ class AsksDoor:
 
     async def _pending(self, request: Request, kind: str) -> list[Mapping[str, Any]]:
         found = [asked for asked in await self._cell.approvals.pending() if kind in asked]
-        if request.scope.get("tom.door") == CONTROL:  # the operator of the house sees that somebody is asked, not what
+        if self._by_operator(request):  # of the house: they see that somebody is asked, not what
             return [{key: value for key, value in asked.items() if key not in _CONTENTS} for asked in found]
         return list(found)
+
+    async def _body(self, request: Request, known: frozenset[str]) -> Mapping[str, Any]:
+        """The body: its size, its JSON and its keys checked in this order."""
+        if self._by_operator(request):
+            raise OwnerOnly
+        given = await json_body(request)
+        fitting(lambda: check_keys(given, known))
+        return given
+
+    def _by_operator(self, request: Request) -> bool:
+        """Whether somebody else than the person asks: the operator of a house with several."""
+        return not self._alone and request.scope.get("tom.door") == CONTROL
 
     # --- shelves -----------------------------------------------------------------------------------------------
 
@@ -137,15 +150,6 @@ def _resource(entry: ResourceEntry) -> dict[str, Any]:
         "size": entry.size,
         "template": "{" in entry.uri,
     }
-
-
-async def _body(request: Request, known: frozenset[str]) -> Mapping[str, Any]:
-    """The body: its size, its JSON and its keys checked in this order."""
-    if request.scope.get("tom.door") == CONTROL:
-        raise OwnerOnly
-    given = await json_body(request)
-    fitting(lambda: check_keys(given, known))
-    return given
 
 
 def _ask_id(request: Request, name: str, missing: type[CallerError]) -> str:

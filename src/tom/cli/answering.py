@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 from urllib.parse import quote
 
 from tom.cli import asks
@@ -24,8 +24,20 @@ class EditFailed(Exception):
     """The edited arguments cannot be used; the text says why."""
 
 
+class Desk(Protocol):
+    """Where somebody's asks are answered: a gateway with a login, or the control socket of an agent alone."""
+
+    def get(self, path: str) -> Any:
+        """The JSON at ``path``."""
+        ...
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Send ``body`` and return the JSON of the answer."""
+        ...
+
+
 def decide(
-    door: Door,
+    door: Desk,
     ask: Mapping[str, Any],
     decision: str,
     *,

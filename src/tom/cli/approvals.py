@@ -1,20 +1,25 @@
 """``tom approvals``: what waits for a person's yes, over the network, with the login of ``tom chat``.
 
+An agent that runs alone on the data directory is asked at its control socket, unless an address or a person is named.
+
 Statuses: 5 unknown, 6 changed or answered meanwhile, 8 it still waits. ``--yes`` does not exist here.
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from tom.cli.directory import locate
 from tom.cli.options import DataOption, JsonOption
 from tom.cli.output import Refused, Status, document, notice, report, table
 
 if TYPE_CHECKING:
-    from tom.cli.client import Door
+    from tom.cli.answering import Desk
 
 SHORTEST_DIGEST = 8
 app = typer.Typer(help="See what waits for your yes, and answer it.", no_args_is_help=True)
@@ -70,7 +75,7 @@ def show(
 ) -> None:
     """Show all of one: tool, class, reason, exact arguments, digest."""
 
-    def work(door: "Door") -> int:
+    def work(door: "Desk") -> int:
         ask = _find(_pending(door), ask_id)
         if as_json:
             document(ask)
@@ -107,7 +112,7 @@ def allow(
     if edit and digest:
         raise Refused("--edit and --digest exclude each other", status=Status.USAGE, code="usage")
 
-    def work(door: "Door") -> int:
+    def work(door: "Desk") -> int:
         from tom.cli.answering import decide
 
         ask = _find(_pending(door, "approvals"), ask_id)
@@ -133,7 +138,7 @@ def deny(
 ) -> None:
     """Deny one call; the run goes on without it."""
 
-    def work(door: "Door") -> int:
+    def work(door: "Desk") -> int:
         from tom.cli.answering import decide
 
         ask = _find(_pending(door, "approvals"), ask_id)
@@ -145,18 +150,14 @@ def deny(
 # --- inside --------------------------------------------------------------------------------------------------------
 
 
-def _run(way: _Way, work: "Callable[[Door], int]") -> None:
+def _run(way: _Way, work: "Callable[[Desk], int]") -> None:
     from tom.cli import client, signin
 
     place = signin.address(way.url)
 
     def enter() -> int:
-        trusted = signin.certificates(way.data, way.ca)
-        door = signin.enter(
-            place, user=way.user, trusted=trusted, insecure=way.insecure, password_stdin=way.password_stdin
-        )
         try:
-            return work(door)
+            return work(_at_control_socket(way) or _logged_in(way, place))
         except client.Refusal as refusal:
             raise _refused(refusal) from refusal
 
@@ -167,6 +168,49 @@ def _run(way: _Way, work: "Callable[[Door], int]") -> None:
             raise
         status = report(refused, as_json=True)
     raise typer.Exit(status)
+
+
+def _logged_in(way: _Way, place: str) -> "Desk":
+    from tom.cli import signin
+
+    trusted = signin.certificates(way.data, way.ca)
+    return signin.enter(place, user=way.user, trusted=trusted, insecure=way.insecure, password_stdin=way.password_stdin)
+
+
+def _at_control_socket(way: _Way) -> "_OwnDoor | None":
+    """The way to an agent that runs alone, whose operator is its person; None where another one is named or needed."""
+    from tom.cli.operator import runs_alone
+
+    if way.url or way.user or os.environ.get("TOM_URL", "").strip():
+        return None
+    data = locate(way.data)
+    return _OwnDoor(data) if runs_alone(data) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnDoor:
+    """The control socket of an agent alone; answers as the gateway's door does."""
+
+    data: Path
+
+    def get(self, path: str) -> Any:
+        """The JSON at ``path``. Raises `Refusal`."""
+        return self._answer("GET", path)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Send ``body`` and return the JSON of the answer. Raises `Refusal`."""
+        return self._answer("POST", path, body)
+
+    def _answer(self, method: str, path: str, body: Any = None) -> Any:
+        from tom.cli import operator
+        from tom.cli.client import Refusal
+
+        status, answer = operator.ask_at_control_socket(self.data, method, path, body)
+        if status == 200:
+            return answer
+        told = cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
+        error = cast("dict[str, Any]", told.get("error") or {})
+        raise Refusal(status, error.get("message", f"HTTP {status}"), error.get("code", ""), error.get("details", {}))
 
 
 def _refused(refusal: "Exception") -> Refused:
@@ -183,7 +227,7 @@ def _refused(refusal: "Exception") -> Refused:
     return Refused(str(refusal), status=status, code=refusal.code or "refused")
 
 
-def _pending(door: "Door", *kinds: str) -> list[Mapping[str, Any]]:
+def _pending(door: "Desk", *kinds: str) -> list[Mapping[str, Any]]:
     """What waits, oldest first."""
     found: list[Mapping[str, Any]] = []
     for kind in kinds or ("approvals", "elicitations"):
@@ -209,7 +253,7 @@ def _find(pending: list[Mapping[str, Any]], wanted: str) -> Mapping[str, Any]:
     return found[0]
 
 
-def _list(door: "Door", *, as_json: bool) -> int:
+def _list(door: "Desk", *, as_json: bool) -> int:
     from tom.cli import asks
 
     pending = _pending(door)
