@@ -179,7 +179,7 @@ async def test_what_does_not_pass_by_waiting_is_not_tried_again(open_pair, conne
         assert first.calls == 1
         if fault is not Fault.HUGE:
             await asked(cell, connect(cell), request_id="q2")
-            assert first.calls == 1, "a refused key is left alone for a minute"
+            assert first.calls == 2, "it is one failure: a key may have been put right"
 
 
 async def test_a_faulty_request_is_nobody_else_s_business(open_pair, connect, first, second):
@@ -234,7 +234,9 @@ async def test_a_model_that_declines_is_not_replaced_by_one_that_does_not(open_p
     assert (end["status"], second.calls) == ("error", 0)
 
 
-async def test_an_open_breaker_skips_a_model_and_closes_when_it_answers_again(open_pair, connect, first, second, clock):
+async def test_an_open_breaker_skips_a_model_and_closes_when_it_answers_again(
+    open_pair, connect, first, second, clock, log
+):
     first.otherwise(Script.fault(Fault.SERVER_ERROR))
     async with open_pair() as cell:
         client = connect(cell)
@@ -243,6 +245,11 @@ async def test_an_open_breaker_skips_a_model_and_closes_when_it_answers_again(op
         assert first.calls == 5, "the fifth failure opens it"
         await asked(cell, client, request_id="q3")
         assert (first.calls, second.calls) == (5, 3)
+        fell = [line for line in log() if line.get("event") == "provider_fallback_used"]
+        assert [line["code"] for line in fell] == ["provider_error", "provider_error", "provider_left_out"]
+        events = await cell.store.read("c", after=0, limit=1000)
+        told = [event.extra for event in events if event.type == EventType.LLM_FELL_BACK][-1]
+        assert (told["from"], told["to"], told["attempt"], told["reason"]) == ("one", "two", 1, "provider_left_out")
         first.otherwise(Script.text("I am back."))
         clock.advance(31)
         _, events = await asked(cell, client, request_id="q4")

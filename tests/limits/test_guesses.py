@@ -35,3 +35,13 @@ def test_addresses_of_one_household_share_their_guesses() -> None:
         guesses.begin(f"2001:db8::{number}")
     with pytest.raises(RateLimited):
         guesses.begin("2001:db8::ffff")
+
+
+def test_what_an_address_does_often_is_recorded_once_a_minute():
+    clock = ManualClock()
+    guesses = Guesses(clock)
+    assert [guesses.seldom("10.0.0.1", "absent") for _ in range(3)] == [True, False, False]
+    assert guesses.seldom("10.0.0.2", "absent")
+    assert guesses.seldom("10.0.0.1", "too many")
+    clock.advance(61)
+    assert guesses.seldom("10.0.0.1", "absent")

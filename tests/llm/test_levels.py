@@ -117,11 +117,14 @@ async def test_failures_that_lie_apart_do_not_open_it():
     assert names(models.candidates(0)) == ["a", "b"]
 
 
-async def test_a_refused_key_leaves_an_llm_out_for_a_minute():
+async def test_a_refused_key_is_one_failure_like_the_others():
     clock = ManualClock()
     models = open_models(settings("a", *THREE, llm_fallbacks=("b",)), clock)
-    models.failed("a", ProviderRefused(status=401))
-    clock.advance(59.9)
+    for _ in range(4):
+        models.failed("a", ProviderRefused(status=401))
+    assert names(models.candidates(0)) == ["a", "b"]
+    models.failed("a", ProviderRefused(status=403))
+    clock.advance(29.9)
     assert names(models.candidates(0)) == ["b", "a"]
     clock.advance(0.2)
     assert names(models.candidates(0)) == ["a", "b"]

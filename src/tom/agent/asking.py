@@ -92,6 +92,9 @@ class ModelAsking:
         attempt = wanted.attempt
         if attempt > 1:
             self._restart(run, wanted.turn, attempt)
+        if chain.passed_over:
+            place = (wanted.turn, attempt)
+            await run.record(_fell_back(run, place, chain.passed_over, chain.current.llm, "provider_left_out"))
         while True:
             candidate = chain.current
             request = request_for(candidate, messages, tools, options)
@@ -210,18 +213,8 @@ class ModelAsking:
         if following is None or not following.fell_from:
             await run.record(failed)
             return
-        fell = upkeep.llm_fell_back(
-            run.conversation_id,
-            run_id=run.run_id,
-            turn=live.turn,
-            attempt=live.attempt + 1,
-            source=following.fell_from,
-            target=following.candidate.llm,
-            reason=error.code,
-        )
-        text = f"🔁 {following.candidate.llm!r} answers instead of {following.fell_from!r}"
-        log.warning(text, event="provider_fallback_used", code=error.code)
-        await run.record(failed, fell)
+        place = (live.turn, live.attempt + 1)
+        await run.record(failed, _fell_back(run, place, following.fell_from, following.candidate.llm, error.code))
 
     def _replied(self, run: Journal, wanted: AskModel, live: LiveTurn, reply: Reply) -> Event:
         return happened.model_replied(
@@ -240,3 +233,12 @@ class ModelAsking:
             dropped_options=reply.dropped,
             handed=self._tools.handed,
         )
+
+
+def _fell_back(run: Journal, place: tuple[int, int], source: str, target: str, reason: str) -> Event:
+    """The event, and the line of the log, that say who answers instead; ``place``: the turn and its attempt."""
+    turn, attempt = place
+    text = f"🔁 {target!r} answers instead of {source!r}"
+    log.warning(text, event="provider_fallback_used", code=reason, llm=target, turn=turn, attempt=attempt)
+    about = {"source": source, "target": target, "reason": reason}
+    return upkeep.llm_fell_back(run.conversation_id, run_id=run.run_id, turn=turn, attempt=attempt, **about)

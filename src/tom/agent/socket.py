@@ -46,8 +46,11 @@ _CHANGES = (
     actions.New,
     actions.Clear,
 )
-_COUNTED = (actions.Chat, actions.Retry, actions.Approve, actions.Answer)
-"""What counts as the same thing asked by HTTP does; to stop, read and ping is free."""
+_RATED = frozenset({"chat", "prompt", "retry", "approve", "answer"})
+"""What is held to the rate as the same thing asked by HTTP is; to stop, read and ping is free."""
+
+_FIGURED = frozenset({"chat", "prompt", "retry"})
+"""What is counted as one request."""
 
 _ENDS = frozenset({EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
 _BEGINS = frozenset({EventType.RUN_STARTED, EventType.RUN_RESUMED})
@@ -123,15 +126,16 @@ class Socket:
 
     async def receive(self, text: str) -> None:
         """Carry out one frame of the client; whatever is wrong is answered by one error frame. Raises `Abuse`."""
-        wanted: Action | None = None
+        named = ""
         try:
             envelope = actions.read_envelope(text)
             self._bad_json = 0
+            named = envelope.action
+            if self._admit is not None and named in _RATED:
+                await self._admit()
             wanted = permitted(actions.read_action(envelope, self._choices), self._caller, self._choices.services)
             await check_named(wanted, self._caller, self._conversations)
             request_id = envelope.request_id or f"auto-{ids.ulid()}"
-            if self._admit is not None and isinstance(wanted, _COUNTED):
-                await self._admit()
             # What was stored must be worked on: such an action is carried out to its end though its client is gone.
             changes = isinstance(wanted, _CHANGES)
             await (_to_the_end(self._carry_out(request_id, wanted)) if changes else self._carry_out(request_id, wanted))
@@ -141,22 +145,22 @@ class Socket:
                 raise Abuse(4400, "Too many frames that are not JSON") from error
             self._send(frames.refused(None, error))
         except TomError as error:
-            self._note_refusal(wanted, error)
+            self._note_refusal(named, error)
             self._send(frames.refused(actions.request_id_of(text), error))
         except Abuse:
             raise
         except Exception as error:  # noqa: BLE001 - a defect costs one clear answer, not the socket
             reference = ids.ulid()
             log.error("❌ A defect in an action", event="internal_error", reference=reference, exception=error)
-            self._note_refusal(wanted, TomError())
+            self._note_refusal(named, TomError())
             answer = frames.failed(
                 actions.request_id_of(text), "internal_error", f"Internal error: {reference}", {"reference": reference}
             )
             self._send(answer)
 
-    def _note_refusal(self, wanted: Action | None, error: TomError) -> None:
-        tell_refusal(error, operation=type(wanted).__name__.lower() if wanted else "frame")
-        if self._count is not None and isinstance(wanted, _COUNTED):
+    def _note_refusal(self, named: str, error: TomError) -> None:
+        tell_refusal(error, operation=named or "frame")
+        if self._count is not None and named in _FIGURED:
             self._count(None, error.http_status)
 
     async def overtake(self, text: str) -> bool:

@@ -17,7 +17,6 @@ from tom.errors import RateLimited
 from tom.limits.addresses import counted_address
 from tom.policy.permissions import Caller
 from tom.telemetry import logs
-from tom.telemetry.refusals import tell_refusal
 
 if TYPE_CHECKING:
     from tom.agent.cell import Cell
@@ -131,8 +130,7 @@ async def serve_websocket(cell: "Cell", receive: Receive, send: Send, entry: Ent
     async def admit() -> None:
         try:
             await cell.rates.admit(caller, None)
-        except RateLimited as refused:
-            tell_refusal(refused, operation="action")
+        except RateLimited:
             if cell.metrics is not None:
                 cell.metrics.rate_limited()
             rate.strike(cell.clock.monotonic())

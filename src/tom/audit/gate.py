@@ -1,7 +1,7 @@
 """The admin token: who shows it, in the contract's order of checks, and what is recorded of those who show a wrong one.
 
 Digests are compared, in constant time. Five wrong tokens a minute from one address; then none is looked at any more, so that
-a right guess among them is not told apart.
+a right guess among them is not told apart. Of an address that shows none, or too many, there is one row a minute.
 """
 
 import hashlib
@@ -11,12 +11,17 @@ from typing import Final, Protocol
 from tom.audit.chain import Chain
 from tom.audit.refusals import AdminDisabled, InvalidAdminToken, MissingAdminToken
 from tom.config.secret import Secret
+from tom.errors import CallerError
 from tom.telemetry import logs
 
 log = logs.get("admin")
 
 ADMIN: Final = "admin token"
 """How the record names whoever showed the admin token."""
+
+
+ABSENT: Final = "X-Admin-Token absent"
+TOO_MANY: Final = "X-Admin-Token shown too often"
 
 
 class Guesses(Protocol):
@@ -28,6 +33,10 @@ class Guesses(Protocol):
 
     def right(self, address: str) -> None:
         """It was right: the attempt is taken back."""
+        ...
+
+    def seldom(self, address: str, about: str) -> bool:
+        """Whether something is to be recorded of an address that would else fill the record."""
         ...
 
 
@@ -54,8 +63,13 @@ class AdminGate:
         if not self._digest:
             raise AdminDisabled
         if not given:
+            await self._record_seldom(address, ABSENT)
             raise MissingAdminToken
-        self._guesses.begin(address)
+        try:
+            self._guesses.begin(address)
+        except CallerError:
+            await self._record_seldom(address, TOO_MANY)
+            raise
         if not hmac.compare_digest(_digest(given), self._digest):
             await self._record(address)
             raise InvalidAdminToken
@@ -72,10 +86,15 @@ class AdminGate:
             return False
         return True
 
-    async def _record(self, address: str) -> None:
-        log.warning(f"🔒 Wrong admin token from {address}", event="admin_token_wrong")
+    async def _record(self, address: str, subject: str = "X-Admin-Token") -> None:
+        if subject != ABSENT:
+            log.warning(f"🔒 Wrong admin token from {address}", event="admin_token_wrong")
         if self._chain is not None:
-            await self._chain.note("admin.refused", who="", source=address, subject="X-Admin-Token")
+            await self._chain.note("admin.refused", who="", source=address, subject=subject)
+
+    async def _record_seldom(self, address: str, subject: str) -> None:
+        if self._guesses.seldom(address, subject):
+            await self._record(address, subject)
 
 
 def _digest(token: str) -> bytes:

@@ -77,8 +77,11 @@ class House:
         return burn
 
     async def details(self, request: Request) -> Mapping[str, Any] | None:
-        """How the parts of the house are, for an admin; None for everybody else. Raises `RateLimited`."""
-        if not await self.admin.shows_token(request):
+        """How the parts of the house are, for an admin; None for everybody else, and for whoever guesses too often."""
+        try:
+            if not await self.admin.shows_token(request):
+                return None
+        except RateLimited:
             return None
         told = await self.errands.ask_all("/internal/state")
         gauges = await self.counted.look() if self.counted else None

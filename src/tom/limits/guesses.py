@@ -10,6 +10,8 @@ from tom.limits.rules import refusal
 
 ADMIN_GUESSES: Final = Rule(rate=5 / 60, burst=5)
 
+RECORDED: Final = Rule(rate=1 / 60, burst=1)
+
 
 class Guesses:
     """Counts an attempt as wrong before it is looked at, so that many at the same moment gain nothing."""
@@ -28,6 +30,10 @@ class Guesses:
     def right(self, address: str) -> None:
         """It was right: the attempt is taken back."""
         self._limiter.give_back([self._key(address)])
+
+    def seldom(self, address: str, about: str) -> bool:
+        """Whether ``about`` is to be recorded of ``address``: once a minute."""
+        return self._limiter.charge([Key(f"{about}:{counted_address(address)}", RECORDED)]) <= 0.0
 
     def _key(self, address: str) -> Key:
         return Key(f"guess:{counted_address(address)}", self._rule)

@@ -1,7 +1,7 @@
 """Which language models are not worth asking just now.
 
 Five failures within a minute open an LLM's breaker for half a minute; then one run tries it again. A key, an account
-or a model's name that is refused does not heal by itself: such an LLM is left alone for a minute.
+or a model's name that is refused is one failure like the others, and said louder.
 """
 
 from collections import deque
@@ -14,7 +14,6 @@ from tom.telemetry import logs
 FAILURES = 5
 WITHIN = 60.0
 OPEN = 30.0
-UNHEALTHY = 60.0
 
 log = logs.get("llm")
 
@@ -54,9 +53,7 @@ class Breaker:
         now = self._clock.monotonic()
         record = self._records.setdefault(llm, _Record())
         if isinstance(error, ProviderRefused):
-            record.open, record.until = True, now + UNHEALTHY
             log.error(f"❌ LLM {llm!r} refuses: {error.message}", event="llm_unhealthy", llm=llm, code=error.code)
-            return
         record.failures.append(now)
         while record.failures and record.failures[0] < now - WITHIN:
             record.failures.popleft()

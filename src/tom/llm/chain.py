@@ -42,6 +42,9 @@ class Chain:
     ) -> None:
         """Begin with the best of ``candidates`` as ``models`` know them now; ``dice`` gives numbers from 0 to 1."""
         self.current, *rest = models.in_order(candidates)
+        wanted = next((candidate.llm for candidate in candidates if candidate.wanted), self.current.llm)
+        self.passed_over = "" if wanted == self.current.llm else wanted
+        """The LLM that was to be asked first and is left out just now; empty: none."""
         self._rest = rest
         self._models = models
         self._dice = dice

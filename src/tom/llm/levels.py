@@ -21,7 +21,8 @@ class Candidate:
 
     ``llm`` is its entry's name; ``options`` are those of the entry and of its level; ``price`` is the dearest of all where
     it is not known, None where none is;
-    ``context_tokens`` and ``max_tokens`` 0: not known; ``vision`` None: not known, pictures are sent.
+    ``context_tokens`` and ``max_tokens`` 0: not known; ``vision`` None: not known, pictures are sent. ``wanted``: it is the
+    one to be asked first while it does not fail.
     """
 
     llm: str
@@ -34,6 +35,7 @@ class Candidate:
     context_tokens: int = 0
     max_tokens: int = 0
     vision: bool | None = None
+    wanted: bool = False
 
 
 class Models:
@@ -65,8 +67,7 @@ class Models:
         if first not in {SCRIPTED, UNCONFIGURED}:
             names += [name for name in self._settings.llm_fallbacks if name != first and name in self._settings.llms]
         found = [self._candidate(name, level) for name in names]
-        if model:
-            found[0] = self._with_model(found[0], model)
+        found[0] = replace(self._with_model(found[0], model) if model else found[0], wanted=True)
         return self.in_order(tuple(found))
 
     def in_order(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

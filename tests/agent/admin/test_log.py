@@ -4,27 +4,12 @@ import json
 
 import pytest
 
-from tom.config.agent import LogSettings, RateSettings
-from tom.telemetry import logs
+from tom.config.agent import RateSettings
 from tom.testing.simulated_llm import Script
 
 pytestmark = pytest.mark.anyio
 
 SAID = "the-secret-of-the-house"
-
-
-@pytest.fixture
-def log(tmp_path):
-    """``log()``: the records so far, by event."""
-    path = tmp_path / "tom.log"
-    logs.configure(LogSettings(format="json", file=str(path), level="DEBUG"), user="alice")
-
-    def read():
-        logs.flush()
-        return [json.loads(line) for line in path.read_text().splitlines()]
-
-    yield read
-    logs.configure(LogSettings())
 
 
 async def test_each_documented_event_is_told_with_its_fields(open_house, llm, log):
@@ -65,3 +50,18 @@ async def test_too_many_requests_are_told_and_counted(open_house, log):
         text = await (await house.http.get("/metrics?format=prometheus")).text()
     assert "tom_rate_limited_total 1.0" in text
     assert "rate_limited" in {record.get("event") for record in log()}
+
+
+async def test_a_socket_s_refused_message_is_counted_and_told_once(open_house, log):
+    async with open_house(rates=RateSettings(rps=0.01, burst=3)) as house:
+        async with house.http.ws_connect(house.url.replace("http", "ws") + "/ws/chat") as chat:
+            for request_id, payload in (("a", {"text": 7}), ("b", {"txt": "hello"}), ("c", {"text": "hello"})):
+                await chat.send_json({"action": "chat", "request_id": request_id, "payload": payload})
+                answer = await chat.receive_json(timeout=10)
+                assert (answer["request_id"], answer["status"]) == (request_id, "error")
+            assert answer["error"]["code"] == "rate_limited", "what cannot be read was counted"
+        told = (await house.ask("GET", "/metrics", headers={}))[1]
+    assert told["requests_by_method"] == {"WS": 3}
+    assert told["responses_by_status"] == {"422": 2, "429": 1}
+    events = [(record["event"], record["operation"]) for record in log() if record.get("operation") == "chat"]
+    assert events == [("validation_error", "chat")] * 2 + [("rate_limited", "chat")]
