@@ -34,13 +34,14 @@ def main(wish):
     schema.config.update(base_url=wish["url"])
     if wish.get("operations"):
         schema = schema.include(operation_id=wish["operations"])
-    answered, streams, codes, wrong, errors = 0, 0, Counter(), {}, []
+    answered, streams, retries, codes, wrong, errors = 0, 0, 0, Counter(), {}, []
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):
             for case_id, interaction in event.recorder.interactions.items():
                 if interaction.response is not None:
                     answered += 1
                     codes[interaction.response.status_code] += 1
+                    retries += interaction.request.uri.endswith("/retry") and bool(interaction.request.body)
                     streams += any(
                         "event-stream" in kind for kind in interaction.response.headers.get("content-type", ())
                     )
@@ -54,7 +55,7 @@ def main(wish):
         elif isinstance(event, events.FatalError):
             errors.append(f"fatal: {event.exception}"[:1500])
     told = {"wrong": list(wrong.values())[:MOST_TOLD], "errors": errors[:20]}
-    return {"answered": answered, "streams": streams, "codes": codes, **told}
+    return {"answered": answered, "streams": streams, "retries": retries, "codes": codes, **told}
 
 
 def _collect(event, case_id, interaction, wrong):

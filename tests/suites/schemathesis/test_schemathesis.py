@@ -55,6 +55,7 @@ def check(tmp_path, wanted, *, examples, scenarios):
     assert not [code for code in codes if int(code) >= 500]
     assert answered >= wanted
     assert sum(outcome["streams"] for outcome in outcomes) > wanted / 1000, "hardly anything was streamed"
+    assert sum(outcome["retries"] for outcome in outcomes) > wanted / 1000, "hardly a retry had a body"
     assert codes["200"] + codes["201"] + codes["202"] + codes["204"] > answered / 10, "hardly anything succeeded"
 
 
