@@ -204,6 +204,8 @@ async def _let_them_in(town, data, port):
         "carol": await _token(town, cookies["carol"], ["chat", "read"]),
         "dave": await _token(town, cookies["dave"], ["admin", "chat"]),
         "bare": await _token(town, cookies["alice"], ["health"]),
+        "reading": await _token(town, cookies["alice"], ["read"]),
+        "clients": await _token(town, cookies["alice"], ["openai"]),
         "whole": await _token(town, cookies["alice"], [str(scope) for scope in Scope if scope is not Scope.ADMIN]),
     }
     for cookie in cookies.values():
@@ -223,6 +225,8 @@ async def _let_them_in(town, data, port):
         Knocker("demoted admin's token", "dave", _bearer(tokens["dave"]), frozenset({Scope.CHAT})),
         Knocker("token without scope", "alice", _bearer(tokens["bare"]), frozenset({Scope.HEALTH})),
         Knocker("token", "alice", _bearer(tokens["whole"]), everything),
+        Knocker("token that reads", "alice", _bearer(tokens["reading"]), frozenset({Scope.READ})),
+        Knocker("token of /v1", "alice", _bearer(tokens["clients"]), frozenset({Scope.OPENAI})),
         Knocker("admin", "erin", _cookie(cookies["erin"]), LOGIN_SCOPES | {Scope.ADMIN}, login=True),
     ]
     town.knockers |= {knocker.name: knocker for knocker in knockers}

@@ -39,6 +39,13 @@ class Row:
     body: object
     own: object
     harmless: bool = True
+    instead: str | None = None
+    also: str | None = None
+
+    def admits(self, scopes):
+        """Whether these scopes are enough."""
+        held = {str(scope) for scope in scopes}
+        return bool(held & {self.scope, self.instead}) and self.also in {None, *held}
 
     @property
     def parameters(self):
@@ -52,7 +59,8 @@ def rows():
     for one in (*OPERATIONS, *GATEWAY):
         request = REQUESTS[one.name]
         scope = LOGIN if one in GATEWAY else request.get("scope", one.scope and str(one.scope))
-        yield Row(one.method, one.path, scope, str(one.dialect), request.get("body"), request["own"])
+        ways = {name: str(getattr(one, name)) for name in ("instead", "also") if getattr(one, name) is not None}
+        yield Row(one.method, one.path, scope, str(one.dialect), request.get("body"), request["own"], **ways)
     for one in TOM:
         more = one.get("dialect", "tom"), one.get("body"), one.get("own"), one.get("harmless", True)
         yield Row(one["method"], one["path"], one["scope"], *more)
@@ -75,7 +83,7 @@ def refusal(row, knocker):
         return 401, knocker.code
     if row.scope == LOGIN:
         return None if knocker.login else (403, "scope_missing")
-    return None if Scope(row.scope) in knocker.scopes else (403, "scope_missing")
+    return None if row.admits(knocker.scopes) else (403, "scope_missing")
 
 
 REFUSED_ADMIN = {"authentication_required": "missing_admin_token", "invalid_token": "invalid_token"}
