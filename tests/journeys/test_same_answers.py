@@ -245,6 +245,18 @@ async def test_what_is_no_request_is_answered_alike(sides):
             assert set(json.loads(alone[1])) == {"error", "request_id"}
 
 
+async def test_upgrades_that_are_no_handshakes_are_refused_alike(sides):
+    upgrade = [b"GET /ws/chat HTTP/1.1", b"Host: localhost", b"Connection: Upgrade", b"Upgrade: websocket"]
+    key, version = b"Sec-WebSocket-Key: " + b"A" * 22 + b"==", b"Sec-WebSocket-Version: 13"
+    async with asyncio.timeout(30):
+        for lines in ([], [key], [version], [key, b"Sec-WebSocket-Version: 8"], [b"Sec-WebSocket-Key: x", version]):
+            alone, house = [
+                await side.raw([*upgrade, *lines, b"Authorization: Bearer " + side.token.encode()]) for side in sides
+            ]
+            assert alone == house, lines
+            assert (alone[0], json.loads(alone[1])["error"]["code"]) == (400, "invalid_request")
+
+
 async def test_upgrades_are_refused_alike(sides):
     async with asyncio.timeout(30):
         for headers in UPGRADES:

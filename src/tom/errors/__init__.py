@@ -53,6 +53,7 @@ from tom.errors.asked import (
 from tom.errors.requests import (
     HeadersTooLarge,
     MethodNotAllowed,
+    NoHandshake,
     NotFoundHere,
     PayloadTooLarge,
     TargetTooLong,
@@ -118,6 +119,7 @@ __all__ = [
     "MethodNotAllowed",
     "ModelHasNoVision",
     "ModelNotAllowed",
+    "NoHandshake",
     "NotFoundHere",
     "OperatorError",
     "OptionConflict",

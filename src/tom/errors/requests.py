@@ -56,6 +56,10 @@ class Unreadable(CallerError):
     http_status = 400
 
 
+class NoHandshake(Unreadable):
+    """The upgrade is no WebSocket handshake."""
+
+
 class TargetTooLong(CallerError):
     """The request target is too long."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tom.accounts.tickets import agreed_protocol
-from tom.errors import AuthenticationRequired, NotFoundHere, ShuttingDown, TomError
+from tom.errors import AuthenticationRequired, NoHandshake, NotFoundHere, ShuttingDown, TomError
 from tom.gateway.agentlink import Broken, LinkError, NotReachable, link_headers, render_head
 from tom.gateway.gate import Gate
 from tom.gateway.headers import accepting, handshake, inwards, is_handshake, switching
@@ -15,7 +15,7 @@ from tom.gateway.problems import InternalError, problem
 from tom.gateway.proxy import target_of
 from tom.gateway.rates import AddressRates
 from tom.gateway.reach import reach
-from tom.gateway.refusals import AgentBroken, BadRequest
+from tom.gateway.refusals import AgentBroken
 from tom.gateway.relay import AgentSide, ClientSide
 from tom.gateway.request import Header, Request
 from tom.openapi.operations import Dialect, Rate
@@ -100,7 +100,7 @@ class SocketDoor:
             raise identity.refused or AuthenticationRequired
         require(identity.principal.caller(request.address), Scope.CHAT)
         if not is_handshake(request.headers):
-            raise BadRequest("The upgrade is no WebSocket handshake")
+            raise NoHandshake
         if self.stopping:
             raise ShuttingDown
         if self._rates is not None:

@@ -30,7 +30,7 @@ STATUSES: Final[Mapping[int, str]] = {
 }
 
 SENTENCES: Final[Mapping[str, str]] = {
-    "admin_disabled": "The admin routes are off: no ADMIN_TOKEN is set",
+    "admin_disabled": "The admin routes are off: no ADMIN_TOKEN is set.",
     "after_out_of_range": "'after' is not a sequence number of this conversation.",
     "agent_failed": "Backend service failed for user alice",
     "agent_timeout": "Backend service timed out for user alice",
@@ -66,12 +66,12 @@ SENTENCES: Final[Mapping[str, str]] = {
     "model_not_allowed": "The model 'x' cannot be chosen.",
     "model_not_found": "There is no model 'x'.",
     "network_too_wide": "A network of the list is at most a /16, or a /48 of IPv6.",
-    "not_found": "There is nothing here.",
+    "not_found": "Not found.",
     "not_supervised": "Nothing would start Tom again.",
     "option_conflict": "'model' and 'level' exclude each other.",
     "option_not_allowed": "This option may not be used.",
     "origin_not_allowed": "Cross-site request refused",
-    "payload_too_large": "The request is too large.",
+    "payload_too_large": "The request body is too large.",
     "private_conversations": "An admin cannot read the conversations of others.",
     "provider_error": "The language model is unavailable.",
     "queue_full": "Too many requests are waiting in this conversation.",
@@ -91,7 +91,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "token_in_url": "Tokens are not accepted in the URL",
     "tool_ambiguous": "Several services have a tool of this name; name the service too.",
     "tool_not_found": "There is no such tool.",
-    "unsupported_media_type": "A body must be 'application/json'.",
+    "unsupported_media_type": "Content-Type must be application/json.",
     "unsupported_parameter": "'functions' is not supported.",
     "conversation_conflict": "'metadata.conversation_id' and the header 'X-Tom-Conversation' differ.",
     "unexpected_result": "The result of a call that nobody waits for.",
