@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
+import json
 import random
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from tom.agent.mirroring import Mirroring
-from tom.archive.archive import ArchiveUnavailable, RecordRefused
+from tom.archive.archive import ArchiveUnavailable, RecordRefused, SessionRecord
 from tom.archive.memory import MemoryArchive, Shelves
 from tom.config.agent import AgentSettings
+from tom.conversation.event import conversation_opened
 from tom.store.memory import MemoryEventStore
 from tom.store.outbox import MirrorRules
 from tom.testing.manual_clock import ManualClock
@@ -331,3 +334,86 @@ async def test_a_flush_waits_for_what_was_queued_before_it(clock, archive, until
         store.held.set()
         assert await flushing
         assert len(archive.told) == 2
+
+
+@pytest.mark.promise("P26")
+async def test_a_defect_is_a_failed_round_and_no_dead_pump(store, archive, pump, clock, until):
+    await converse(store, "r1")
+    archive.away = KeyError("user")
+    async with running(pump):
+        await until(lambda: pump.state()["archive_behind"])
+        assert (pump.state()["state"], pump.state()["reason"]) == ("unreachable", "KeyError")
+        archive.away = None
+        await until(lambda: clock.sleeping)
+        clock.advance(2)
+        await until(lambda: pump.state()["state"] == "ok")
+    assert [seq for seq, *_ in await held(archive)] == [1, 3]
+
+
+LOCAL = ("chat_history", "local", "c")
+
+
+class SlowLine(BrokenArchive):
+    """Takes at most so many messages, and so many characters, in the time it has."""
+
+    takes = 4
+    characters = 10**9
+
+    async def write(self, session, messages):
+        if len(messages) > self.takes or sum(len(message.content) for message in messages) > self.characters:
+            raise ArchiveUnavailable("The archive did not answer in time")
+        await super().write(session, messages)
+
+
+@pytest.mark.promise("P26")
+@pytest.mark.parametrize("narrow", [{"takes": 4}, {"characters": 500}, {"takes": 2}])
+async def test_what_does_not_get_through_in_time_is_told_in_smaller_pieces(store, clock, until, narrow):
+    archive = SlowLine(clock)
+    for name, value in narrow.items():
+        setattr(archive, name, value)
+    pump = Mirroring(store, archive, clock, rules=MirrorRules(), backend="memory", chance=random.Random(7))
+    await store.append([opened()])
+    for number in range(50):
+        await converse(store, f"r{number}", text="w" * 200)
+    began = clock.now()
+    async with running(pump):
+        await until(lambda: clock.advance(400) or len(archive.shelves.messages.get(LOCAL, ())) == 100)
+        assert clock.now() - began < timedelta(hours=2), "little is tried in vain"
+        archive.takes = archive.characters = 10**9
+        longest = len(max(archive.told, key=len))
+        for number in range(50, 150):
+            await converse(store, f"r{number}", text="w" * 200)
+        await until(lambda: clock.advance(400) or len(archive.shelves.messages[LOCAL]) == 300)
+    assert len(max(archive.told, key=len)) > longest, "it grows again"
+
+
+@pytest.mark.promise("P26")
+async def test_rebuilding_erases_what_only_the_archive_has_of_this_person(store, archive, pump, clock, until):
+    other = MemoryArchive(clock, user="somebody-else", on=archive.shelves)
+    for mirror, name in ((archive, "gone"), (archive, "c"), (other, "theirs")):
+        await mirror.write(SessionRecord(name, None, "2026-01-01T00:00:00.000Z"), ())
+    await converse(store, "r1")
+    async with running(pump):
+        await until(lambda: pump.state()["state"] == "ok")
+        assert (await archive.sessions(limit=9, offset=0))[1] == 2, "nothing is erased unasked"
+        await pump.rebuild()
+        assert await pump.flush(5)
+        await until(lambda: pump.state()["waiting"] == 0)
+    assert [row.id for row in (await archive.sessions(limit=9, offset=0))[0]] == ["c"]
+    assert (await other.sessions(limit=9, offset=0))[1] == 1
+
+
+async def test_metadata_is_told_no_deeper_than_every_database_reads(store, archive, pump, until):
+    deep = {}
+    for _ in range(40):
+        deep = {"a": deep}
+    await store.append([conversation_opened("c", surface="rest", metadata={"deep": deep, "list": [[1], (2,)]})])
+    async with running(pump):
+        await until(lambda: archive.shelves.sessions)
+    ((row,), _) = await archive.sessions(limit=1, offset=0)
+    assert row.metadata["list"] == [[1], [2]]
+    levels, inner = 1, row.metadata["deep"]
+    while isinstance(inner, dict):
+        levels, inner = levels + 1, inner["a"]
+    assert levels == 20
+    assert json.loads(inner)["a"]

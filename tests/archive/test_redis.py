@@ -85,6 +85,27 @@ async def test_a_session_whose_state_was_lost_is_not_listed(open_redis, client):
     assert await archive.sessions(limit=5, offset=0) == ((), 1)
 
 
+async def test_what_somebody_else_wrote_is_passed_over(open_redis, client):
+    archive = open_redis()
+    odd = [
+        '{"id":"old","created_at":"2025-01-01T00:00:00Z"}',
+        "no json",
+        "[]",
+        '{"user":"local"}',
+        '{"user":"local","id":1}',
+    ]
+    client.rpush("chat_history:sessions", *odd)
+    await archive.write(session(), (message(1, "one"),))
+    client.rpush("chat_history:messages:local:c", *odd)
+    ((row,), total) = await archive.sessions(limit=5, offset=0)
+    assert (row.id, total) == ("c", 1)
+    assert await texts(archive) == [(1, "one")]
+    client.hdel("chat_history:session:local:c", "metadata")
+    assert (await archive.sessions(limit=5, offset=0))[0] == ()
+    await archive.erase("c")
+    assert client.lrange("chat_history:sessions", 0, -1) == odd
+
+
 @pytest.mark.promise("P26")
 async def test_an_archive_that_is_away_or_takes_nothing_says_so(open_redis, client, redis_server, clock, free_port):
     archive = open_redis(seconds=0.5)

@@ -279,8 +279,8 @@ async def test_truncating_empties_the_log(open_database, note, path):
 
 async def test_truncating_waits_for_the_checkpoint_that_is_under_way(open_database, note, path):
     database = await open_database()
-    for _ in range(12):
-        await database.write(note("x" * 5_000_000))  # begins a checkpoint beside the writer
+    for number in range(12):
+        await database.write(note(f"{number}" + "x" * 5_000_000))  # begins a checkpoint beside the writer
         await database.truncate()
         assert path.with_name("notes.db-wal").stat().st_size == 0
 

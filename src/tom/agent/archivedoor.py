@@ -69,16 +69,17 @@ class ArchiveDoor:
         _check(request)
         mirror = self._mirror()
         await _settle(mirror)
-        after = request.query_params.get("after") or None
+        after = request.query_params.get("after") or ""
         found: list[Difference] = [] if after else await self._compare_sessions(mirror)
-        rows = await self._cell.store.conversations(limit=SOME, before=after)
+        ids = await mirror.conversation_ids(after=after, limit=SOME)
+        rows = await self._cell.store.conversations(ids=ids, limit=SOME)
         messages = 0
         shown = [row for row in rows if row.surface != UPKEEP]
         for row in shown:
             count, differences = await self._compare(mirror, row)
             messages += count
             found += differences
-        last = f"{rows[-1].updated_at}/{rows[-1].id}" if len(rows) == SOME else None
+        last = ids[-1] if len(ids) == SOME else None
         told: dict[str, Any] = {"sessions": len(shown), "messages": messages, "next": last}
         return JsonAnswer({**told, "differences": [asdict(difference) for difference in found]})
 
@@ -96,9 +97,10 @@ class ArchiveDoor:
     async def _compare_sessions(self, mirror: Mirroring) -> list[Difference]:
         there = await archived_sessions(mirror.archive)
         found: list[Difference] = []
-        before: str | None = None
-        while rows := await self._cell.store.conversations(limit=ALL, before=before):
-            before = f"{rows[-1].updated_at}/{rows[-1].id}"
+        after = ""
+        while ids := await mirror.conversation_ids(after=after, limit=ALL):
+            after = ids[-1]
+            rows = await self._cell.store.conversations(ids=ids, limit=ALL)
             found += compare_sessions((row for row in rows if row.surface != UPKEEP), there, shared=self._shared())
             for row in rows:
                 there.pop(row.id, None)

@@ -2,6 +2,7 @@
 
 In order within a conversation, at least once; a run never waits for it. An archive that is away is tried again after
 1, 2, 4 … 300 seconds (± 20 %). A record that is refused holds back its conversation only, and is parked after ten tries.
+What an archive behind a slow line does not take in time is told in ever smaller pieces, down to one entry.
 """
 
 import asyncio
@@ -9,14 +10,16 @@ import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tom.agent.learning import UPKEEP
-from tom.agent.mirrorwords import message_record, session_record
+from tom.agent.mirrorwords import archived_sessions, message_record, session_record
 from tom.archive.archive import Archive, ArchiveClientMissing, ArchiveUnavailable, RecordRefused
 from tom.clock import Clock, parse_timestamp, timestamp
-from tom.errors import StorageFull, StorageUnavailable
-from tom.store.outbox import Entry, Kind, Lag, MirrorRules, Outbox
+from tom.errors import StorageFull, StorageUnavailable, TomError
+from tom.store.copies import Copies
+from tom.store.eventstore import EventStore
+from tom.store.outbox import MOST_AT_ONCE, Entry, Kind, Lag, MirrorRules, Outbox
 from tom.telemetry import logs
 
 log = logs.get("archive")
@@ -26,10 +29,50 @@ MOST_TRIES: Final = 10
 LOOK_SECONDS: Final = 1.0
 """So long the lag that is shown may be old while there is much to tell."""
 
+MOST_ENTRIES: Final = 200
+MOST_PATIENCE: Final = 64
+"""Successes after which more at once is tried again, at most."""
+
+KNOWN: Final = 200
+"""Sessions that are looked for to see whether an archive is empty."""
+
 MANY: Final = 100_000
 OLD_SECONDS: Final = 7 * 86_400.0
 _ERASING: Final = frozenset({Kind.ERASE, Kind.CUT})
 _AWAY: Final = (ArchiveUnavailable, ArchiveClientMissing, StorageUnavailable, StorageFull)
+
+
+class Pace:
+    """How much is told at once: half of what did not get through in time, and more again when that goes well."""
+
+    def __init__(self) -> None:
+        """Begin with the most."""
+        self.entries = MOST_ENTRIES
+        self.characters = MOST_AT_ONCE
+        self._patience = 1
+        self._successes = 0
+
+    def shrink(self, entries: int, characters: int) -> None:
+        """So much was too much; the next try of more is a longer time off."""
+        self.entries = max(1, entries // 2)
+        self.characters = max(1, characters // 2)
+        self._patience = min(MOST_PATIENCE, 2 * self._patience)
+        self._successes = 0
+
+    def grow(self) -> None:
+        """It got through."""
+        self._successes += 1
+        if self._successes < self._patience:
+            return
+        self._successes = 0
+        self.entries = min(MOST_ENTRIES, 2 * self.entries)
+        self.characters = min(MOST_AT_ONCE, 2 * self.characters)
+        if (self.entries, self.characters) == (MOST_ENTRIES, MOST_AT_ONCE):
+            self._patience = 1
+
+
+class Told(Outbox, Copies, EventStore, Protocol):
+    """What is to be told, and which conversations there are."""
 
 
 class Mirroring:
@@ -37,7 +80,7 @@ class Mirroring:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: Told,
         archive: Archive,
         clock: Clock,
         *,
@@ -57,6 +100,10 @@ class Mirroring:
         self._fails = 0
         self._reason = ""
         self._prepared = False
+        self._pace = Pace()
+        self._advanced = False
+        """Whether something was told since the last failure."""
+        self._rebuilding = False
         self._hurry = asyncio.Event()
         self._idle = asyncio.Event()
 
@@ -101,11 +148,19 @@ class Mirroring:
     # --- what is asked of it ---------------------------------------------------------------------------------------
 
     async def rebuild(self) -> int:
-        """Queue everything again, and what was parked; returns how much there is to tell."""
+        """Queue everything again, and what was parked; returns how much there is to tell.
+
+        What only the archive has is erased there, as soon as it can be asked.
+        """
+        self._rebuilding = True
         waiting = await self._outbox.refill()
         await self._look()
         self._hurry.set()
         return waiting
+
+    async def conversation_ids(self, *, after: str, limit: int) -> tuple[str, ...]:
+        """A page of what there is to compare: by id, so that what is used meanwhile is neither missed nor seen twice."""
+        return await self._outbox.ids(after=after, limit=limit)
 
     async def flush(self, seconds: float) -> bool:
         """Try to tell everything now, for at most ``seconds``; whether nothing that could be told is left."""
@@ -136,11 +191,13 @@ class Mirroring:
         self._hurry.clear()
         try:
             await self._prepare()
-            while entries := await self._outbox.due():
+            if self._rebuilding:
+                await self._erase_strangers()
+            while entries := await self._outbox.due(limit=self._pace.entries):
                 await self._tell(entries)
                 if self._clock.monotonic() - self._looked >= LOOK_SECONDS:
                     await self._look()
-        except _AWAY as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: the next try may do, a dead pump never does
             wait = self._failed(error)
             with suppress(*_AWAY):
                 await self._look()
@@ -159,17 +216,29 @@ class Mirroring:
         if self._prepared:
             return
         await self.archive.prepare()
-        _, there = await self.archive.sessions(limit=1, offset=0)
+        due = [entry.conversation_id for entry in await self._outbox.due(limit=self._pace.entries)]
+        there = await self.archive.has_any((*await self._outbox.ids(limit=KNOWN), *due))
         if not there and (waiting := await self._outbox.refill()):
             log.info("🗄️ The archive is empty; everything is written again", event="archive_refilled", waiting=waiting)
         self._prepared = True
+
+    async def _erase_strangers(self) -> None:
+        """Have sessions erased that only the archive has: of this person, for it lists no others."""
+        there = list(await archived_sessions(self.archive))
+        only: list[str] = []
+        for first in range(0, len(there), KNOWN):
+            some = there[first : first + KNOWN]
+            known = {row.id for row in await self._outbox.conversations(ids=some, limit=KNOWN)}
+            only += [session_id for session_id in some if session_id not in known]
+        await self._outbox.owe(only)
+        self._rebuilding = False
 
     async def _tell(self, entries: Sequence[Entry]) -> None:
         conversations: dict[str, list[Entry]] = {}
         for entry in entries:
             conversations.setdefault(entry.conversation_id, []).append(entry)
         for waiting in conversations.values():
-            for stretch in _stretches(waiting):
+            for stretch in _stretches(waiting, self._pace.characters):
                 if not await self._tell_stretch(stretch):
                     break
 
@@ -177,6 +246,9 @@ class Mirroring:
         """Tell it as one, or one by one where it is refused. False: something of it has to wait."""
         try:
             await self._send(stretch)
+        except ArchiveUnavailable:
+            self._pace.shrink(len(stretch), _size(stretch))
+            raise
         except RecordRefused as refused:
             if len(stretch) == 1:
                 await self._postpone(stretch[0], refused)
@@ -186,6 +258,8 @@ class Mirroring:
                     return False
             return True
         await self._outbox.confirm(stretch)
+        self._pace.grow()
+        self._advanced = True
         return True
 
     async def _send(self, stretch: Sequence[Entry]) -> None:
@@ -216,9 +290,12 @@ class Mirroring:
     def _failed(self, error: Exception) -> float:
         """Note that the archive is away; returns after how many seconds it is tried again."""
         self._prepared = False
-        self._fails += 1
+        self._fails = 1 if self._advanced else self._fails + 1
+        self._advanced = False
         reason = getattr(error, "message", type(error).__name__)
-        if reason != self._reason:
+        if reason != self._reason and not isinstance(error, TomError):
+            log.error("❌ A defect in telling the archive", event="history_store_failed", exception=error)
+        elif reason != self._reason:
             log.warning(
                 "⚠️ The archive takes nothing now; it is tried again", event="history_store_failed", reason=reason
             )
@@ -259,11 +336,21 @@ class Mirroring:
         self._looked = self._clock.monotonic()
 
 
-def _stretches(entries: Sequence[Entry]) -> Sequence[list[Entry]]:
-    """What may be told as one: entries that write, next to each other; each erasure by itself."""
+def _stretches(entries: Sequence[Entry], characters: int) -> Sequence[list[Entry]]:
+    """What may be told as one: entries that write, next to each other and not too many; each erasure by itself."""
     stretches: list[list[Entry]] = []
+    room = 0
     for entry in entries:
-        if not stretches or entry.kind in _ERASING or stretches[-1][-1].kind in _ERASING:
+        size = _size([entry])
+        apart = not stretches or entry.kind in _ERASING or stretches[-1][-1].kind in _ERASING
+        if apart or size > room:
             stretches.append([])
+            room = characters
+        room -= size
         stretches[-1].append(entry)
     return stretches
+
+
+def _size(entries: Sequence[Entry]) -> int:
+    """The characters of their texts."""
+    return sum(len(event.content or "") for entry in entries for event in entry.events)

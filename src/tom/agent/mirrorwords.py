@@ -1,8 +1,9 @@
 """Conversations in the words of an archive, and where an archive differs from the store."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from tom.archive.archive import Archive, MessageRecord, SessionRecord
 from tom.conversation.event import Event, EventType
@@ -11,6 +12,9 @@ from tom.store.mirrored import ABOVE, all_told
 from tom.store.outbox import MirrorRules
 
 PAGE = 1000
+
+DEEPEST = 20
+"""Levels of metadata that every archive takes; what is deeper is told as JSON text."""
 
 _TOLD = ("run_id", "finish_reason", "attachments")
 _TOLD_OF_TOOLS = ("service", "tool", "is_error")
@@ -27,7 +31,7 @@ class Difference:
 
 def session_record(row: ConversationRow) -> SessionRecord:
     """A conversation as it is mirrored."""
-    return SessionRecord(row.id, row.memory_limit, row.created_at, row.metadata)
+    return SessionRecord(row.id, row.memory_limit, row.created_at, _shallow(row.metadata))
 
 
 def message_record(event: Event, *, full: bool) -> MessageRecord:
@@ -44,7 +48,7 @@ def message_record(event: Event, *, full: bool) -> MessageRecord:
                 {"id": call.id, "name": call.name, "arguments": call.arguments} for call in event.tool_calls
             ]
     return MessageRecord(
-        event.conversation_id, event.seq, event.role or "", event.content or "", event.timestamp, metadata
+        event.conversation_id, event.seq, event.role or "", event.content or "", event.timestamp, _shallow(metadata)
     )
 
 
@@ -92,6 +96,22 @@ async def archived_sessions(archive: Archive) -> dict[str, SessionRecord]:
         found |= {record.id: record for record in page[0]}
         offset += PAGE
     return found
+
+
+def _shallow(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata, at most `DEEPEST` levels deep: databases refuse what is nested deeper than they read."""
+    return {name: _cut(value, DEEPEST - 1) for name, value in metadata.items()}
+
+
+def _cut(value: Any, levels: int) -> Any:
+    if not isinstance(value, Mapping | list | tuple):
+        return value
+    if not levels:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=dict)
+    if isinstance(value, Mapping):
+        named = cast("Mapping[str, Any]", value)
+        return {name: _cut(inner, levels - 1) for name, inner in named.items()}
+    return [_cut(inner, levels - 1) for inner in cast("Sequence[Any]", value)]
 
 
 async def _events(store: EventStore, row: ConversationRow) -> Sequence[Event]:

@@ -97,6 +97,10 @@ class Archive(Protocol):
         """A page of sessions created within [since, until], newest first, and how many there are in all."""
         ...
 
+    async def has_any(self, session_ids: Sequence[str]) -> bool:
+        """Whether one of these sessions is there; cheap also where many people share the place."""
+        ...
+
     async def messages(self, session_id: str, *, limit: int, offset: int) -> tuple[MessageRecord, ...]:
         """A page of a session's messages in order of seq."""
         ...

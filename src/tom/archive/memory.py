@@ -67,6 +67,10 @@ class MemoryArchive:
         found.sort(key=lambda row: (row.created_at, row.id), reverse=True)
         return tuple(found[offset : offset + limit]), len(found)
 
+    async def has_any(self, session_ids: Sequence[str]) -> bool:
+        """Whether one of these sessions is there."""
+        return any((*self._whose, session_id) in self.shelves.sessions for session_id in session_ids)
+
     async def messages(self, session_id: str, *, limit: int, offset: int) -> tuple[MessageRecord, ...]:
         """A page of a session's messages in order of seq."""
         rows = self.shelves.messages.get((*self._whose, session_id), {})

@@ -105,9 +105,17 @@ class MongodbArchive:
             page = sessions.find(wanted).sort([("created_at", -1), ("id", -1)]).skip(offset).limit(limit)
             found: list[Mapping[str, Any]] = await page.to_list(limit) if limit else []
         return tuple(
-            SessionRecord(row["id"], row["memory_limit"], from_moment(row["created_at"]), row["metadata"])
+            SessionRecord(
+                row["id"], row.get("memory_limit"), from_moment(row.get("created_at")), row.get("metadata") or {}
+            )
             for row in found
+            if isinstance(row.get("id"), str)
         ), total
+
+    async def has_any(self, session_ids: Sequence[str]) -> bool:
+        """Whether one of these sessions is there."""
+        async with self._collections() as (sessions, _):
+            return await sessions.find_one({**self._whose, "id": {"$in": list(session_ids)}}, {"_id": 1}) is not None
 
     async def messages(self, session_id: str, *, limit: int, offset: int) -> tuple[MessageRecord, ...]:
         """A page of a session's messages in order of seq."""
@@ -118,13 +126,14 @@ class MongodbArchive:
             MessageRecord(
                 session_id,
                 row["seq"],
-                row["role"],
-                row["content"],
-                from_moment(row["created_at"]),
-                row["metadata"],
-                from_moment(row["stored_at"]),
+                row.get("role") or "",
+                row.get("content") or "",
+                from_moment(row.get("created_at")),
+                row.get("metadata") or {},
+                from_moment(row.get("stored_at")),
             )
             for row in found
+            if isinstance(row.get("seq"), int)
         )
 
     async def close(self) -> None:

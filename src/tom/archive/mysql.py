@@ -112,6 +112,14 @@ class MysqlArchive:
             found = await cursor.fetchall()
         return tuple(SessionRecord(row[0], row[1], from_moment(row[2]), from_json(row[3])) for row in found), total
 
+    async def has_any(self, session_ids: Sequence[str]) -> bool:
+        """Whether one of these sessions is there."""
+        if not session_ids:
+            return False
+        async with self._cursor() as cursor:
+            await cursor.execute(self._sql.any_session(len(session_ids)), (*self._whose, *session_ids))
+            return bool(await cursor.fetchall())
+
     async def messages(self, session_id: str, *, limit: int, offset: int) -> tuple[MessageRecord, ...]:
         """A page of a session's messages in order of seq."""
         async with self._cursor() as cursor:

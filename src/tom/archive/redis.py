@@ -1,9 +1,12 @@
-"""A mirror in Redis: a list of sessions, a list of messages for each, what a session is now, and its last seq."""
+"""A mirror in Redis: a list of sessions, a list of messages for each, what a session is now, and its last seq.
+
+The list of sessions is everybody's who shares the namespace: what stands in it that is not ours, is passed over.
+"""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tom.archive.archive import (
     OCCUPIED,
@@ -69,8 +72,7 @@ class RedisArchive:
         start = 0
         while items := await self._ask(self._some_sessions(start)):
             start += PAGE
-            some = map(json.loads, items)
-            found += [item for item in some if item["user"] == self._user and _within(item["created_at"], since, until)]
+            found += [item for item in map(self._own, items) if item and _within(item["created_at"], since, until)]
         found.sort(key=lambda item: (item["created_at"], item["id"]), reverse=True)
         page = [await self._session(str(item["id"])) for item in found[offset : offset + limit]]
         return tuple(row for row in page if row is not None), len(found)
@@ -79,7 +81,12 @@ class RedisArchive:
         """A page of a session's messages in order of seq."""
         key = self._keys(session_id)[2]
         items = await self._ask(lambda client: client.lrange(key, offset, offset + limit - 1))
-        return tuple(MessageRecord(session_id=session_id, **json.loads(item)) for item in items)
+        return tuple(record for record in (_message(session_id, item) for item in items) if record is not None)
+
+    async def has_any(self, session_ids: Sequence[str]) -> bool:
+        """Whether one of these sessions is there."""
+        keys = [self._keys(session_id)[1] for session_id in session_ids]
+        return bool(keys and await self._ask(lambda client: client.exists(*keys)))
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -108,9 +115,20 @@ class RedisArchive:
         state = await self._ask(lambda client: client.hgetall(key))
         if not state:
             return None
-        now: dict[str, str] = {name.decode(): value.decode() for name, value in state.items()}
-        limit = int(now["memory_limit"]) if now["memory_limit"] else None
-        return SessionRecord(session_id, limit, now["created_at"], json.loads(now["metadata"]))
+        try:
+            now: dict[str, str] = {name.decode(): value.decode() for name, value in state.items()}
+            limit = int(now["memory_limit"]) if now["memory_limit"] else None
+            return SessionRecord(session_id, limit, now["created_at"], json.loads(now["metadata"]))
+        except (ValueError, KeyError):
+            return None
+
+    def _own(self, item: bytes) -> Mapping[str, Any] | None:
+        """A session of the list, if it is one of this person's."""
+        told = _parsed(item)
+        if told is None or told.get("user") != self._user:
+            return None
+        named = isinstance(told.get("id"), str) and isinstance(told.get("created_at"), str)
+        return told if named else None
 
     async def _ask(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
         """Redis's answer; errors become the seam's. After a failure nothing sent before can come behind what is sent next."""
@@ -144,6 +162,23 @@ class RedisArchive:
                 await self.close()
         except Exception:  # noqa: BLE001, S110 - it is dropped anyway
             pass
+
+
+def _parsed(item: bytes) -> Mapping[str, Any] | None:
+    """The JSON object of an entry; None when it is none."""
+    try:
+        told = json.loads(item)
+    except ValueError:
+        return None
+    return cast("Mapping[str, Any]", told) if isinstance(told, dict) else None
+
+
+def _message(session_id: str, item: bytes) -> MessageRecord | None:
+    """A message of a list; None when it is not what this program writes."""
+    try:
+        return MessageRecord(session_id=session_id, **(_parsed(item) or {}))
+    except TypeError:
+        return None
 
 
 def _within(moment: str, since: str | None, until: str | None) -> bool:

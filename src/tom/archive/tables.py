@@ -92,6 +92,7 @@ _READ_MESSAGES: Final = (
 _PLACES: Final = (
     "SELECT seq, metadata FROM `$messages` WHERE $whose AND session_id = %s AND seq IN ($places) FOR UPDATE"
 )
+_ANY_SESSION: Final = "SELECT 1 FROM `$sessions` WHERE $whose AND id IN ($places) LIMIT 1"
 _COUNT_SESSIONS: Final = "SELECT count(*) FROM `$sessions` WHERE $whose$within"
 _READ_SESSIONS: Final = (
     "SELECT id, memory_limit, created_at, metadata FROM `$sessions` WHERE $whose$within"
@@ -128,6 +129,10 @@ class Statements:
     def places(self, count: int) -> str:
         """What stands at so many seqs of a session."""
         return self._named(_PLACES, places=", ".join(["%s"] * count))
+
+    def any_session(self, count: int) -> str:
+        """Whether one of so many sessions is there."""
+        return self._named(_ANY_SESSION, places=", ".join(["%s"] * count))
 
     def read_sessions(self, bounds: Iterable[str]) -> tuple[str, str]:
         """How many sessions there are, and a page of them; ``bounds`` compare when they began (``>=``, ``<=``)."""

@@ -52,6 +52,14 @@ class ArchiveContract(Contract):
         assert [replace(row, stored_at="") for row in kept] == list(wanted)
         assert {row.stored_at for row in kept} == {timestamp(clock.now())}
 
+    async def test_it_says_whether_one_of_some_sessions_is_there(self, mirror: Mirror) -> None:
+        alice, bob = await mirror(user="alice"), await mirror(user="bob")
+        await alice.write(session("a"), ())
+        assert await alice.has_any(["x", "a"])
+        assert not await alice.has_any(["x"])
+        assert not await alice.has_any([])
+        assert not await bob.has_any(["a"])
+
     @pytest.mark.promise("P26")
     async def test_what_is_told_twice_is_there_once(self, mirror: Mirror, clock: ManualClock) -> None:
         archive = await mirror()
