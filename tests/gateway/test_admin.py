@@ -320,6 +320,16 @@ async def test_figures_are_those_of_the_whole_house_and_never_go_back(open_house
         assert (await ask(stranger, "GET", "/health"))[1]["requests_total"] == told["requests_total"]
 
 
+async def test_what_is_refused_before_it_is_routed_counts_like_every_other_refusal(open_house):
+    async with open_house() as door:
+        stranger = door.stranger()
+        assert (await ask(stranger, "POST", "/sessions", {}, headers={"Host": "elsewhere.example"}))[0] == 421
+        assert (await ask(stranger, "POST", "/sessions", {}))[0] == 401
+        assert (await ask(stranger, "POST", "/nothing", {}, headers={"Host": "elsewhere.example"}))[0] == 421
+        told = (await ask(stranger, "GET", "/metrics", headers=ADMIN))[1]
+    assert (told["requests_total"], told["responses_by_status"]) == (2, {"401": 1, "421": 1})
+
+
 async def test_a_failed_run_is_one_error_whoever_tells_of_it(open_house):
     async with open_house(**{"global": {"llm": "unconfigured"}}) as door:
         alice = await door.person("alice")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tom.conversation.event import Event
+from tom.conversation.event import Event, EventType
 from tom.errors import RemoteError, TomError
 
 
@@ -59,6 +59,11 @@ def details_of(end: Event, failure: Event | None, *, cached: bool = False) -> di
     if "limit" in end.extra:
         details["limit"] = end.extra["limit"]
     return details | ({"cached": True} if cached else {})
+
+
+def status_of(end: Event | None) -> int:
+    """The status that an answer has which tells how a run ended; one that goes on is accepted well."""
+    return recorded_failure(end).http_status if end is not None and end.type == EventType.RUN_FAILED else 200
 
 
 def is_recorded(error: TomError) -> bool:

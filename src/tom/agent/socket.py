@@ -4,8 +4,7 @@
 messages (`processing`, `chunk`, `complete`); subscriptions bring the stored events of a conversation.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +15,13 @@ from tom.agent.approvals import Answering
 from tom.agent.asks import ask_object
 from tom.agent.conversations import Accepted, Conversations
 from tom.agent.feed import ALL, Delta, Item, Progressed, Restarted, Stored, ToolsAnnounced
+from tom.agent.lasting import to_the_end
 from tom.agent.learning import is_upkeep
 from tom.agent.options import Choices
 from tom.agent.outbox import Outbox
 from tom.agent.permitted import again_by, check_named, permitted
 from tom.agent.prompt import Circumstances
+from tom.agent.recorded import status_of
 from tom.agent.visiting import surface_of
 from tom.agent.waiting import ANSWERED, ASKED, Pace, ask_id, open_asks, still_open
 from tom.clock import Clock, timestamp
@@ -87,7 +88,8 @@ class Socket:
         """Speak for ``caller`` on ``device``; ``streaming`` is the default for its messages.
 
         ``admit`` counts an action, or raises `RateLimited`, or `Abuse` for whoever will not hear of it. ``count`` is told of
-        each ``chat`` and ``retry``: the run whose end answers it, or None and the status with which it was answered.
+        each ``chat`` and ``retry``: the run whose end answers it and 0, or None and the status with which it was refused; a
+        repetition has both.
         """
         self._conversations = conversations
         self._outbox = outbox
@@ -138,7 +140,7 @@ class Socket:
             request_id = envelope.request_id or f"auto-{ids.ulid()}"
             # What was stored must be worked on: such an action is carried out to its end though its client is gone.
             changes = isinstance(wanted, _CHANGES)
-            await (_to_the_end(self._carry_out(request_id, wanted)) if changes else self._carry_out(request_id, wanted))
+            await (to_the_end(self._carry_out(request_id, wanted)) if changes else self._carry_out(request_id, wanted))
         except InvalidJson as error:
             self._bad_json += 1
             if self._bad_json >= MAX_BAD_JSON:
@@ -181,7 +183,7 @@ class Socket:
 
     async def _stop_at_once(self, wanted: actions.Stop, request_id: str | None) -> bool:
         conversation_id = wanted.conversation_id
-        stopped = await _to_the_end(self._conversations.stop(conversation_id, wanted.run_id, queued=False))
+        stopped = await to_the_end(self._conversations.stop(conversation_id, wanted.run_id, queued=False))
         if stopped is None:
             return False
         if wanted.queued:
@@ -262,8 +264,8 @@ class Socket:
     async def _answer(self, accepted: Accepted, request_id: str, *, streaming: bool) -> None:
         """Tell that it is accepted and follow the run. Nothing is awaited before the socket is attached to a new run."""
         run = accepted.run
-        if self._count is not None:
-            self._count(None if accepted.repeated else run.id, 200)
+        if self._count is not None and not accepted.repeated:
+            self._count(run.id, 0)
         self._send(
             frames.accepted(
                 request_id,
@@ -288,6 +290,8 @@ class Socket:
         finally:
             held = self._held.pop(accepted.run.id)
         end = next((event for event in events if event.type in _ENDS), None)
+        if self._count is not None:
+            self._count(accepted.run.id, status_of(end))
         if end is not None:
             self._detach(accepted.run.id)
             self._send_recorded(request_id, events, end)
@@ -482,13 +486,3 @@ class Socket:
 
 def _addressed(delta: Delta, request_id: str | None) -> Delta:
     return delta if delta.request_id == request_id else replace(delta, request_id=request_id)
-
-
-async def _to_the_end[T](work: Coroutine[Any, Any, T]) -> T:
-    """Wait for ``work``, also when its waiter is cancelled."""
-    working = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        await asyncio.wait([working])
-        raise

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from tom.agent.feed import ALL, Delta, Feed, Item, Stored
+from tom.agent.recorded import status_of
 from tom.clock import Clock
 from tom.config.agent import AgentSettings
 from tom.conversation.event import Event, EventType
-from tom.errors import ProviderError
 from tom.llm.levels import UNCONFIGURED
 from tom.telemetry import logs
 from tom.telemetry.metrics import Metrics
@@ -20,9 +20,6 @@ log = logs.get("agent")
 
 TOLD_FAILED_RUN = "tom.told_failed_run"
 """Set in a connection's scope by an endpoint whose answer says that a run failed: its id. It is counted as one failure."""
-
-UNTOLD_FAILURE = ProviderError.http_status
-"""Stands for the status of a run that failed where no answer has one."""
 
 _MOST_KNOWN = 4096
 _BEGINS = frozenset({EventType.RUN_STARTED, EventType.RUN_RESUMED})
@@ -62,7 +59,7 @@ class Tally:
             self._metrics.provider_error(str(event.extra["code"]))
         elif kind in _ENDS:
             self._silent.pop(event.run_id, None)
-            self._metrics.run_ended(event.run_id, UNTOLD_FAILURE if kind == EventType.RUN_FAILED else 0)
+            self._metrics.run_ended(event.run_id, status_of(event) if kind == EventType.RUN_FAILED else 0)
         elif event.tool_call_id is not None:
             self._count_call(event, (event.run_id, event.tool_call_id))
         if event.usage is not None and kind not in _ENDS:

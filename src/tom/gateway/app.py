@@ -68,8 +68,10 @@ class GatewayApp:
         request = Request(scope, receive, send, join_headers(scope["headers"]))
         request.send = self._finishing(request, send)
         route: Route | None = None
+        counted: Route | None = None
         with logs.bind(request_id=request.request_id):
             try:
+                counted = self._count(request)
                 self._gate.receive(request)
                 await self._gate.check_url(request)
                 preflight = self._cross_origin(request).preflight(request.method, request.headers)
@@ -77,8 +79,6 @@ class GatewayApp:
                     await request.answer(Reply(204, b"", preflight))
                     return
                 route = self._find(request)
-                if route.counted and self._metrics:
-                    self._metrics.request(request.method)
                 await self._serve(request, route)
             except ClientGone:
                 pass
@@ -87,7 +87,22 @@ class GatewayApp:
             except Exception as error:  # noqa: BLE001 - the last resort: the caller learns the id, the log the rest
                 log.error("❌ A request failed", event="request_failed", path=_template(route), error=error)
                 await self._refuse(request, route, InternalError())
+            if counted and self._metrics and request.status:
+                self._metrics.answer(request.method, counted.path, request.status, time.perf_counter() - started)
             self._account(request, route, started)
+
+    def _count(self, request: Request) -> Route | None:
+        """Count a request whose route is counted, whatever it is refused for afterwards; returns that route."""
+        if self._metrics is None:
+            return None
+        try:
+            route = self._table.find(request)
+        except (NotFoundHere, MethodNotAllowed):
+            return None
+        if not route.counted:
+            return None
+        self._metrics.request(request.method)
+        return route
 
     def _find(self, request: Request) -> Route:
         """The route. At the chat door nobody learns what there is before they have said who they are."""
@@ -156,8 +171,6 @@ class GatewayApp:
         return finish
 
     def _account(self, request: Request, route: Route | None, started: float) -> None:
-        if route and route.counted and self._metrics and request.status:
-            self._metrics.answer(request.method, route.path, request.status, time.perf_counter() - started)
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
         tell = access_log.debug if route and route.quiet else access_log.info
         tell(

@@ -65,28 +65,30 @@ class Metrics:
     def answer(self, method: str, route: str, status: int, seconds: float, *, failed_run: str = "") -> None:
         """It was answered after so many seconds; ``route`` is the template.
 
-        ``failed_run``: the run whose failure the answer tells. It is one failure: from now on that of the answer.
+        ``failed_run``: the run whose failure the answer tells. It is one failure: from now on that of the answer; another
+        answer that tells of it again is none.
         """
         traffic = self.numbers.requests
         _count(traffic.answered, (method, route, status))
         traffic.durations.note(seconds)
-        if status >= FAILURE:
+        if status >= FAILURE and (not failed_run or failed_run in self._untold):
             traffic.failed += 1
-            if failed_run in self._untold:
+            if failed_run:
                 del self._untold[failed_run]
                 self.numbers.failed_runs -= 1
 
     # --- actions of sockets -------------------------------------------------------------------------------------
 
-    def action(self, route: str, run_id: str | None, status: int = 200) -> None:
-        """A ``chat`` or ``retry`` action: refused with ``status``, or it began ``run_id`` whose end answers it.
+    def action(self, route: str, run_id: str | None, status: int = 0) -> None:
+        """A ``chat`` or ``retry`` action: it began ``run_id`` whose end answers it (`run_ended`), or it was refused.
 
-        A run that is not ``None`` is answered by `run_ended`.
+        With a ``status`` and no run it was refused so; with both it repeats what was asked before, and what the run has come
+        to is told again: that is no failure of its own.
         """
         traffic = self.numbers.actions
         _count(traffic.received, ACTION)
-        if run_id is None:
-            self._answer_action(route, status, 0.0)
+        if run_id is None or status:
+            self._answer_action(route, status, 0.0, failed=run_id is None and status >= FAILURE)
             return
         self._under_way[run_id] = (route, self._clock.monotonic())
         if len(self._under_way) > _MOST_UNDER_WAY:
@@ -107,7 +109,7 @@ class Metrics:
         traffic = self.numbers.actions
         _count(traffic.answered, (ACTION, route, status))
         traffic.durations.note(seconds)
-        traffic.failed += failed or status >= FAILURE
+        traffic.failed += failed
 
     # --- what runs do -------------------------------------------------------------------------------------------
 

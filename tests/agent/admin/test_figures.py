@@ -67,6 +67,24 @@ async def test_a_failed_run_is_one_error_whoever_tells_of_it(open_house, llm):
     assert samples["tom_provider_errors_total"]["code"].startswith("provider_")
 
 
+async def test_a_failure_that_is_told_again_is_no_new_one_at_any_door(open_house, llm):
+    async with open_house(rates=None) as house:
+        opened = (await house.ask("POST", "/sessions", {}, {}))[1]
+        llm.otherwise(lambda _: Script.fault("bad_request"))
+        body = {"content": "hello", "request_id": "r1"}
+        for _ in range(3):
+            assert (await house.ask("POST", f"/sessions/{opened['id']}/messages", body, {}))[0] == 502
+        async with house.http.ws_connect(house.url.replace("http", "ws") + "/ws/chat") as chat:
+            for request_id in ("r1", "w1", "w1"):
+                payload = {"text": "hello", "conversation_id": opened["id"]}
+                await chat.send_json({"action": "chat", "request_id": request_id, "payload": payload})
+                while (await chat.receive_json(timeout=10))["status"] != "error":
+                    pass
+        told = (await house.ask("GET", "/metrics", headers={}))[1]
+    assert told["errors_total"] == 2
+    assert told["responses_by_status"] == {"201": 1, "502": 6}
+
+
 FORMS = [
     ("", "*/*", "application/json"),
     ("", "text/plain", "text/plain; version=0.0.4; charset=utf-8"),
