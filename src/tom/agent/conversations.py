@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tom import ids
+from tom.agent.beginning import beginning_of, received, row_of
 from tom.agent.elsewhere import Elsewhere, placed
 from tom.agent.enclosing import Enclosing, Enclosure, Fetched
 from tom.agent.feed import Feed, Stored
@@ -25,7 +26,7 @@ from tom.agent.submission import Submission
 from tom.agent.transcript import Origin, request_of
 from tom.clock import Clock, timestamp
 from tom.conversation import event as happened
-from tom.conversation.event import Event, EventType
+from tom.conversation.event import Event
 from tom.conversation.run import RunState
 from tom.conversation.upkeep import conversation_changed
 from tom.errors import (
@@ -117,8 +118,8 @@ class Conversations:
             async with self._turnstile("conversation", conversation_id):
                 await self._claim(conversation_id)
                 stored = await self._store_message(message, conversation_id, fetched)
-                row = _row_of(stored[-1], message.digest)
-                origin = Origin(message.around, stored[-1], *_beginning(stored))
+                row = row_of(stored[-1], message.digest)
+                origin = Origin(message.around, stored[-1], *beginning_of(stored))
                 queued = self.scheduler.enqueue(PendingRun(row, origin))
         except DuplicateRequest as duplicate:
             return self._repeated(message, duplicate.run)
@@ -134,8 +135,8 @@ class Conversations:
             enclosure = await self._enclosing.keep(conversation_id, fetched)
         opening = await self._opening(conversation_id, message)
         told = [happened.prompt_set(conversation_id, text) for text in message.instructions]
-        received = placed(_received(conversation_id, message, enclosure), self._elsewhere)
-        return await self._append(*opening, *told, received)
+        began = placed(received(conversation_id, message, enclosure), self._elsewhere)
+        return await self._append(*opening, *told, began)
 
     async def _fetch(self, message: Submission, conversation_id: str) -> Fetched | None:
         """Fetch what comes with a message, unless there is no room for it or it is a repetition (`DuplicateRequest`)."""
@@ -255,7 +256,7 @@ class Conversations:
                 if duplicate.run.payload_digest != rows[0].payload_digest:
                     raise RequestIdReused from None
                 return Accepted(duplicate.run, 0, repeated=True)
-            row = _row_of(stored, rows[0].payload_digest)
+            row = row_of(stored, rows[0].payload_digest)
             return Accepted(row, self.scheduler.enqueue(PendingRun(row, Origin(around))))
 
     async def stop(self, conversation_id: str, run_id: str | None = None, *, queued: bool = False) -> str | None:
@@ -386,53 +387,3 @@ class Conversations:
 
 
 _ENDS = frozenset({"run.completed", "run.failed", "run.cancelled"})
-
-
-def _received(conversation_id: str, message: Submission, enclosure: Enclosure) -> Event:
-    """The event that makes the run: an instruction is a fact of its own kind."""
-    options = {**message.chosen, **enclosure.options}
-    if message.role == "system":
-        return happened.prompt_set(
-            conversation_id,
-            enclosure.text,
-            run_id=ids.ulid(),
-            request_id=message.request_id,
-            payload_digest=message.digest,
-            surface=message.surface,
-            options=options,
-        )
-    return happened.message_received(
-        conversation_id,
-        enclosure.text,
-        run_id=ids.ulid(),
-        request_id=message.request_id,
-        payload_digest=message.digest,
-        surface=message.surface,
-        options=options,
-        metadata=message.metadata,
-        attachments=enclosure.attachments,
-        label=enclosure.label,
-        role=message.role,
-        prior=message.prior,
-        client_tools=message.client_tools,
-    )
-
-
-def _beginning(stored: tuple[Event, ...]) -> tuple[bool, tuple[Event, ...]]:
-    """Whether these events are a conversation's first, and the instructions among them."""
-    instructions = tuple(event for event in stored if event.type == EventType.PROMPT_SET)
-    return stored[0].type == EventType.CONVERSATION_OPENED, instructions
-
-
-def _row_of(beginning: Event, digest: str) -> RunRow:
-    """The run that an event made, as the store's projection has it."""
-    return RunRow(
-        id=beginning.run_id,
-        conversation_id=beginning.conversation_id,
-        request_id=beginning.request_id or "",
-        payload_digest=digest,
-        state=RunState.QUEUED,
-        lease=0,
-        first_seq=beginning.seq,
-        created_at=beginning.timestamp,
-    )
