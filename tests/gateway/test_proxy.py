@@ -482,3 +482,23 @@ def test_no_line_of_a_head_is_two(bad):
     for target, header in ((bad, (b"x", b"y")), (b"/", (bad, b"y")), (b"/", (b"x", bad))):
         with pytest.raises(ValueError, match="end of its own"):
             render_head("GET", target, [header], length=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "passes"),
+    [
+        ("x-should-retry", "false", True),
+        ("x-should-retry", "true", True),
+        ("x-should-retry", "maybe", False),
+        ("x-accel-buffering", "no", True),
+        ("x-accel-buffering", "yes", False),
+    ],
+)
+async def test_what_an_agent_says_of_trying_again_and_of_buffering_passes_in_the_words_there_are(
+    door, imposter, name, value, passes
+):
+    alice = await door.person("alice")
+    head = f"HTTP/1.1 502 Bad Gateway\r\ncontent-type: application/json\r\n{name}: {value}\r\ncontent-length: 2\r\n\r\n{{}}"
+    await imposter(door, head.encode())
+    async with alice.get("/sessions") as answer:
+        assert (answer.status, answer.headers.get(name)) == (502, value if passes else None)

@@ -8,8 +8,8 @@ from tom.agent.answering import dialect_at
 from tom.agent.lasting import CUT
 from tom.errors import TomError
 from tom.ids import ulid
-from tom.limits.boundedhttp import LARGEST_HEAD, MOST_HEADERS, BoundedHttp, answer_bytes
-from tom.openapi.wording import error_body
+from tom.limits.boundedhttp import LARGEST_HEAD, MOST_HEADERS, BoundedHttp
+from tom.openapi.wording import answer_bytes, error_body
 
 
 class RequestProtocol(BoundedHttp):

@@ -12,7 +12,7 @@ from tom.errors import PayloadTooLarge
 from tom.gateway.identify import NOBODY, Identity
 from tom.gateway.refusals import BadRequest, BodyTimedOut
 from tom.ids import ulid
-from tom.limits.boundedhttp import answer_bytes
+from tom.openapi.wording import answer_bytes
 
 type Scope = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -18,7 +18,8 @@ from tom.gateway.refusals import StartRefused
 from tom.gateway.request import Header
 from tom.gateway.table import dialect_of
 from tom.ids import ulid
-from tom.limits.boundedhttp import BoundedHttp, answer_bytes
+from tom.limits.boundedhttp import BoundedHttp
+from tom.openapi.wording import answer_bytes
 
 KEEP_ALIVE_SECONDS: Final = 75
 MOST_CONNECTIONS: Final = 4096

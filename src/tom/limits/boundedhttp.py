@@ -1,8 +1,7 @@
 """HTTP/1.1 as both programs serve it: uvicorn's protocol with bounds, and with an answer of Tom's for what is no request."""
 
 import asyncio
-from collections.abc import Iterable
-from http import HTTPStatus
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,7 +15,7 @@ LINGER_SECONDS: Final = 1.0
 _CLOSE: Final = (b"connection", b"close")
 
 
-class BoundedHttp(HttpToolsProtocol):
+class BoundedHttp(HttpToolsProtocol, ABC):
     """One connection, with bounds on the head of a request in bytes, in headers and in time.
 
     Below it is said how a refusal is worded (`refusal`), and whether a connection is taken at all (`refuses`).
@@ -36,9 +35,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._leaving: Any = None
         self._ending = False
 
+    @abstractmethod
     def refusal(self, error: TomError, path: str) -> bytes:
         """The whole answer to what is no request; ``path`` is what it asks for, empty where that cannot be told."""
-        raise NotImplementedError
 
     def refuses(self) -> bool:
         """Whether this connection is one too many."""
@@ -147,14 +146,3 @@ class BoundedHttp(HttpToolsProtocol):
         if self._timer:
             self._timer.cancel()
             self._timer = None
-
-
-def answer_bytes(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
-    """A whole answer, after which the connection is closed; for what is refused before there is a request."""
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    lines = [f"HTTP/1.1 {status} {phrase}".encode(), *(b"%s: %s" % header for header in headers)]
-    lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
-    return b"\r\n".join(lines)

@@ -1,7 +1,8 @@
-"""Errors as they go out over HTTP, the same words in both programs: bodies, headers, and the last event of a stream."""
+"""Errors as they go out over HTTP, the same words in both programs: bodies, headers, the last event of a stream."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -78,6 +79,17 @@ def last_event(error: TomError, dialect: Dialect, request_id: str, told: bytes) 
         "error": {"code": error.code, "message": error.message, "details": error.details},
     }
     return b"event: error\ndata: " + msgspec.json.encode(frame) + b"\n\n"
+
+
+def answer_bytes(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
+    """A whole answer, after which the connection is closed; for what is refused before there is a request."""
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    lines = [f"HTTP/1.1 {status} {phrase}".encode(), *(b"%s: %s" % header for header in headers)]
+    lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
+    return b"\r\n".join(lines)
 
 
 class _Frame(msgspec.Struct):
