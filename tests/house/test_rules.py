@@ -30,7 +30,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "src/tom/agent/serving.py": "a signal or the server's end, whichever comes first; awaited or cancelled there",
         "src/tom/agent/lasting.py": "awaited in the same function, or cancelled and awaited there",
         "src/tom/agent/sse.py": "a stream's next piece and its writer; awaited or cancelled where they are made",
-        "src/tom/agent/socket.py": "an action is carried out to its end, also when its client is gone",
         "src/tom/agent/websocket.py": "a socket's writer, cancelled and awaited when its reader ends",
         "src/tom/gateway/proxy.py": "watches for the client's going; cancelled when the answer is over",
         "src/tom/gateway/relay.py": "a protocol's callback cannot wait; the set that holds it is emptied at the end",
