@@ -73,6 +73,21 @@ def test_an_account_that_may_not_make_tables_is_an_error_that_names_the_rights(t
     assert not answer["ok"]
 
 
+def test_a_wrong_password_is_an_error_that_says_what_to_set(tom, database):
+    answer = check(tom, database("ALL") | {"HISTORY_MYSQL_PASSWORD": "another"})
+    (error,) = answer["errors"]
+    assert "The account or its password is refused (MySQL error 1045)" in error
+    assert "tom config explain HISTORY_MYSQL_PASSWORD" in error
+    assert not answer["ok"]
+
+
+def test_a_database_that_the_account_may_not_use_is_an_error(tom, database):
+    answer = check(tom, database("ALL") | {"HISTORY_MYSQL_DATABASE": "mysql"})
+    (error,) = answer["errors"]
+    assert "(MySQL error 1044)" in error
+    assert "grant the account" in error
+
+
 def test_an_archive_that_is_away_is_a_warning(tom, free_port):
     env = {
         "HISTORY_STORAGE_BACKEND": "redis",

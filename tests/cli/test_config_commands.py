@@ -54,6 +54,15 @@ def test_a_key_is_adopted(run, monkeypatch):
     assert "✅ Configured LLM 'openrouter'" in run("check").stdout
 
 
+def test_the_model_that_is_named_is_the_one_that_is_used(run, tmp_path, monkeypatch):
+    run("init", "--user", "alice")
+    monkeypatch.setenv("OPENROUTER_KEY", "sk-or-canary-123456")
+    assert run("adopt", "openrouter").exit_code == 0
+    monkeypatch.setenv("MCP_AGENT_MODEL", "vendor/other")
+    (line,) = [line for line in run("check").stdout.splitlines() if "Configured LLM" in line]
+    assert line.endswith(str(["openrouter/vendor/other"] * 3))
+
+
 def test_a_setting_is_explained(run, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/config.yml").write_text("rate_rps: 3\nadmin_token: canary-0123456789\n")

@@ -35,6 +35,10 @@ class ArchiveUnfit(ArchiveUnavailable):
     retryable = False
 
 
+class AccountRefused(ArchiveUnfit):
+    """The archive does not know the account, or its password is another one."""
+
+
 class ArchiveClientMissing(OperatorError):
     """The archive's client is not installed."""
 

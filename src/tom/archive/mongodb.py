@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tom.archive.archive import (
     OCCUPIED,
+    AccountRefused,
     ArchiveClientMissing,
     ArchiveUnavailable,
     ArchiveUnfit,
@@ -25,7 +26,8 @@ _WITHOUT_ID: Final = {"_id": 0}
 _REFUSED: Final = frozenset({2, 9, 121, 10334, 17280, 17419, 17420})
 """Error codes that say of a document that it never fits: bad value, validation, too large."""
 
-_FORBIDDEN: Final = frozenset({13, 18, 85, 86, 8000})
+_WRONG_PASSWORD: Final = 18
+_FORBIDDEN: Final = frozenset({13, 85, 86, 8000})
 """Error codes that say that the account may not do it, or that an index of this name is another one."""
 
 
@@ -225,10 +227,16 @@ def _explained(error: Exception) -> Exception:
         code = error.code or 0
     if code in _REFUSED:
         return RecordRefused(f"MongoDB error {code}")
-    if code in _FORBIDDEN:
-        return ArchiveUnfit(f"The account may not do this, or an index is another one (MongoDB error {code})")
+    if code == _WRONG_PASSWORD or code in _FORBIDDEN:
+        return _not_allowed(code)
     if isinstance(error, TimeoutError):
         return ArchiveUnavailable("The archive did not answer in time")
     return ArchiveUnavailable(
         f"MongoDB error {code}" if code else f"The archive is not reachable: {type(error).__name__}"
     )
+
+
+def _not_allowed(code: int) -> ArchiveUnfit:
+    if code == _WRONG_PASSWORD:
+        return AccountRefused(f"The account or its password is refused (MongoDB error {code})")
+    return ArchiveUnfit(f"The account may not do this, or an index is another one (MongoDB error {code})")

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from tom.archive.archive import (
     OCCUPIED,
+    AccountRefused,
     ArchiveClientMissing,
     ArchiveUnavailable,
     ArchiveUnfit,
@@ -34,6 +35,7 @@ _SPARE: Final = 65_536
 _REFUSED: Final = frozenset({1153, 1264, 1366, 1406, 3140, 3141, 3988, 4025})
 """Errors that say of a record that it never fits: too large, wrong characters, no JSON."""
 
+_WRONG_PASSWORD: Final = 1045
 _FORBIDDEN: Final = frozenset({1044, 1142, 1143, 1227, 1370})
 """Errors that say that the account may not do it."""
 
@@ -233,8 +235,8 @@ def _explained(error: Exception) -> Exception:
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     if number in _REFUSED:
         return RecordRefused(f"MySQL error {number}")
-    if number in _FORBIDDEN:
-        return ArchiveUnfit(f"The account may not do this (MySQL error {number})")
+    if number == _WRONG_PASSWORD or number in _FORBIDDEN:
+        return _not_allowed(number)
     if isinstance(error, UnicodeError | OverflowError | TypeError):
         return RecordRefused(f"The record cannot be written: {type(error).__name__}")
     if isinstance(error, TimeoutError):
@@ -242,3 +244,9 @@ def _explained(error: Exception) -> Exception:
     return ArchiveUnavailable(
         f"MySQL error {number}" if number else f"The archive is not reachable: {type(error).__name__}"
     )
+
+
+def _not_allowed(number: int) -> ArchiveUnfit:
+    if number == _WRONG_PASSWORD:
+        return AccountRefused(f"The account or its password is refused (MySQL error {number})")
+    return ArchiveUnfit(f"The account may not do this (MySQL error {number})")

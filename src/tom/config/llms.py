@@ -4,7 +4,7 @@ An entry that cannot be used is skipped with a warning; Tom starts without any.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tom.config.agent import LlmEntry
@@ -61,7 +61,7 @@ class _Resolution:
         for name, section in self._root.global_.llms.items():
             try:
                 found.entries[name], models = self._reader.entry(name, section)
-                found.notes.append(f"✅ Configured LLM {name!r} with models: {models}")
+                found.notes.append(_configured(name, models))
             except Skipped as reason:
                 found.warnings.append(f"⚠️ LLM {name!r} skipped: {reason}")
         for name, section in self._root.llm.providers.items():
@@ -74,6 +74,8 @@ class _Resolution:
         model = self._root.mcp_agent_model
         if model and found.default in found.entries:
             found.entries[found.default] = replace(found.entries[found.default], models=(model, model, model))
+            told = _configured(found.default, [f"{found.default}/{model}"] * 3)
+            found.notes = [told if note.startswith(_configured(found.default)) else note for note in found.notes]
         if found.default == UNCONFIGURED:
             found.warnings.append("❌ No LLM is configured")
         found.fallbacks = self._fallbacks()
@@ -93,7 +95,7 @@ class _Resolution:
             return
         other = found.entries.get(name)
         if other is None:
-            found.notes.append(f"✅ Configured LLM {name!r} with models: {[f'{name}/{section.model}'] * 3}")
+            found.notes.append(_configured(name, [f"{name}/{section.model}"] * 3))
             found.entries[name] = entry
             return
         one = merged(other, self._root.global_.llms[name], entry, section)
@@ -199,7 +201,7 @@ class _Resolution:
             models=(first, second, third),
             timeout=self._root.provider_timeout_seconds,
         )
-        self._found.notes.append(f"✅ Configured LLM {name!r} with models: {[f'{name}/{model}' for model in models]}")
+        self._found.notes.append(_configured(name, [f"{name}/{model}" for model in models]))
         return True
 
     def _unused_keys(self) -> list[str]:
@@ -216,3 +218,8 @@ class _Resolution:
             for variable in (key_variable(known, self._variables),)
             if usable_key(self._variables.get(variable, ""))
         ]
+
+
+def _configured(name: str, models: Sequence[str] = ()) -> str:
+    """The note that an entry can be used; without ``models`` only how it begins."""
+    return f"✅ Configured LLM {name!r} with models: {list(models) if models else ''}"

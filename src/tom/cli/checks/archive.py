@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import fields
 
-from tom.archive.archive import ArchiveClientMissing, ArchiveUnavailable, ArchiveUnfit
+from tom.archive.archive import AccountRefused, ArchiveClientMissing, ArchiveUnavailable, ArchiveUnfit
 from tom.archive.opening import open_archive
 from tom.cli.checks.finding import Finding, House, fail, ok, warn
 from tom.clock import SystemClock
@@ -33,6 +33,11 @@ async def _try_out(settings: Settings, user: str) -> Finding:
         async with asyncio.timeout(SECONDS):
             await opened.prepare()
             _, count = await opened.sessions(limit=1, offset=0)
+    except AccountRefused as error:
+        cure = "set the user, password and database that the server knows: tom config explain HISTORY_MYSQL_PASSWORD"
+        if archive.backend != "mysql":
+            cure = "set the account and password in its URL to those that the server knows"
+        return fail("archive", f"{which}: {error.message}", cure)
     except (ArchiveUnfit, ArchiveClientMissing) as error:
         cure = "grant the account CREATE, ALTER, INDEX, SELECT, INSERT, UPDATE, DELETE on the database"
         missing = isinstance(error, ArchiveClientMissing)
