@@ -91,3 +91,24 @@ async def test_without_a_house_the_doctor_says_how_to_get_one(tom, tmp_path):
     result = tom("doctor", "--json", "--data", str(tmp_path / "nowhere"))
     assert result.returncode == 3
     assert "tom up" in json.loads(result.stdout)["error"]["hint"]
+
+
+async def test_the_house_of_an_agent_alone_lacks_nothing(start, tom, tmp_path, free_port, until):
+    data = tmp_path / "alone"
+    agent = start("agent", "--standalone", "--port", str(free_port), "--data", str(data))
+    await until(agent.said("answers on"), seconds=20, what="the agent serves")
+    await until((data / "users" / "local" / "agent.sock").exists, seconds=20)
+
+    def found():
+        report = json.loads(tom("doctor", "--json", "--data", str(data)).stdout)
+        assert not failed([(one["check"], one["verdict"]) for one in report["checks"]])
+        return {one["check"]: one["seen"] for one in report["checks"]}
+
+    seen = found()
+    assert seen["agent alone"] == "it runs and is ready"
+    assert not {"people", "certificate", "port"} & seen.keys()
+    agent.process.terminate()
+    assert agent.process.wait(30) == 0
+    assert found()["agent alone"].startswith("it does not run")
+    refused = tom("archive", "status", "--data", str(data))
+    assert (refused.returncode, "tom agent --standalone" in refused.stderr) == (7, True)

@@ -10,12 +10,12 @@ from tom.cli.checks.finding import Check, Finding, House, Verdict, fail
 from tom.cli.checks.history import check_history
 from tom.cli.checks.machine import check_machine
 from tom.cli.checks.outside import check_models, check_services
-from tom.cli.checks.settings import check_settings
+from tom.cli.checks.settings import check_settings, load
 from tom.cli.directory import existing, holder, locate
+from tom.cli.operator import of_agent_alone
 from tom.cli.output import Status, document
 from tom.config.agent import LogSettings
 from tom.config.invalid import ConfigInvalid
-from tom.config.settings import Settings
 from tom.telemetry import logs
 
 CHECKS: tuple[Check, ...] = (
@@ -33,12 +33,13 @@ _ICONS = {Verdict.OK: "✅", Verdict.WARN: "⚠️", Verdict.FAIL: "❌"}
 def examine(data: str | None, *, as_json: bool) -> int:
     """Run every check and print what it found; status 1 when something does not work."""
     directory = existing(locate(data))
+    alone = of_agent_alone(directory)
     try:
-        settings = Settings.load(directory)
+        settings = load(directory, alone=alone)
     except ConfigInvalid:
         settings = None
     logs.configure(LogSettings(level="ERROR"))
-    house = House(directory, settings, holder(directory))
+    house = House(directory, settings, holder(directory), alone=alone)
     findings = asyncio.run(_run(house, say=not as_json))
     failed = sum(finding.verdict is Verdict.FAIL for finding in findings)
     if as_json:

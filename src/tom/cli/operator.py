@@ -101,6 +101,9 @@ def ask_gateway_of(data: Path, method: str, path: str, body: dict[str, Any] | No
 
 
 def _nothing_runs(data: Path) -> Refused:
+    if of_agent_alone(data):
+        hint = f"start it with: tom agent --standalone --data {data}"
+        return Refused(f"No agent runs on {data}", status=Status.UNREACHABLE, hint=hint, code="no_agent")
     return Refused(
         f"No gateway runs on {data}",
         status=Status.UNREACHABLE,
@@ -129,6 +132,11 @@ def runs_alone(data: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def of_agent_alone(data: Path) -> bool:
+    """Whether a data directory is that of an agent alone: one has served there, and no gateway ever."""
+    return control_path(data).with_name("door.db").exists() and not (data / "gateway" / "gateway.db").exists()
 
 
 def control_path(data: Path) -> Path:

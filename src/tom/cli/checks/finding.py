@@ -28,11 +28,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What the checks look at. ``settings`` None: they are not valid. ``gateway``: the pid of the one that runs."""
+    """What the checks look at. ``settings`` None: they are not valid. ``gateway``: the pid of the one that runs.
+
+    ``alone``: an agent that runs alone lives here: it has no people, no certificate and no gateway.
+    """
 
     directory: Path
     settings: Settings | None
     gateway: int | None
+    alone: bool = False
 
 
 type Check = Callable[[House], AsyncGenerator[Finding]]

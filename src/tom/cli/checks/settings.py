@@ -1,28 +1,37 @@
 """What the operator has set: config.yml, people and passwords, certificate, port."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tom.cli.checks.finding import Finding, House, fail, ok, warn
+from tom.cli.operator import ALONE, ask_at_control_socket, runs_alone
+from tom.cli.output import Refused
 from tom.cli.ports import who_listens
 from tom.config.invalid import ConfigInvalid
+from tom.config.secret import Secret
 from tom.config.settings import Settings
 
 
 async def check_settings(house: House) -> AsyncGenerator[Finding]:
     """Settings, people, certificate and port."""
     if house.settings is None:
-        for line in _errors(house.directory):
+        for line in _errors(house):
             yield fail("settings", line, "correct config.yml, then run: tom config check")
         return
     settings = house.settings
-    yield ok("settings", f"{settings.path} is valid")
+    there = settings.path.exists()
+    yield ok("settings", f"{settings.path} is valid" if there else f"there is no {settings.path}: defaults hold")
     for line in settings.warnings:
         if not line.endswith("password_hash"):
-            yield warn("settings", line.removeprefix("⚠️ "), f"edit {settings.path}")
-    yield _mode(settings.path)
+            yield warn("settings", line.removeprefix("⚠️ ").removeprefix("❌ "), f"edit {settings.path}")
+    if there:
+        yield _mode(settings.path)
+    if house.alone:
+        yield await _alone(house, settings)
+        return
     yield _people(settings)
     for name in (user.username for user in settings.users if user.password is not None):
         yield warn(
@@ -35,9 +44,16 @@ async def check_settings(house: House) -> AsyncGenerator[Finding]:
     yield await _port(house, settings)
 
 
-def _errors(directory: Path) -> list[str]:
+def load(directory: Path, *, alone: bool) -> Settings:
+    """The settings as the program that lives in ``directory`` reads them. Raises `ConfigInvalid`."""
+    from tom.config.loading import Loading
+
+    return Loading(directory, None, os.environ, alone=True).run() if alone else Settings.load(directory)
+
+
+def _errors(house: House) -> list[str]:
     try:
-        Settings.load(directory)
+        load(house.directory, alone=house.alone)
     except ConfigInvalid as error:
         return error.errors
     return []
@@ -93,3 +109,19 @@ async def _gateway(directory: Path, pid: int) -> Finding:
     if status != 200 or not answer.get("ready"):
         return warn("gateway", f"it runs (pid {pid}) but is not ready", "wait a moment and look again")
     return ok("gateway", f"it runs (pid {pid}) and serves {', '.join(answer['addresses'])}")
+
+
+async def _alone(house: House, settings: Settings) -> Finding:
+    if not runs_alone(house.directory):
+        chat = settings.agent(ALONE, Secret("")).chat
+        if who := who_listens(chat.port):
+            cure = "stop that program or set chat.websocket.port"
+            return fail("agent alone", f"it does not run, and {chat.port} is held by {who}", cure)
+        return ok("agent alone", f"it does not run; {chat.port} is free")
+    try:
+        status, answer = await asyncio.to_thread(ask_at_control_socket, house.directory, "GET", "/health/ready")
+    except Refused as error:
+        return fail("agent alone", f"it runs but does not answer: {error.message}", "stop it, then start it again")
+    if status != 200 or not answer.get("ready"):
+        return warn("agent alone", "it runs but is not ready", "wait a moment and look again")
+    return ok("agent alone", "it runs and is ready")
