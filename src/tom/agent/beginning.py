@@ -22,7 +22,7 @@ def received(conversation_id: str, message: Submission, enclosure: Enclosure) ->
             surface=message.surface,
             options=options,
         )
-    return happened.messagereceived(
+    return happened.message_received(
         conversation_id,
         enclosure.text,
         run_id=ids.ulid(),
