@@ -411,3 +411,20 @@ UPGRADE = {
     "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }  # fmt: skip
+
+
+@pytest.mark.promise("P10")
+async def test_a_token_of_v1_alone_goes_on_with_what_began_there_only(open_alone, llm):
+    llm.otherwise(Script.text("hello"))
+    async with open_alone("token") as agent:
+        whole, clients = [(await agent.token(*scopes))[1] for scopes in (("chat", "openai"), ("openai",))]
+        session = await agent.client(whole).open()
+        await agent.client(whole).say(session, "my secret is 4711")
+        for text, named, status in (
+            (clients, session, 403), (whole, session, 200), (clients, "mine", 200), (clients, "mine", 200),
+        ):  # fmt: skip
+            asked = {"model": "tom", "messages": [{"role": "user", "content": f"{status} again"}]}
+            asked["metadata"] = {"conversation_id": named}
+            got, answer = await agent.client(text).ask("POST", "/v1/chat/completions", asked)
+            assert got == status, answer
+            assert (b"4711" in llm.requests[-1].body) == (text == whole or status == 403)

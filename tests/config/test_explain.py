@@ -5,6 +5,7 @@ import pytest
 from tom.config.explain import Place, effective, find
 from tom.config.settings import ConfigInvalid
 from tom.config.variables import VARIABLES
+from tom.telemetry.redaction import redact
 
 CONFIG = """\
 global:
@@ -35,7 +36,7 @@ def explained(tmp_path, monkeypatch):
     def one(key, env=None, *, dotenv="", chat="", **named):
         (tmp_path / ".env").write_text(dotenv)
         (tmp_path / "app.config.yaml").write_text(chat)
-        return find(effective(tmp_path / "data", env=env or {}, **named), key)
+        return find(effective(tmp_path / "data", env=env or {}, redact=redact, **named), key)
 
     return one
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tom.gateway.headers import outwards
 from tom.gateway.table import Access
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -50,3 +51,13 @@ def test_starting_imports_nothing_heavy():
     code = f"import sys; import tom.gateway.bootstrap; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_which_conversation_a_call_goes_on_with_is_a_clients_to_say(door):
+    alice = await door.person("alice")
+    for given, passed in (("c-1", "c-1"), ("a" * 129, None), ("a b", None), ("", None)):
+        async with alice.get("/status", headers={"X-Tom-Conversation": given}) as answer:
+            told = dict((await answer.json())["headers"])
+        assert told.get("x-tom-conversation") == passed, given
+    back = [(b"x-tom-conversation", b"c-1"), (b"x-tom-conversation", b"c 1"), (b"x-tom-user", b"bob")]
+    assert outwards(back, 200)[:-1] == back[:1]

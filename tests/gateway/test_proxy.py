@@ -11,7 +11,6 @@ from websockets.exceptions import InvalidStatus
 from yarl import URL
 
 from tom.gateway.agentlink import TimedOut, ask, render_head
-from tom.gateway.headers import outwards
 
 pytestmark = pytest.mark.anyio
 
@@ -51,16 +50,6 @@ async def test_the_clients_credentials_and_false_names_are_dropped_and_the_true_
     assert not gone & set(sent)
     assert not any(name.startswith("x-forwarded") for name in sent)
     assert sent["host"] == "agent"
-
-
-async def test_which_conversation_a_call_goes_on_with_is_a_clients_to_say(door):
-    alice = await door.person("alice")
-    for given, passed in (("c-1", "c-1"), ("a" * 129, None), ("a b", None), ("", None)):
-        async with alice.get("/status", headers={"X-Tom-Conversation": given}) as answer:
-            told = dict((await answer.json())["headers"])
-        assert told.get("x-tom-conversation") == passed, given
-    back = [(b"x-tom-conversation", b"c-1"), (b"x-tom-conversation", b"c 1"), (b"x-tom-user", b"bob")]
-    assert outwards(back, 200)[:-1] == back[:1]
 
 
 async def test_the_agents_answer_comes_back_without_what_is_not_its_to_say(door):

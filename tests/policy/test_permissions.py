@@ -4,7 +4,17 @@ import pytest
 
 from tom.errors import AuthenticationRequired, ScopeMissing
 from tom.policy.crossorigin import CrossOrigin, is_listed
-from tom.policy.permissions import LOCAL_SCOPES, LOGIN_SCOPES, NOBODY, VISITOR_SCOPES, Caller, Scope, require, scopes_of
+from tom.policy.permissions import (
+    LOCAL_SCOPES,
+    LOGIN_SCOPES,
+    NOBODY,
+    VISITOR_SCOPES,
+    Caller,
+    Scope,
+    require,
+    require_way,
+    scopes_of,
+)
 
 
 def caller(door, *scopes):
@@ -31,6 +41,27 @@ def test_one_that_is_not_is_told_by_who_asks(who, refused, says):
     with pytest.raises(refused) as error:
         require(who, Scope.MEMORY)
     assert error.value.message == says
+
+
+@pytest.mark.parametrize(
+    ("held", "ways", "missing"),
+    [
+        ((), (None, None, None), None),
+        ((Scope.READ,), (Scope.CHAT, Scope.READ, None), None),
+        ((Scope.CHAT,), (Scope.CHAT, Scope.READ, None), None),
+        ((Scope.HEALTH,), (Scope.CHAT, Scope.READ, None), "chat"),
+        ((Scope.CHAT, Scope.READ), (Scope.CHAT, None, Scope.READ), None),
+        ((Scope.CHAT,), (Scope.CHAT, None, Scope.READ), "read"),
+        ((Scope.READ,), (Scope.CHAT, None, Scope.READ), "chat"),
+    ],
+)
+def test_one_scope_may_stand_for_another_and_one_be_needed_besides(held, ways, missing):
+    if missing is None:
+        require_way(caller("token", *held), *ways)
+        return
+    with pytest.raises(ScopeMissing) as error:
+        require_way(caller("token", *held), *ways)
+    assert error.value.details == {"scope": missing}
 
 
 def test_who_has_what_from_the_start():

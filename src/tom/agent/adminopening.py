@@ -17,6 +17,7 @@ from tom.audit.gate import AdminGate
 from tom.limits.bypass import Bypass
 from tom.limits.guesses import Guesses
 from tom.sqlite import Database
+from tom.telemetry.redaction import redact
 
 
 async def open_admin(
@@ -71,4 +72,7 @@ def explained(data_dir: Path, env: Mapping[str, str]) -> Sequence[Setting]:
     """Every setting of an agent alone. Blocks. Raises `ConfigInvalid`."""
     from tom.config.explain import effective  # noqa: PLC0415 - brings pydantic, which no start needs
 
-    return [Setting(one.key, one.value, one.source, one.secret) for one in effective(data_dir, env=env, alone=True)]
+    return [
+        Setting(one.key, one.value, one.source, one.secret)
+        for one in effective(data_dir, env=env, alone=True, redact=redact)
+    ]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -74,7 +74,7 @@ class EventsDoor:
         return JsonAnswer(body)
 
     @contextlib.contextmanager
-    def _place(self, caller: Caller) -> Iterator[None]:
+    def _place(self, caller: Caller) -> Generator[None]:
         """One of the places there are for who stays. Raises `RateLimited` when none is free."""
         streams, chat = self._cell.streams, self._cell.settings.chat
         if streams.join(caller, most=chat.max_connections, most_each=chat.max_connections_per_user):

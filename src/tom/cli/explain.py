@@ -11,6 +11,7 @@ from tom.cli.directory import locate
 from tom.cli.options import ConfigOption, DataOption, JsonOption, StandaloneOption
 from tom.cli.output import Refused, Status, document, usage
 from tom.config.invalid import ConfigInvalid
+from tom.telemetry.redaction import redact
 
 
 def explain(
@@ -29,7 +30,7 @@ def explain(
 
     directory = locate(data)
     try:
-        settings = effective(directory, config, alone=standalone or not is_house(directory, config))
+        settings = effective(directory, config, alone=standalone or not is_house(directory, config), redact=redact)
     except ConfigInvalid as error:
         raise Refused(error.message, code=error.code) from error
     found = find(settings, key) if key else settings

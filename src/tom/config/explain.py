@@ -6,7 +6,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -19,7 +19,6 @@ from tom.config.loading import Loading
 from tom.config.secret import Secret
 from tom.config.settings import Settings
 from tom.config.variables import VARIABLES
-from tom.telemetry.redaction import redact
 
 DEFAULT: Final = "default"
 NAMED_TWICE: Final[Mapping[schema.Path, tuple[schema.Path, ...]]] = {
@@ -75,8 +74,9 @@ def effective(
     *,
     alone: bool = False,
     host: str = "",
+    redact: Callable[[str], str],
 ) -> tuple[Explained, ...]:
-    """Every setting as it holds now, in the order of the reference page.
+    """Every setting as it holds now, in the order of the reference page. ``redact`` hides what looks like a key in a text.
 
     ``alone`` and ``host`` as for the program: an agent without gateway, and the address that it listens on. ConfigInvalid
     when the configuration is not valid.
@@ -87,7 +87,7 @@ def effective(
         raise ConfigInvalid([])
     derived = _derived(settings)
     return tuple(
-        _explained(loading, path, derived.get(path, value), secret=secret)
+        _explained(loading, path, derived.get(path, value), redact, secret=secret)
         for path, value, secret in _leaves(loading.root, (), secret=False)
     )
 
@@ -148,13 +148,15 @@ def _holds_secret(annotation: Any) -> bool:
     return Secret in {schema.inner(annotation), schema.inner(schema.below(annotation, "_"))}
 
 
-def _explained(loading: Loading, path: schema.Path, value: Any, *, secret: bool) -> Explained:
+def _explained(
+    loading: Loading, path: schema.Path, value: Any, redact: Callable[[str], str], *, secret: bool
+) -> Explained:
     said = [place for other in (*NAMED_TWICE.get(path, ()), path) for place in _places(loading, other)]
     said = [place for place in said if place.value != _NOT_A_CHOICE] if path == ("global", "llm") else said
-    overruled = tuple(Place(one.source, _shown(_discreet(path, one.value), secret=secret)) for one in said[1:])
+    overruled = tuple(Place(one.source, _shown(_discreet(path, one.value, redact), secret=secret)) for one in said[1:])
     return Explained(
         key=schema.dotted(path),
-        value=_shown(_discreet(path, value), secret=secret),
+        value=_shown(_discreet(path, value, redact), secret=secret),
         source=said[0].source if said else DEFAULT,
         secret=secret,
         variables=_variables(path),
@@ -186,7 +188,7 @@ def _places(loading: Loading, path: schema.Path) -> list[Place]:
     return found + [Place(f"{file.path}:{file.line(path)}", file.at(path)) for file in files]
 
 
-def _discreet(path: schema.Path, value: Any) -> Any:
+def _discreet(path: schema.Path, value: Any, redact: Callable[[str], str]) -> Any:
     """An address without what its query may hold; a program's arguments without what follows a flag for a key."""
     if path[-1] in _ADDRESSES and isinstance(value, str) and "?" in value:
         return f"{redact(value.partition('?')[0])}?{MASK}"

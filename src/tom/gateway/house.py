@@ -28,6 +28,7 @@ from tom.sqlite import Database
 from tom.telemetry.health import Uptime
 from tom.telemetry.metrics import Metrics
 from tom.telemetry.numbers import Numbers
+from tom.telemetry.redaction import redact
 from tom.telemetry.refusals import tell_refusal
 
 
@@ -133,4 +134,6 @@ def explained(data_dir: Path, path: Path, env: Mapping[str, str]) -> Sequence[Se
     """Every setting of the house with its source. Blocks. Raises `ConfigInvalid`."""
     from tom.config.explain import effective  # noqa: PLC0415 - brings pydantic, which no request needs
 
-    return [Setting(one.key, one.value, one.source, one.secret) for one in effective(data_dir, path, env)]
+    return [
+        Setting(one.key, one.value, one.source, one.secret) for one in effective(data_dir, path, env, redact=redact)
+    ]
