@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import redis.asyncio
 
+from tom.agent.feed import Stored
 from tom.agent.mirroring import Mirroring
 from tom.agent.mirrorwords import compare
 from tom.agent.sharedkeys import Said
@@ -50,7 +51,7 @@ def agent(open_rest, server):
     @asynccontextmanager
     async def open_one(store=None, patience=5.0, **options):  # a slow machine must not look like an outage
         doors = {"redis": RedisSettings(url=Secret(server.url)), **options.pop("doors", {})}
-        store = store or MemoryEventStore(clock=SystemClock())
+        store = store or MemoryEventStore(clock=SystemClock(), shared=True)
         opened = None
         try:
             async with open_rest(store=store, doors=doors, **options) as opened:
@@ -129,11 +130,96 @@ async def test_an_erased_session_is_gone_from_redis_and_nobody_adopts_it(agent, 
         assert (await one.ask("DELETE", f"/sessions/{session}"))[0] == 204
 
         async def gone():
-            return not [key async for key in client.scan_iter(f"chat_memory:*{session}")]
+            left = [key async for key in client.scan_iter(f"chat_memory:*{session}")]
+            return left == [f"chat_memory:gone:{session}"]
 
         await until(gone)
         assert (await other.ask("GET", f"/sessions/{session}"))[0] == 404
         assert (await one.ask("GET", f"/sessions/{session}"))[0] == 404
+
+
+@services
+async def test_what_one_agent_erases_another_has_no_more(agent, client, llm, until):
+    async with agent() as (one, _), agent() as (other, cell):
+        session = await one.open()
+        await one.say(session, "my secret")
+        await written(client, session, 2, until)
+        assert (await other.say(session, "hello"))[0] == 200
+        await written(client, session, 4, until)
+        again = await one.open()
+        await one.say(again, "kept")
+        await written(client, again, 2, until)
+        await other.ask("GET", f"/sessions/{again}")
+        assert (await one.ask("DELETE", f"/sessions/{session}"))[0] == 204
+        await until(lambda: client.exists(f"chat_memory:gone:{session}"))
+        assert 0 < await client.ttl(f"chat_memory:gone:{session}") <= 168 * 3600
+        assert (await other.say(session, "hi"))[0] == 404
+        assert await cell.store.conversations(ids=[session]) == ()
+        await until(lambda: _settled(cell))
+        for rest in (one, other):
+            assert (await rest.ask("GET", f"/sessions/{session}"))[0] == 404
+            assert (await rest.ask("GET", f"/sessions/{again}"))[0] == 200
+        assert [key async for key in client.scan_iter(f"chat_memory:*{session}")] == [f"chat_memory:gone:{session}"]
+
+
+@services
+async def test_to_look_at_what_was_erased_elsewhere_erases_it_here(agent, client, llm, until):
+    async with agent() as (one, _), agent() as (other, cell):
+        session = await one.open()
+        await one.say(session, "my secret")
+        await written(client, session, 2, until)
+        assert (await other.ask("GET", f"/sessions/{session}"))[0] == 200
+        assert (await one.ask("DELETE", f"/sessions/{session}"))[0] == 204
+        await until(lambda: client.exists(f"chat_memory:gone:{session}"))
+        assert (await other.ask("GET", f"/sessions/{session}"))[0] == 404
+        assert await cell.store.conversations(ids=[session]) == ()
+
+
+async def _settled(cell):
+    return not await cell.store._store.stale()
+
+
+@services
+async def test_a_session_erased_while_redis_is_away_stays_erased_after_a_restart(agent, server, client, llm, until):
+    store = MemoryEventStore(clock=SystemClock(), shared=True)
+    async with agent(store, patience=0.5) as (rest, _):
+        session = await rest.open()
+        await rest.say(session, "my secret")
+        await written(client, session, 2, until)
+        server.stop()
+        assert (await rest.ask("DELETE", f"/sessions/{session}"))[0] == 204
+        assert (await rest.ask("GET", f"/sessions/{session}"))[0] == 404
+    server.go_on()
+    lasting = store.reopen()
+    async with agent(lasting) as (rest, _):
+        assert (await rest.ask("GET", f"/sessions/{session}"))[0] == 404
+        await until(lambda: _is_gone(client, session))
+        await until(lambda: _nothing(lasting))
+        assert (await rest.ask("GET", f"/sessions/{session}"))[0] == 404
+
+
+async def _nothing(store):
+    return not await store.stale()
+
+
+async def _is_gone(client, session):
+    return not await client.exists(f"chat_memory:history:{session}")
+
+
+@services
+async def test_what_retention_erases_goes_from_redis_too_also_after_a_restart(agent, client, llm, until):
+    store = MemoryEventStore(clock=SystemClock(), shared=True)
+    async with agent(store) as (rest, cell):
+        session = await rest.open()
+        for text in ("one", "two", "three"):
+            await rest.say(session, text)
+        await written(client, session, 6, until)
+        starts = [event.seq for event in await store.read(session) if event.type == "message.received"]
+        await store.erase(session, before=starts[1], publish=lambda event: cell.feed.publish(Stored(event, None)))
+        await written(client, session, 4, until)
+    await store.erase(session, before=starts[2])
+    async with agent(store.reopen()):
+        assert texts(await written(client, session, 2, until))[0] == ("user", "three")
 
 
 # --- adopted -----------------------------------------------------------------------------------------------------
@@ -270,6 +356,50 @@ async def _gone(client, session):
 
 
 @services
+async def test_who_lost_the_lease_writes_nothing_over_what_the_new_one_wrote(agent, client, llm, until):
+    llm.otherwise(Script.text("Yes."))
+    async with agent() as (one, _), agent() as (other, _):
+        session = await one.open()
+        await one.say(session, "first")
+        await written(client, session, 2, until)
+        llm.reply(Script.chunks(60, 5, delay=0.02))
+        saying = asyncio.ensure_future(one.say(session, "second"))
+        await until(lambda: llm.open_streams)
+        await client.delete(f"chat_memory:lease:{session}")  # it slept for longer than its lease
+        assert (await other.say(session, "third"))[0] == 200
+        assert (await saying)[0] == 200
+        await written(client, session, 6, until)
+        said = [content for role, content in texts(await window(client, session)) if role == "user"]
+        assert said == ["first", "second", "third"]
+        _, body = await other.say(session, "fourth")
+        assert {content for role, content in texts(body["history"]) if role == "user"} == {
+            "first",
+            "second",
+            "third",
+            "fourth",
+        }
+
+
+@services
+async def test_a_run_whose_lease_another_has_is_stopped(agent, client, llm, until, monkeypatch):
+    monkeypatch.setattr("tom.agent.sharedmemory.RENEW_SECONDS", 0.2)
+    async with agent() as (one, cell):
+        session = await one.open()
+        await one.say(session, "first")
+        await written(client, session, 2, until)
+        llm.reply(Script.chunks(400, 5, delay=0.05))
+        saying = asyncio.ensure_future(one.say(session, "second"))
+        await until(lambda: llm.open_streams)
+        await client.set(f"chat_memory:lease:{session}", "somebody else", px=30_000)
+        await saying
+        await until(lambda: not cell.scheduler.ahead(session))
+        assert "run.cancelled" in [event.type for event in await cell.store.read(session)]
+        assert len(await window(client, session)) == 2, "nothing is written while another has it"
+        await client.delete(f"chat_memory:lease:{session}")
+        assert (await one.say(session, "third"))[0] == 200
+
+
+@services
 async def test_a_restarted_agent_has_its_own_lease(agent, client, llm, until):
     store = MemoryEventStore(clock=SystemClock())
     async with agent(store) as (rest, _):
@@ -348,7 +478,9 @@ def said(words):
         ("u1", "u1 a1 u2 a2", "a1 u2 a2"),
         ("u1 a1 u2 a2", "u1 a1", ""),
         ("u1 a1 u2 a2", "u7 a7 u8 a8", ""),
-        ("u1 a1 u3 a3", "u1 a1 u2 a2", ""),
+        ("u1 a1 u3 a3", "u1 a1 u2 a2", "u2 a2"),
+        ("u0 a0 u1 a1 u3 a3", "u1 a1 u2 a2 u3 a3 u2 a2", "u2 a2 u2 a2"),
+        ("u1 a1 u3 a3 u2 a2", "u1 a1 u2 a2 u3 a3", ""),
         ("u1 a1 u1 a1", "u1 a1 u1 a1 u1 a1", ""),
     ],
 )

@@ -56,6 +56,7 @@ from tom.services.library import Library
 from tom.services.registry import ServiceRegistry
 from tom.services.toolbox import Toolbox
 from tom.store import open_store
+from tom.store.copies import Copies
 from tom.store.eventstore import ConversationRow
 from tom.store.opening import Store, rules_of
 from tom.telemetry import logs
@@ -125,14 +126,14 @@ def run_agent(settings: AgentSettings, door: Door, listening: socket.socket) -> 
 async def _main(settings: AgentSettings, door: Door, listening: socket.socket) -> int:
     clock = SystemClock()
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = await open_store(settings.persistence, settings.home, clock=clock, archive=settings.archive)
+    store = await _opened(settings, clock)
     return await serve(build_cell(settings, store, clock), door, listening)
 
 
 async def _main_alone(settings: AgentSettings, listening: socket.socket | None, outside: Outside | None = None) -> int:
     clock = SystemClock()
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = await open_store(settings.persistence, settings.home, clock=clock, archive=settings.archive)
+    store = await _opened(settings, clock)
     file = await DoorFile.open(settings.home, clock)
     try:
         cell = build_cell(settings, store, clock)
@@ -145,6 +146,11 @@ async def _main_alone(settings: AgentSettings, listening: socket.socket | None, 
             await admin.chain.close()
     finally:
         await file.close()
+
+
+async def _opened(settings: AgentSettings, clock: Clock) -> Store:
+    shared = bool(settings.doors.redis.url.reveal())
+    return await open_store(settings.persistence, settings.home, clock=clock, archive=settings.archive, shared=shared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +194,7 @@ def build_cell(
     )
     worker, visited = _worker(parts), _worker(replace(parts, settings=for_visitors(settings)))
     scheduler = _scheduler(parts, Reception(parts.store, worker, visited))
-    conversations = _conversations(parts, scheduler)
+    conversations = _conversations(parts, store, scheduler)
     afresh = Afresh(
         parts.store,
         conversations,
@@ -283,8 +289,9 @@ def _scheduler(parts: _Parts, worker: Reception) -> Scheduler:
     )
 
 
-def _conversations(parts: _Parts, scheduler: Scheduler) -> Conversations:
-    return Conversations(
+def _conversations(parts: _Parts, copies: Copies, scheduler: Scheduler) -> Conversations:
+    shared = None if parts.link is None else _shared(parts, copies, parts.link, scheduler)
+    conversations = Conversations(
         parts.store,
         scheduler,
         parts.feed,
@@ -295,11 +302,14 @@ def _conversations(parts: _Parts, scheduler: Scheduler) -> Conversations:
         durable=_lasts(parts.settings),
         initial_prompt=parts.settings.doors.initial_prompt,
         new_id=ids.capability if parts.settings.doors.auth == "public" else ids.ulid,
-        elsewhere=_shared(parts, parts.link, scheduler) if parts.link is not None else None,
+        elsewhere=shared,
     )
+    if shared is not None:
+        shared.bind(conversations)
+    return conversations
 
 
-def _shared(parts: _Parts, link: RedisLink, scheduler: Scheduler) -> SharedMemory:
+def _shared(parts: _Parts, copies: Copies, link: RedisLink, scheduler: Scheduler) -> SharedMemory:
     """The windows of REST sessions in Redis (`REDIS_URL`); behind a gateway under the person's name."""
     settings, doors = parts.settings, parts.settings.doors
     alone = not settings.agent_secret
@@ -308,6 +318,7 @@ def _shared(parts: _Parts, link: RedisLink, scheduler: Scheduler) -> SharedMemor
         parts.store,
         SharedKeys(link, parts.store.epoch, user="" if alone else settings.user, ttl=ttl),
         parts.clock,
+        copies=copies,
         ahead=scheduler.ahead,
         tokens=settings.chat.context_max_tokens,
         maximum=doors.memory_max,

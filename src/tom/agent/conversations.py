@@ -5,6 +5,7 @@ itself to the run before its first word.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from tom import ids
 from tom.agent.beginning import beginning_of, received, row_of
-from tom.agent.elsewhere import Elsewhere, placed
+from tom.agent.elsewhere import Elsewhere, ErasedElsewhere, placed
 from tom.agent.enclosing import Enclosing, Enclosure, Fetched
 from tom.agent.feed import Feed, Stored
 from tom.agent.files import Files
@@ -36,10 +37,14 @@ from tom.errors import (
     RequestIdReused,
     RunNotFound,
     RunNotRetryable,
+    SessionElsewhere,
     ShuttingDown,
     Superseded,
 )
 from tom.store.eventstore import ConversationRow, DuplicateRequest, EventStore, RunFilter, RunRow
+from tom.telemetry import logs
+
+log = logs.get("history")
 
 REPEATED_WITHIN = timedelta(minutes=10)
 """So long the same id and payload without a conversation is taken as a repetition."""
@@ -277,19 +282,23 @@ class Conversations:
         With ``only_if`` only when that still holds once nothing can be accepted in between; False when it does not.
         """
         async with self._turnstile("conversation", conversation_id):  # nothing is accepted in between
-            if only_if is not None and not only_if(await self.get(conversation_id)):
+            if only_if is not None and not only_if(await self._find(conversation_id)):
                 return False
             await self._claim(conversation_id)
-            await self.stop(conversation_id, queued=True)
-            # The files first: while the conversation is there, erasing it can be asked for again.
-            await self._files.erase(conversation_id)
-            await self.store.erase(conversation_id)
-            self.scheduler.forget(conversation_id)
-            self._known.pop(conversation_id, None)
-            if self._elsewhere is not None:
-                self._elsewhere.forget(conversation_id)
-        self.feed.erased(conversation_id)
+            await self._find(conversation_id)
+            await self._erase(conversation_id)
         return True
+
+    async def _erase(self, conversation_id: str) -> None:
+        await self.scheduler.stop(conversation_id, queued=True)
+        # The files first: while the conversation is there, erasing it can be asked for again.
+        await self._files.erase(conversation_id)
+        await self.store.erase(conversation_id)
+        self.scheduler.forget(conversation_id)
+        self._known.pop(conversation_id, None)
+        if self._elsewhere is not None:
+            self._elsewhere.forget(conversation_id)
+        self.feed.erased(conversation_id)
 
     async def drop_files(self, conversation_id: str) -> None:
         """Remove the files that no event names any more, now that the oldest were erased.
@@ -311,7 +320,18 @@ class Conversations:
     # --- reading -----------------------------------------------------------------------------------------------
 
     async def get(self, conversation_id: str) -> ConversationRow:
-        """One conversation; one that is known elsewhere only is taken over. Raises `ConversationNotFound`."""
+        """One conversation; one that is known elsewhere only is taken over, one that was erased there is erased here.
+
+        Raises `ConversationNotFound`.
+        """
+        row = await self._find(conversation_id)
+        if self._elsewhere is not None and await self._elsewhere.gone(row):
+            with contextlib.suppress(SessionElsewhere):
+                await self.reconcile(conversation_id)
+            raise ConversationNotFound
+        return row
+
+    async def _find(self, conversation_id: str) -> ConversationRow:
         rows = await self.store.conversations(ids=[conversation_id])
         if not rows and self._elsewhere is not None:
             rows = await self._adopt(conversation_id, self._elsewhere)
@@ -328,9 +348,30 @@ class Conversations:
             return rows
 
     async def _claim(self, conversation_id: str) -> None:
-        """Be the process that runs the conversation, having what was said of it elsewhere. Raises `SessionElsewhere`."""
-        if self._elsewhere is not None and (events := await self._elsewhere.claim(conversation_id)):
+        """Be the process that runs the conversation, having what was said of it elsewhere.
+
+        Raises `SessionElsewhere`, `ConversationNotFound` when it was erased there.
+        """
+        if self._elsewhere is None:
+            return
+        try:
+            events = await self._elsewhere.claim(conversation_id)
+        except ErasedElsewhere:
+            log.info("🗑️ Erased elsewhere", event="session_erased_elsewhere", conversation_id=conversation_id)
+            await self._erase(conversation_id)
+            raise ConversationNotFound from None
+        if events:
             await self._append(*events)
+
+    async def reconcile(self, conversation_id: str) -> None:
+        """See `elsewhere.Here.reconcile`."""
+        with contextlib.suppress(ConversationNotFound):
+            async with self._turnstile("conversation", conversation_id):
+                await self._claim(conversation_id)
+
+    async def give_up(self, conversation_id: str) -> None:
+        """See `elsewhere.Here.give_up`."""
+        await self.scheduler.stop(conversation_id, queued=True)
 
     async def run(self, run_id: str) -> RunRow:
         """One run. Raises `RunNotFound`."""

@@ -5,7 +5,24 @@ from dataclasses import replace
 from typing import Protocol
 
 from tom.conversation.event import Event
+from tom.store.eventstore import ConversationRow
 from tom.store.mirrored import ABOVE
+
+
+class ErasedElsewhere(Exception):
+    """Another process has erased a conversation that is still here."""
+
+
+class Here(Protocol):
+    """What whoever knows of other processes may ask of this one's conversations; `Conversations` does it."""
+
+    async def reconcile(self, conversation_id: str) -> None:
+        """Take over what was said of a conversation elsewhere, or that it was erased. Raises `SessionElsewhere`."""
+        ...
+
+    async def give_up(self, conversation_id: str) -> None:
+        """Stop the runs of a conversation that another process runs now."""
+        ...
 
 
 class Elsewhere(Protocol):
@@ -21,8 +38,12 @@ class Elsewhere(Protocol):
     async def claim(self, conversation_id: str) -> Sequence[Event]:
         """Make this the one process that runs a conversation; returns what was said elsewhere since.
 
-        Raises `SessionElsewhere` while another one runs it.
+        Raises `SessionElsewhere` while another one runs it, `ErasedElsewhere` when one has erased it.
         """
+        ...
+
+    async def gone(self, row: ConversationRow) -> bool:
+        """Whether another process has erased a conversation that is still here. Never raises."""
         ...
 
     def above(self, conversation_id: str) -> int:

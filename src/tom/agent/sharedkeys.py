@@ -8,6 +8,7 @@
 | ``chat_memory:reached:<id>`` | string | the highest place in an archive that a message of it may have |
 | ``chat_memory:about:<id>`` | string | JSON of its metadata |
 | ``chat_memory:lease:<id>`` | string | the store of the process that runs it; ends by itself |
+| ``chat_memory:gone:<id>`` | string | the store of the process that erased it: nobody else shall have it any more |
 
 Behind a gateway ``<user>:`` stands before the id.
 """
@@ -15,6 +16,7 @@ Behind a gateway ``<user>:`` stands before the id.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Final, cast
 
 from tom.limits.link import RedisLink
@@ -24,9 +26,18 @@ WRITING_SECONDS: Final = 2.0
 """So long a write may take; nobody waits for it."""
 
 _ROLES: Final = frozenset({"user", "assistant"})
-_NAMES: Final = ("lease", "writer", "limit", "history", "reached", "about")
+_NAMES: Final = ("lease", "writer", "limit", "history", "reached", "about", "gone")
 
-_CLAIM: Final = """
+_ERASED: Final = """
+local gone = redis.call('GET', KEYS[7])
+if gone and gone ~= ARGV[1] then return {-1} end
+"""
+"""What was erased by this process itself and is there again, was restored."""
+
+_CLAIM: Final = (
+    _ERASED
+    + """
+redis.call('DEL', KEYS[7])
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return {0, redis.call('PTTL', KEYS[1])} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -36,9 +47,16 @@ if writer == '' or writer == ARGV[1] then return {1, reached} end
 local limit, about = redis.call('GET', KEYS[3]) or '', redis.call('GET', KEYS[6]) or ''
 return {1, reached, limit, redis.call('LRANGE', KEYS[4], 0, -1), about}
 """
-_WRITE: Final = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+)
+_TURN: Final = """
+local holder, writer = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]) or ''
+if holder and holder ~= ARGV[1] then return {0} end
+if not holder and writer ~= '' and writer ~= ARGV[1] then return {0} end
+"""
+"""Where several processes write: whose turn it is."""
+
+_PUT: Final = """
+redis.call('DEL', KEYS[7])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[2])
 local reached = math.max(tonumber(redis.call('GET', KEYS[5]) or '0') or 0, tonumber(ARGV[4]))
@@ -47,7 +65,11 @@ redis.call('SET', KEYS[6], ARGV[5], 'PX', ARGV[2])
 redis.call('DEL', KEYS[4])
 for i = 6, #ARGV do redis.call('RPUSH', KEYS[4], ARGV[i]) end
 if #ARGV > 5 then redis.call('PEXPIRE', KEYS[4], ARGV[2]) end
-return 1
+return {1}
+"""
+_ERASE: Final = """
+redis.call('DEL', unpack(KEYS, 1, 6))
+return redis.call('SET', KEYS[7], ARGV[1], 'PX', ARGV[2], 'NX') and 1 or 0
 """
 _RELEASE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -89,7 +111,18 @@ class Claim:
     granted: bool
     wait: float = 0.0
     reached: int = 0
+    gone: bool = False
+    """Another process has erased it."""
+
     kept: Kept | None = None
+
+
+class Written(IntEnum):
+    """What became of a window."""
+
+    GONE = -1
+    REFUSED = 0
+    DONE = 1
 
 
 class SharedKeys:
@@ -108,21 +141,30 @@ class SharedKeys:
 
     async def look(self, session_id: str) -> Kept | None:
         """What there is of a session; None when nothing is."""
-        _, _, limit, history, _, about = self._keys(session_id)
+        _, _, limit, history, _, about, gone = self._keys(session_id)
 
-        async def ask(client: Any) -> tuple[bytes | None, list[bytes], bytes | None]:
+        async def ask(client: Any) -> tuple[bytes | None, list[bytes], bytes | None, bytes | None]:
             async with client.pipeline(transaction=True) as pipeline:
                 pipeline.get(limit)
                 pipeline.lrange(history, 0, -1)
                 pipeline.get(about)
+                pipeline.get(gone)
                 return tuple(await pipeline.execute())
 
-        told, window, more = await self._link.ask(ask)
-        return None if told is None else _kept(told, window, more)
+        told, window, more, erased = await self._link.ask(ask)
+        return None if told is None or erased is not None else _kept(told, window, more)
+
+    async def gone(self, session_id: str) -> bool:
+        """Whether another process has erased it."""
+        key = self._keys(session_id)[-1]
+        by: bytes | None = await self._link.ask(lambda client: client.get(key))
+        return by is not None and by.decode("utf-8", "replace") != self._owner
 
     async def claim(self, session_id: str) -> Claim:
         """Take the lease, or renew it."""
         answer = await self._run(_CLAIM, session_id, [round(LEASE_SECONDS * 1000)])
+        if answer[0] < 0:
+            return Claim(granted=False, gone=True)
         if not answer[0]:
             return Claim(granted=False, wait=max(0, answer[1]) / 1000)
         reached = int(answer[1]) if answer[1].isdigit() else 0
@@ -136,8 +178,8 @@ class SharedKeys:
         *,
         reached: int = 0,
         metadata: Mapping[str, Any] | None = None,
-    ) -> bool:
-        """Keep the window, instead of what was there; False when another process has the lease.
+    ) -> Written:
+        """Keep the window, instead of what was there, unless another process has the lease, or has written since.
 
         ``reached``: the highest place in an archive that a message of it may have; it never falls.
         """
@@ -147,15 +189,16 @@ class SharedKeys:
         ]
         about = json.dumps(dict(metadata or {}), ensure_ascii=False)
         figures = [self._ttl, "" if limit is None else limit, reached, about, *told]
-        return bool(await self._run(_WRITE, session_id, figures, seconds=WRITING_SECONDS))
+        script = _PUT if self._prefix else _ERASED + _TURN + _PUT  # behind a gateway there is nobody else
+        return Written((await self._run(script, session_id, figures, seconds=WRITING_SECONDS))[0])
 
     async def release(self, session_id: str) -> None:
         """Give the lease back, if it is this process's."""
         await self._run(_RELEASE, session_id, [])
 
     async def erase(self, session_id: str) -> None:
-        """Keep nothing of a session."""
-        await self._link.ask(lambda client: client.delete(*self._keys(session_id)), seconds=WRITING_SECONDS)
+        """Keep nothing of a session but that it was erased, for as long as another process may remember it."""
+        await self._run(_ERASE, session_id, [self._ttl], seconds=WRITING_SECONDS)
 
     async def _run(self, script: str, session_id: str, figures: Sequence[Any], *, seconds: float | None = None) -> Any:
         keys, values = self._keys(session_id), [self._owner, *figures]

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tom.agent.elsewhere import ErasedElsewhere, Here
 from tom.agent.feed import Item, Stored
 from tom.agent.rest_shapes import window
-from tom.agent.sharedkeys import LEASE_SECONDS, Kept, Said, SharedKeys
+from tom.agent.sharedkeys import LEASE_SECONDS, Kept, Said, SharedKeys, Written
 from tom.agent.sharedwindow import SURFACE, missing, opened, said_in, told
 from tom.clock import Clock
 from tom.conversation.event import Event, EventType
@@ -22,6 +23,7 @@ from tom.conversation.history import fold
 from tom.conversation.upkeep import conversation_changed
 from tom.errors import SessionElsewhere, TomError
 from tom.limits.link import RedisAway, RedisOpening, Seldom
+from tom.store.copies import Copies
 from tom.store.eventstore import ConversationRow, EventStore
 from tom.store.mirrored import ABOVE
 from tom.telemetry import logs
@@ -70,6 +72,7 @@ class SharedMemory:
         keys: SharedKeys,
         clock: Clock,
         *,
+        copies: Copies,
         ahead: Callable[[str], int],
         tokens: int,
         maximum: int,
@@ -77,7 +80,7 @@ class SharedMemory:
     ) -> None:
         """``ahead`` says how many runs of a conversation have not ended; ``tokens`` and ``maximum`` bound its window.
 
-        ``alone``: there is no gateway, so another process may be asked for the same session.
+        ``copies`` knows what of them must not stay in Redis. ``alone``: there is no gateway, so another process may be asked for the same session.
         """
         self._store = store
         self._keys = keys
@@ -87,16 +90,25 @@ class SharedMemory:
         self._maximum = maximum
         self._alone = alone
         self._due: dict[str, None] = {}
-        self._gone: dict[str, None] = {}
+        self._copies = copies
+        self._stale = True
+        """Whether something may be erased or cut here and not there."""
+        self._behind: dict[str, float] = {}
+        """Sessions of which another process wrote last: when that is to be taken over. They are not written before."""
+        self._here: Here | None = None
         self._leases: dict[str, _Lease] = {}
         self._woken = asyncio.Event()
         self._warning = Seldom(clock)
+
+    def bind(self, here: Here) -> None:
+        """Whoever stores what was said elsewhere."""
+        self._here = here
 
     # --- what conversations ask ---------------------------------------------------------------------------------
 
     async def adopt(self, conversation_id: str) -> Sequence[Event]:
         """See `elsewhere.Elsewhere.adopt`."""
-        if not self._alone or conversation_id in self._gone:
+        if not self._alone or await self._copies.erased(conversation_id):
             return ()
         try:
             kept = await self._keys.look(conversation_id)
@@ -121,6 +133,8 @@ class SharedMemory:
         except RedisAway as error:
             self._warn(error)
             return adopted
+        if claim.gone:
+            raise ErasedElsewhere
         if not claim.granted:
             raise SessionElsewhere(retry_after=float(min(LONGEST_WAIT, max(1, math.ceil(claim.wait)))))
         now = self._clock.monotonic()
@@ -128,8 +142,22 @@ class SharedMemory:
         here = (rows[0].last_seq if rows else 0) + len(missed)
         above = max(self.above(conversation_id), claim.reached - here)
         self._leases[conversation_id] = _Lease(now + RENEW_SECONDS, now + GRACE_SECONDS, above)
+        if claim.kept is not None and rows and self._ahead(conversation_id):
+            self._behind[conversation_id] = now
+        elif self._behind.pop(conversation_id, None) is not None:
+            self._due[conversation_id] = None
         self._woken.set()
         return missed
+
+    async def gone(self, row: ConversationRow) -> bool:
+        """See `elsewhere.Elsewhere.gone`."""
+        if not self._alone or row.surface != SURFACE:
+            return False
+        try:
+            return await self._keys.gone(row.id)
+        except RedisAway as error:
+            self._warn(error)
+            return False
 
     def above(self, conversation_id: str) -> int:
         """See `elsewhere.Elsewhere.above`."""
@@ -140,7 +168,9 @@ class SharedMemory:
         """See `elsewhere.Elsewhere.forget`."""
         self._due.pop(conversation_id, None)
         self._leases.pop(conversation_id, None)
-        self._put(self._gone, conversation_id)
+        self._behind.pop(conversation_id, None)
+        self._stale = True
+        self._woken.set()
 
     def notice(self, item: Item) -> None:
         """Something has happened; a listener of the feed. Never waits."""
@@ -148,7 +178,10 @@ class SharedMemory:
             return
         event = item.event
         lease = self._leases.get(event.conversation_id)
-        if event.type in _CHANGES:
+        if event.type == EventType.HISTORY_RETIRED:
+            self._stale = True
+            self._woken.set()
+        elif event.type in _CHANGES:
             if lease is not None and event.type in _ENDS:
                 lease.held_until = 0.0
             self._put(self._due, event.conversation_id)
@@ -161,6 +194,7 @@ class SharedMemory:
     async def serve(self) -> None:
         """Write what is due, renew and release leases; until cancelled, then as far as Redis is there once more."""
         await self._keys.open()
+        self._woken.set()  # what an earlier process left to do
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -181,6 +215,7 @@ class SharedMemory:
         try:
             await self._write_all()
             await self._look_after_leases()
+            await self._take_over()
         except TomError as error:
             if isinstance(error, RedisAway):
                 self._warn(error)
@@ -190,10 +225,8 @@ class SharedMemory:
             await self._clock.sleep(AGAIN_SECONDS)
 
     async def _write_all(self) -> None:
-        while self._gone:
-            conversation_id = next(iter(self._gone))
-            await self._keys.erase(conversation_id)
-            self._gone.pop(conversation_id, None)
+        if self._stale:
+            await self._settle()
         while self._due:
             conversation_id = next(iter(self._due))
             del self._due[conversation_id]
@@ -203,9 +236,24 @@ class SharedMemory:
                 self._put(self._due, conversation_id)
                 raise
 
+    async def _settle(self) -> None:
+        """Have what was erased or cut here erased or cut there; it is noted in the store until it is."""
+        self._stale = False
+        try:
+            while stale := await self._copies.stale():
+                for one in stale:
+                    if one.erased:
+                        await self._keys.erase(one.conversation_id)
+                    else:
+                        await self._write(one.conversation_id)
+                await self._copies.settle(stale)
+        except TomError:
+            self._stale = True
+            raise
+
     async def _write(self, conversation_id: str) -> None:
         row = await self._session(conversation_id)
-        if row is None:
+        if row is None or conversation_id in self._behind:
             return
         events = await self._store.tail(conversation_id, tokens=self._tokens)
         history = fold(events)
@@ -214,8 +262,10 @@ class SharedMemory:
         said = [Said(one["role"], one["content"], one["created_at"]) for one in shown]
         reached = row.last_seq + max((event.extra.get(ABOVE, 0) for event in events), default=0)
         limit, metadata = row.memory_limit, row.metadata
-        if not await self._keys.write(conversation_id, limit, said, reached=reached, metadata=metadata):
+        written = await self._keys.write(conversation_id, limit, said, reached=reached, metadata=metadata)
+        if written != Written.DONE and self._alone:
             log.debug("Another process has this session", event="session_elsewhere", conversation_id=conversation_id)
+            self._behind[conversation_id] = self._clock.monotonic()
 
     async def _look_after_leases(self) -> None:
         for conversation_id, lease in list(self._leases.items()):
@@ -226,20 +276,47 @@ class SharedMemory:
                 await self._keys.release(conversation_id)
                 self._leases.pop(conversation_id, None)
             elif await self._session(conversation_id) is not None:
-                await self._keys.claim(conversation_id)
+                claim = await self._keys.claim(conversation_id)
                 lease.renew_at = now + RENEW_SECONDS
+                if claim.kept is not None:  # somebody had it meanwhile
+                    self._behind[conversation_id] = now
+                if not claim.granted:
+                    await self._lose(conversation_id)
             else:
                 self._leases.pop(conversation_id, None)
+
+    async def _lose(self, conversation_id: str) -> None:
+        """Another process runs the session, or has erased it: two may not answer in it at once."""
+        self._leases.pop(conversation_id, None)
+        self._behind[conversation_id] = self._clock.monotonic()
+        log.warning("⚠️ The lease of a session was lost", event="session_lost", conversation_id=conversation_id)
+        if self._here is not None:
+            await self._here.give_up(conversation_id)
+
+    async def _take_over(self) -> None:
+        """Where another process wrote last, take that over before anything is written."""
+        for conversation_id, at in list(self._behind.items()):
+            now = self._clock.monotonic()
+            if self._here is None or at > now or self._ahead(conversation_id):
+                continue
+            try:
+                await self._here.reconcile(conversation_id)
+            except SessionElsewhere:
+                self._behind[conversation_id] = now + LONGEST_WAIT
+                continue
+            if self._behind.get(conversation_id) == at:  # Redis is away, or it is not there any more
+                self._behind[conversation_id] = now + LONGEST_WAIT
+                if await self._session(conversation_id) is None:
+                    del self._behind[conversation_id]
 
     def _due_at(self, conversation_id: str, lease: _Lease) -> float:
         return lease.renew_at if self._ahead(conversation_id) else lease.held_until
 
     def _pause(self) -> float | None:
         """Seconds until something is to be done even if nothing happens."""
-        if not self._leases:
-            return None
-        first = min(self._due_at(conversation_id, lease) for conversation_id, lease in self._leases.items())
-        return max(0.0, first - self._clock.monotonic())
+        times = [self._due_at(conversation_id, lease) for conversation_id, lease in self._leases.items()]
+        times += [at for conversation_id, at in self._behind.items() if not self._ahead(conversation_id)]
+        return max(0.0, min(times) - self._clock.monotonic()) if times else None
 
     # --- below ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 Replies that another process got are as untrusted here as what a client tells: nobody can say what was in their prompts.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -31,7 +32,7 @@ def said_in(events: Sequence[Event]) -> tuple[Said, ...]:
 def missing(here: Sequence[Said], there: Sequence[Said]) -> tuple[Said, ...]:
     """What was said there after the last message that is known here; nothing when the two have nothing in common.
 
-    Where they differ, what is stored here holds: only what follows it is taken over.
+    Where they have parted, what is stored here holds, and what was said only there since is taken over after it.
     """
     if not here:
         return tuple(there)
@@ -41,7 +42,23 @@ def missing(here: Sequence[Said], there: Sequence[Said]) -> tuple[Said, ...]:
         common = min(end, len(known))
         if told[end - common : end] == known[-common:]:
             return tuple(there[end:])
+    for end in range(len(told), 0, -1):
+        for at in range(len(known) - end, -1, -1):
+            if known[at : at + end] == told[:end]:
+                return _surplus(there[end:], known[at + end :])
     return ()
+
+
+def _surplus(there: Sequence[Said], known: Sequence[tuple[str, str]]) -> tuple[Said, ...]:
+    """What is there and not known, each as often as it is there more often."""
+    left = Counter(known)
+    found: list[Said] = []
+    for one in there:
+        if left[one.same]:
+            left[one.same] -= 1
+        else:
+            found.append(one)
+    return tuple(found)
 
 
 def opened(conversation_id: str, kept: Kept) -> tuple[Event, ...]:
