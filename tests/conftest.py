@@ -1,14 +1,18 @@
 """What every test gets: the event loop's kind, the repository's root, a free port, a wait with a bound."""
 
 import asyncio
+import json
 import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tom.config.agent import LogSettings
+from tom.telemetry import logs
 from tom.testing import databases
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,3 +99,17 @@ def mongodb_server() -> Generator[databases.Server]:
     """An nx-27017 of this test run."""
     with databases.mongodb_server() as server:
         yield server
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Generator[Callable[[], list[dict[str, Any]]]]:
+    """``log()``: the records so far, as a program that reads them sees them."""
+    path = tmp_path / "tom.log"
+    logs.configure(LogSettings(format="json", file=str(path), level="DEBUG"), user="alice")
+
+    def read() -> list[dict[str, Any]]:
+        logs.flush()
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    yield read
+    logs.configure(LogSettings())

@@ -22,13 +22,12 @@ from tom.agent.serving import make_server
 from tom.agent.socket import Socket
 from tom.agent.websocket import Entry
 from tom.clock import SystemClock
-from tom.config.agent import AgentSettings, ChatSettings, DoorSettings, LlmEntry, LogSettings, ServiceEntry
+from tom.config.agent import AgentSettings, ChatSettings, DoorSettings, LlmEntry, ServiceEntry
 from tom.config.secret import Secret
 from tom.conversation.tool import ToolClass
 from tom.policy.permissions import LOCAL_SCOPES, Caller
 from tom.services.memory import MemoryToolbox
 from tom.store.memory import MemoryEventStore
-from tom.telemetry import logs
 from tom.testing.simulated_llm import SimulatedLLM
 
 
@@ -405,17 +404,3 @@ def shop():
         return toolbox
 
     return made
-
-
-@pytest.fixture
-def log(tmp_path):
-    """``log()``: the records so far, by event."""
-    path = tmp_path / "tom.log"
-    logs.configure(LogSettings(format="json", file=str(path), level="DEBUG"), user="alice")
-
-    def read():
-        logs.flush()
-        return [json.loads(line) for line in path.read_text().splitlines()]
-
-    yield read
-    logs.configure(LogSettings())

@@ -113,6 +113,22 @@ async def test_exchanges_reach_the_archive_and_leave_the_outbox(store, archive, 
     assert archive.closed
 
 
+async def test_an_archive_that_takes_nothing_is_told_once_for_each_reason(store, archive, pump, until, log):
+    archive.refuses = {("c", 2)}
+    await store.append([opened()])
+    await converse(store, "r1", text="a secret of the house")
+    async with running(pump):
+        await until(lambda: [record for record in log() if record.get("event") == "history_store_failed"])
+    (refused,) = [record for record in log() if record.get("event") == "history_store_failed"]
+    assert refused.items() >= {"level": "WARNING", "conversation": "c", "reason": "odd"}.items()
+    archive.refuses, archive.away = set(), ArchiveUnavailable("gone")
+    again = Mirroring(store, archive, pump._clock, rules=MirrorRules(), backend="memory")
+    async with running(again):
+        await until(lambda: again.state()["state"] == "unreachable")
+    assert [record["reason"] for record in log() if record.get("event") == "history_store_failed"] == ["odd", "gone"]
+    assert "a secret of the house" not in str(log())
+
+
 @pytest.mark.promise("P26")
 async def test_an_archive_that_is_away_is_tried_again_ever_more_rarely(store, archive, pump, clock, until):
     archive.away = ArchiveUnavailable("gone")

@@ -5,6 +5,7 @@ import contextlib
 import random
 import tempfile
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -227,6 +228,46 @@ async def test_an_archive_that_returns_empty_is_written_again(place, clock, open
         assert (await pump.rebuild()) >= 500
         await until(lambda: pump.state()["waiting"] == 0 and pump.state()["state"] == "ok", seconds=60)
         assert await equal(store, archive) == 1000 + 2 * CONVERSATIONS
+
+
+@pytest.mark.promise("P26")
+@pytest.mark.slow
+async def test_an_archive_that_loses_all_while_people_talk_is_whole_again(place, clock, open_store, until):
+    store, archive = await open_store(), place.archive()
+    async with mirrored(store, archive, clock) as pump:
+        await begin(store)
+        await talk(store, MESSAGES // 2, first=1)
+        await caught_up(pump, until)
+        place.server.kill()
+        await talk(store, MESSAGES // 2, first=2)
+        await until(lambda: pump.state()["state"] == "unreachable", seconds=20)
+        await place.empty()
+        await caught_up(pump, until)
+        await until(lambda: pump.state()["waiting"] == 0 and pump.state()["state"] == "ok", seconds=90)
+        assert await equal(store, archive) == MESSAGES + 2 * CONVERSATIONS
+        assert (await store.lag()).entries == 0
+
+
+@pytest.mark.promise("P26")
+async def test_what_somebody_changed_in_the_archive_is_as_it_was_after_a_rebuild(place, clock, open_store, until):
+    store, archive = await open_store(), place.archive()
+    async with mirrored(store, archive, clock) as pump:
+        await begin(store)
+        await talk(store, 200, first=1)
+        await caught_up(pump, until)
+        (about,) = [one for name, one in (await archived_sessions(archive)).items() if name == "c3"]
+        rows = await archive.messages("c3", limit=1000, offset=0)
+        run = rows[1].metadata["run_id"]
+        changed = replace(
+            rows[1], role="system", content="CHANGED", created_at="2001-01-01T00:00:00.000Z", metadata={"run_id": run, "x": 1}
+        )  # fmt: skip
+        await archive.write(replace(about, created_at="2001-01-01T00:00:00.000Z", metadata={"x": 1}), [changed])
+        (row,) = await store.conversations(ids=["c3"])
+        assert [one.what for one in (await compare(store, archive, row, RULES))[1]] == ["different"]
+        assert [one.what for one in compare_sessions([row], await archived_sessions(archive))] == ["different"]
+        await pump.rebuild()
+        assert await pump.flush(30)
+        assert await equal(store, archive) == 200 + 2 * CONVERSATIONS
 
 
 @pytest.mark.promise("P26")

@@ -154,6 +154,14 @@ async def test_a_killed_service_is_opened_again_in_the_background(quick, childre
         await until(lambda: status_of(registry).status == "connected")
 
 
+async def test_a_service_that_cannot_be_reached_is_told_by_its_name(quick, clock, log):
+    async with quick(ABSENT, clock=clock, pace=Pace()) as registry:
+        assert set((await registry.tools()).unavailable) == {"absent"}
+    told = [record for record in log() if record.get("event") == "mcp_server_failed"]
+    assert told
+    assert {(record["service"], record["level"]) for record in told} == {("absent", "WARNING")}
+
+
 async def test_a_service_that_failed_lately_is_reported_at_once(quick, clock):
     async with quick(hostile("silent", connect_timeout=0.3), clock=clock, pace=Pace()) as registry:
         await registry.tools()

@@ -1,10 +1,13 @@
 """What the log of an agent alone tells: the documented events with their fields, and never what was said."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from tom.config.agent import RateSettings
+from tom.agent.tally import tell_configuration
+from tom.config.agent import RateSettings, RedisSettings
+from tom.config.secret import Secret
 from tom.testing.simulated_llm import Script
 
 pytestmark = pytest.mark.anyio
@@ -65,3 +68,45 @@ async def test_a_socket_s_refused_message_is_counted_and_told_once(open_house, l
     assert told["responses_by_status"] == {"422": 2, "429": 1}
     events = [(record["event"], record["operation"]) for record in log() if record.get("operation") == "chat"]
     assert events == [("validation_error", "chat")] * 2 + [("rate_limited", "chat")]
+
+
+async def test_a_defect_of_ours_is_told_without_what_was_asked(open_house, log, monkeypatch):
+    async with open_house(rates=None) as house:
+
+        async def broken(_):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(house.cell.conversations, "get", broken)
+        assert (await house.ask("GET", f"/sessions/{SAID}", headers={"X-Request-ID": "mine-2"}))[0] == 500
+    (told,) = [record for record in log() if record.get("event") == "request_failed"]
+    assert told.items() >= {"level": "ERROR", "request_id": "mine-2", "code": "internal_error"}.items()
+    assert SAID not in json.dumps(told)
+
+
+@pytest.mark.services
+async def test_a_redis_that_counts_nothing_is_told_once_a_minute(open_house, log, free_port, until):
+    redis = RedisSettings(url=Secret(f"redis://:{SAID}@127.0.0.1:{free_port}/0"))
+    async with open_house(rates=RateSettings(rps=1000, burst=1000), redis=redis) as house:
+
+        async def told():
+            assert (await house.ask("POST", "/sessions", {}, {}))[0] == 201
+            return [record for record in log() if record.get("event") == "rate_limit_check_failed"]
+
+        await until(told, what="a warning")
+        for _ in range(5):
+            (record,) = await told()
+    assert record["level"] == "WARNING"
+    assert record["reason"]
+    assert SAID not in json.dumps(log())
+
+
+async def test_what_the_settings_have_come_to_is_told(open_house, log):
+    async with open_house() as house:
+        tell_configuration(house.cell.settings, "local")
+        tell_configuration(replace(house.cell.settings, llm="unconfigured"), "local")
+    records = log()
+    first, second = [record for record in records if record.get("event") == "runtime_configuration_resolved"]
+    assert first.items() >= {"llm": "simulated", "archive": "none", "limiter": "local", "auth": "local"}.items()
+    assert second["llm"] == "unconfigured"
+    (missing,) = [record for record in records if record.get("event") == "default_provider_unavailable"]
+    assert missing["level"] == "WARNING"
