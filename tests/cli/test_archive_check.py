@@ -98,3 +98,15 @@ def test_an_archive_that_is_away_is_a_warning(tom, free_port):
     (line,) = [line for line in answer["warnings"] if "archive" in line]
     assert line.startswith("⚠️ The archive redis: ")
     assert line.endswith("see: tom archive status")
+
+
+def test_a_redis_that_is_away_is_a_warning_and_one_that_refuses_the_password_an_error(tom, free_port, redis_server):
+    answer = check(tom, {"REDIS_URL": f"redis://:canary@127.0.0.1:{free_port}/0"})
+    assert answer["ok"]
+    (line,) = [line for line in answer["warnings"] if "Redis" in line]
+    assert line.startswith("⚠️ Redis does not answer: ")
+    redis_server.usable()
+    answer = check(tom, {"REDIS_URL": f"redis://somebody:canary@127.0.0.1:{redis_server.port}/0"})
+    (error,) = answer["errors"]
+    assert error.endswith("Redis refuses the account or its password; correct REDIS_URL")
+    assert check(tom, {"REDIS_URL": redis_server.url})["errors"] == []

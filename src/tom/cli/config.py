@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -13,6 +13,9 @@ from tom.cli.explain import example, explain
 from tom.cli.options import ConfigOption, DataOption, JsonOption, StandaloneOption
 from tom.config.invalid import ConfigInvalid, problem
 from tom.config.settings import Settings
+
+if TYPE_CHECKING:
+    from tom.cli.checks.finding import Finding
 
 app = typer.Typer(help="Check, explain and write settings.", no_args_is_help=True)
 app.command("explain")(explain)
@@ -35,10 +38,12 @@ def check(
     loading = Loading(locate(data), config, os.environ, alone=standalone)
     try:
         settings = loading.run()
-        wrong, doubts = asyncio.run(_archive(locate(data), settings))
-        source = loading.faults.source(("history_storage_backend",))
-        notes, warnings = settings.notes, (*settings.warnings, *doubts)
-        errors = [problem(source, line) for line in wrong]
+        directory = locate(data)
+        wrong, doubts = asyncio.run(_archive(directory, settings))
+        refused, away = asyncio.run(_redis(directory, settings))
+        notes, warnings = settings.notes, (*settings.warnings, *doubts, *away)
+        errors = [problem(loading.faults.source(("history_storage_backend",)), line) for line in wrong]
+        errors += [problem(loading.faults.source(("redis_url",)), line) for line in refused]
     except ConfigInvalid as error:
         errors = error.errors
     if as_json:
@@ -60,14 +65,27 @@ async def _archive(directory: Path, settings: Settings) -> tuple[list[str], list
     if settings.template.archive.backend == "none":
         return [], []
     from tom.cli.checks.archive import check_archive
-    from tom.cli.checks.finding import House, Verdict
+    from tom.cli.checks.finding import House
 
-    found = [finding async for finding in check_archive(House(directory, settings, None))]
-    told = {
-        verdict: [f"The archive {one.seen}; {one.cure}" for one in found if one.verdict is verdict]
-        for verdict in Verdict
-    }
-    return told[Verdict.FAIL], [f"⚠️ {line}" for line in told[Verdict.WARN]]
+    return _apart([finding async for finding in check_archive(House(directory, settings, None))], "The archive ")
+
+
+async def _redis(directory: Path, settings: Settings) -> tuple[list[str], list[str]]:
+    """As `_archive`, of the Redis that sessions and limits share."""
+    if not settings.doors.redis.url:
+        return [], []
+    from tom.cli.checks.finding import House
+    from tom.cli.checks.redis import check_redis
+
+    return _apart([finding async for finding in check_redis(House(directory, settings, None))])
+
+
+def _apart(found: "list[Finding]", begin: str = "") -> tuple[list[str], list[str]]:
+    """What is wrong, and what may pass."""
+    from tom.cli.checks.finding import Verdict
+
+    wrong = [f"{begin}{one.seen}; {one.cure}" for one in found if one.verdict is Verdict.FAIL]
+    return wrong, [f"⚠️ {begin}{one.seen}; {one.cure}" for one in found if one.verdict is Verdict.WARN]
 
 
 @app.command()

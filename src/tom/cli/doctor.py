@@ -10,6 +10,7 @@ from tom.cli.checks.finding import Check, Finding, House, Verdict, fail
 from tom.cli.checks.history import check_history
 from tom.cli.checks.machine import check_machine
 from tom.cli.checks.outside import check_models, check_services
+from tom.cli.checks.redis import check_redis
 from tom.cli.checks.settings import check_settings, load
 from tom.cli.directory import existing, holder, locate
 from tom.cli.operator import of_agent_alone
@@ -26,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     check_services,
     check_history,
     check_archive,
+    check_redis,
 )
 _ICONS = {Verdict.OK: "✅", Verdict.WARN: "⚠️", Verdict.FAIL: "❌"}
 
