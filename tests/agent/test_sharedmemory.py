@@ -381,6 +381,24 @@ async def test_who_lost_the_lease_writes_nothing_over_what_the_new_one_wrote(age
 
 
 @services
+async def test_whoever_only_looked_at_a_session_does_not_keep_it(agent, client, llm, until):
+    llm.otherwise(Script.text("Yes."))
+    async with agent() as (one, _), agent() as (other, _):
+        session = await one.open()
+        await one.say(session, "first")
+        await written(client, session, 2, until)
+        assert (await other.ask("GET", f"/sessions/{session}"))[0] == 200
+        began = time.monotonic()
+        await until(lambda: _says(one, session))
+        await written(client, session, 4, until)
+        assert time.monotonic() - began < 4.0
+
+
+async def _says(rest, session):
+    return (await rest.say(session, "second"))[0] == 200
+
+
+@services
 async def test_a_run_whose_lease_another_has_is_stopped(agent, client, llm, until, monkeypatch):
     monkeypatch.setattr("tom.agent.sharedmemory.RENEW_SECONDS", 0.2)
     async with agent() as (one, cell):
@@ -390,11 +408,12 @@ async def test_a_run_whose_lease_another_has_is_stopped(agent, client, llm, unti
         llm.reply(Script.chunks(400, 5, delay=0.05))
         saying = asyncio.ensure_future(one.say(session, "second"))
         await until(lambda: llm.open_streams)
+        await until(lambda: _has(client, session, 3))
         await client.set(f"chat_memory:lease:{session}", "somebody else", px=30_000)
         await saying
         await until(lambda: not cell.scheduler.ahead(session))
         assert "run.cancelled" in [event.type for event in await cell.store.read(session)]
-        assert len(await window(client, session)) == 2, "nothing is written while another has it"
+        assert len(await window(client, session)) == 3, "nothing is written while another has it"
         await client.delete(f"chat_memory:lease:{session}")
         assert (await one.say(session, "third"))[0] == 200
 
@@ -481,6 +500,7 @@ def said(words):
         ("u1 a1 u3 a3", "u1 a1 u2 a2", "u2 a2"),
         ("u0 a0 u1 a1 u3 a3", "u1 a1 u2 a2 u3 a3 u2 a2", "u2 a2 u2 a2"),
         ("u1 a1 u3 a3 u2 a2", "u1 a1 u2 a2 u3 a3", ""),
+        ("u1 a u3 a", "u1 a u2 a", "u2 a"),
         ("u1 a1 u1 a1", "u1 a1 u1 a1 u1 a1", ""),
     ],
 )

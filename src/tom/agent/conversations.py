@@ -347,7 +347,7 @@ class Conversations:
                 rows = await self.store.conversations(ids=[conversation_id])
             return rows
 
-    async def _claim(self, conversation_id: str) -> None:
+    async def _claim(self, conversation_id: str, *, briefly: bool = False) -> None:
         """Be the process that runs the conversation, having what was said of it elsewhere.
 
         Raises `SessionElsewhere`, `ConversationNotFound` when it was erased there.
@@ -355,7 +355,7 @@ class Conversations:
         if self._elsewhere is None:
             return
         try:
-            events = await self._elsewhere.claim(conversation_id)
+            events = await self._elsewhere.claim(conversation_id, briefly=briefly)
         except ErasedElsewhere:
             log.info("🗑️ Erased elsewhere", event="session_erased_elsewhere", conversation_id=conversation_id)
             await self._erase(conversation_id)
@@ -367,7 +367,7 @@ class Conversations:
         """See `elsewhere.Here.reconcile`."""
         with contextlib.suppress(ConversationNotFound):
             async with self._turnstile("conversation", conversation_id):
-                await self._claim(conversation_id)
+                await self._claim(conversation_id, briefly=True)
 
     async def give_up(self, conversation_id: str) -> None:
         """See `elsewhere.Here.give_up`."""

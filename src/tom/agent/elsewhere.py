@@ -35,8 +35,10 @@ class Elsewhere(Protocol):
         """The beginning of a conversation that is unknown here: nothing when it is unknown there too. Never raises."""
         ...
 
-    async def claim(self, conversation_id: str) -> Sequence[Event]:
+    async def claim(self, conversation_id: str, *, briefly: bool = False) -> Sequence[Event]:
         """Make this the one process that runs a conversation; returns what was said elsewhere since.
+
+        ``briefly``: no message is about to be stored.
 
         Raises `SessionElsewhere` while another one runs it, `ErasedElsewhere` when one has erased it.
         """

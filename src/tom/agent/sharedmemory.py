@@ -120,7 +120,7 @@ class SharedMemory:
         log.info("📥 A session from elsewhere is taken over", event="session_adopted", conversation_id=conversation_id)
         return opened(conversation_id, kept)
 
-    async def claim(self, conversation_id: str) -> Sequence[Event]:
+    async def claim(self, conversation_id: str, *, briefly: bool = False) -> Sequence[Event]:
         """See `elsewhere.Elsewhere.claim`."""
         if not self._alone:
             return ()
@@ -141,7 +141,7 @@ class SharedMemory:
         missed = adopted if claim.kept is None or not rows else await self._missed(rows[0], claim.kept)
         here = (rows[0].last_seq if rows else 0) + len(missed)
         above = max(self.above(conversation_id), claim.reached - here)
-        self._leases[conversation_id] = _Lease(now + RENEW_SECONDS, now + GRACE_SECONDS, above)
+        self._leases[conversation_id] = _Lease(now + RENEW_SECONDS, now if briefly else now + GRACE_SECONDS, above)
         if claim.kept is not None and rows and self._ahead(conversation_id):
             self._behind[conversation_id] = now
         elif self._behind.pop(conversation_id, None) is not None:
@@ -315,8 +315,10 @@ class SharedMemory:
     def _pause(self) -> float | None:
         """Seconds until something is to be done even if nothing happens."""
         times = [self._due_at(conversation_id, lease) for conversation_id, lease in self._leases.items()]
-        times += [at for conversation_id, at in self._behind.items() if not self._ahead(conversation_id)]
-        return max(0.0, min(times) - self._clock.monotonic()) if times else None
+        now = self._clock.monotonic()
+        for conversation_id, at in self._behind.items():
+            times.append(max(at, now + 1) if self._ahead(conversation_id) else at)
+        return max(0.0, min(times) - now) if times else None
 
     # --- below ---------------------------------------------------------------------------------------------------
 

@@ -45,20 +45,25 @@ def missing(here: Sequence[Said], there: Sequence[Said]) -> tuple[Said, ...]:
     for end in range(len(told), 0, -1):
         for at in range(len(known) - end, -1, -1):
             if known[at : at + end] == told[:end]:
-                return _surplus(there[end:], known[at + end :])
+                return _surplus(there[end:], here[at + end :])
     return ()
 
 
-def _surplus(there: Sequence[Said], known: Sequence[tuple[str, str]]) -> tuple[Said, ...]:
-    """What is there and not known, each as often as it is there more often."""
-    left = Counter(known)
+def _surplus(there: Sequence[Said], here: Sequence[Said]) -> tuple[Said, ...]:
+    """The exchanges that are there and not here, each as often as it is there more often."""
+    left = Counter(_words(exchange) for exchange in _exchanges(here))
     found: list[Said] = []
-    for one in there:
-        if left[one.same]:
-            left[one.same] -= 1
+    for exchange in _exchanges(there):
+        if left[_words(exchange)]:
+            left[_words(exchange)] -= 1
         else:
-            found.append(one)
+            found += [one for one in exchange if one is not None]
     return tuple(found)
+
+
+def _words(exchange: tuple[Said, Said | None]) -> tuple[tuple[str, str], tuple[str, str] | None]:
+    message, reply = exchange
+    return message.same, None if reply is None else reply.same
 
 
 def opened(conversation_id: str, kept: Kept) -> tuple[Event, ...]:
