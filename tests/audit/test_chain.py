@@ -311,6 +311,24 @@ async def test_a_sealed_row_that_is_forged_is_found(sealed, tamper):
     assert verdict.first_bad == 1
 
 
+async def test_keeping_the_record_seals_after_as_many_days_as_are_set(open_chain, until):
+    async with open_chain(clock=ManualClock(datetime(2026, 1, 10, tzinfo=UTC))) as record:
+        await record.chain.append("login", who="alice", source="test")
+        record.clock.advance(60 * 86_400)
+        keeping = asyncio.ensure_future(record.chain.keep(90))
+        await until(lambda: record.clock.sleeping == 1)
+        assert len(await record.chain.rows()) == 1
+        keeping.cancel()
+        keeping = asyncio.ensure_future(record.chain.keep(20))
+
+        async def sealed():
+            return not await record.chain.rows()
+
+        await until(sealed)
+        keeping.cancel()
+        assert (await record.chain.verify()).ok
+
+
 # --- kill -9 --------------------------------------------------------------------------------------------------------
 
 APPENDER = """

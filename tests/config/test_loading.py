@@ -172,3 +172,9 @@ def test_the_data_directory_is_given_named_or_beside(tmp_path, monkeypatch):
     assert data_directory({"TOM_DATA": "/named"}, tmp_path / "given") == tmp_path / "given"
     assert str(data_directory({"TOM_DATA": "/named"})) == "/named"
     assert data_directory({}) == tmp_path / "data"
+
+
+def test_how_long_the_record_is_kept_open_reaches_whoever_keeps_it(write):
+    assert Settings.load(write("login: {}\n"), env={}).doors.audit_days == 365.0
+    settings = Settings.load(write("global: {audit_days: 30}\n"), env={})
+    assert settings.doors.audit_days == settings.template.doors.audit_days == 30.0

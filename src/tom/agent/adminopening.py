@@ -43,7 +43,7 @@ async def open_admin(
     house = AgentHouse(cell, explain, archive or archive_of(cell))
     acts = Acts(chain, cell.settings.user)
     acts.listen(cell.feed)
-    cell.scheduler.beside += [chain.keep, acts.serve]
+    cell.scheduler.beside += [partial(chain.keep, cell.settings.doors.audit_days), acts.serve]
     admin = cell.admin = Admin(gate, Desk(bypass, chain, house, clock), house, chain)
     return admin
 

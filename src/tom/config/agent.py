@@ -245,7 +245,8 @@ class DoorSettings:
     ``auth``: ``local``, ``token`` or ``public`` (of an agent alone). ``memory_default`` and ``memory_max`` count messages
     in the window of a REST session. ``rates`` None: nothing is counted, as in a test of something else.
     ``api_retention_hours``: so long stateless calls of `/v1` are kept. ``rest_wait_seconds``: so long a POST waits for its
-    answer. ``supervised``: somebody starts the program again when it ends.
+    answer. ``supervised``: somebody starts the program again when it ends. ``audit_days``: so old rows of the record are
+    sealed by whole months.
     """
 
     auth: str = "local"
@@ -263,6 +264,7 @@ class DoorSettings:
     api_retention_hours: float = 24.0
     rest_wait_seconds: float = 290.0
     supervised: bool = False
+    audit_days: float = 365.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

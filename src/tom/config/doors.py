@@ -10,9 +10,7 @@ from tom.config.secret import Secret
 from tom.config.sections import Root
 
 LEAST_ADMIN_TOKEN: Final = 16
-WEAK_ADMIN_TOKEN: Final = (
-    f"ADMIN_TOKEN must have {LEAST_ADMIN_TOKEN} characters or more, and not be that of an example"
-)
+WEAK_ADMIN_TOKEN: Final = f"ADMIN_TOKEN must have {LEAST_ADMIN_TOKEN} characters or more, and not be that of an example"
 _REDIS = ("redis://", "rediss://", "unix://")
 _MONGODB = ("mongodb://", "mongodb+srv://")
 
@@ -66,6 +64,7 @@ class DoorResolution:
             api_retention_hours=root.history.api_retention_hours,
             rest_wait_seconds=root.chat.rest.wait_seconds,
             supervised=root.global_.supervised,
+            audit_days=float(root.global_.audit_days),
         )
 
     def archive(self) -> ArchiveSettings:

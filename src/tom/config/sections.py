@@ -51,6 +51,9 @@ class GlobalSection(Section):
     log_level: Level = Field(default="INFO", description="what is logged at least")
     log_format: Literal["text", "json"] = Field(default="text", description="default of an agent run alone: json")
     log_timestamps: Literal["milliseconds", "seconds"] = Field(default="milliseconds", description="of the text form")
+    audit_days: int = Field(
+        default=365, ge=1, le=36_500, description="days after which whole months of the record are sealed into files"
+    )
     log_file: LogFileSection | None = Field(default=None, description="a file besides stderr")
     sessions: str | None = Field(default=None, min_length=1, description="directory for the file of logins, 0700")
     all_datadir: str | None = Field(

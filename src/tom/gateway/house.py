@@ -42,6 +42,7 @@ class House:
     uptime: Uptime
     database: Database
     metrics: Metrics | None
+    audit_days: float
     counted: HouseNumbers | None
     public: bool
 
@@ -57,7 +58,7 @@ class House:
     async def run(self) -> None:
         """Keep the record and the numbers; until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.chain.keep())
+            group.create_task(self.chain.keep(self.audit_days))
             if self.counted:
                 group.create_task(self.counted.run())
 
@@ -125,6 +126,7 @@ async def open_house(
         uptime=uptime,
         database=database,
         metrics=metrics,
+        audit_days=settings.doors.audit_days,
         counted=HouseNumbers(metrics, errands, uptime, clock) if metrics else None,
         public=settings.doors.metrics_public,
     )
