@@ -94,12 +94,18 @@ def tiers(*, fast: bool, trust: bool) -> list[Tier]:
         return chosen
     browser = (("chromium", "chromium-browser", "google-chrome"),)
     chosen += [
-        Tier("services", (tests("services", "services and not trust and not browser", "--ignore=tests/docs"),), 600),
         Tier(
-            "slow", (tests("slow", "slow and not services and not trust and not browser", "--ignore=tests/docs"),), 1200
+            "services",
+            (tests("services", "services and not trust and not browser", *PARALLEL, "--ignore=tests/docs"),),
+            1500,
+        ),
+        Tier(
+            "slow",
+            (tests("slow", "slow and not services and not trust and not browser", *PARALLEL, "--ignore=tests/docs"),),
+            1800,
         ),
         Tier("browser", (tests("browser", "browser and not trust", "--ignore=tests/docs"),), 600, needs=browser),
-        Tier("docs", (tests("docs", "not trust", "tests/docs"),), 300),
+        Tier("docs", (tests("docs", "not trust", "tests/docs"),), 600),
     ]
     if trust:
         chosen.append(Tier("trust", (tests("trust", "trust", "--timeout=3000"),), 3600, needs=browser))
