@@ -1,11 +1,13 @@
 """Both stores keep the outbox's contract, and agree with what follows from all events of a conversation."""
 
+from dataclasses import replace
+
 import pytest
 
 from tom.config.agent import ArchiveSettings, PersistenceSettings
 from tom.conversation.event import prompt_set
 from tom.store.memory import MemoryEventStore
-from tom.store.mirrored import all_told
+from tom.store.mirrored import ADOPTED, all_told
 from tom.store.opening import open_store, rules_of
 from tom.store.outbox import MirrorRules
 from tom.testing.store_events import asked, changed, completed, failed, opened, replied, retried, started
@@ -115,6 +117,13 @@ async def test_another_archive_and_one_that_wants_more_are_told_everything(open_
     await store.close()
     store = await open_sqlite(mirror=MirrorRules(place=other.place))
     assert await store.due() == (), "one that wants less has what it wants"
+
+
+async def test_an_exchange_that_another_process_has_told_is_not_told_again(clock):
+    store = MemoryEventStore(clock, mirror=MirrorRules())
+    over = completed("r1")
+    await store.append([asked("r1"), started("r1"), replied("r1"), replace(over, extra={**over.extra, ADOPTED: True})])
+    assert await store.due() == ()
 
 
 async def test_a_history_from_before_the_archive_is_queued(open_sqlite):
