@@ -49,7 +49,7 @@ def errors() -> str:
     """The page of error codes."""
     import_everything()
     rows = {
-        (kind.code, kind.http_status, "yes" if kind.retryable else "no", fault(kind), sentence(kind))
+        (kind.code, kind.http_status, "yes" if kind.retryable else "no", fault(kind), kind.sentence or sentence(kind))
         for kind in below(TomError)
         if kind.__module__.startswith("tom.")
     }
