@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import aiohttp
 import pytest
+import redis.asyncio
 from websockets.asyncio.client import connect as websocket
 
 from tom.accounts.tokens import read_wish
@@ -22,7 +23,7 @@ from tom.agent.serving import make_server
 from tom.agent.socket import Socket
 from tom.agent.websocket import Entry
 from tom.clock import SystemClock
-from tom.config.agent import AgentSettings, ChatSettings, DoorSettings, LlmEntry, ServiceEntry
+from tom.config.agent import AgentSettings, ChatSettings, DoorSettings, LlmEntry, RedisSettings, ServiceEntry
 from tom.config.secret import Secret
 from tom.conversation.tool import ToolClass
 from tom.policy.permissions import LOCAL_SCOPES, Caller
@@ -404,3 +405,42 @@ def shop():
         return toolbox
 
     return made
+
+
+# --- agents that share a Redis -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def server(redis_server):
+    """A Redis that is up and empty, with a client of the test's own as ``client``."""
+    redis_server.usable()
+    async with redis.asyncio.Redis.from_url(redis_server.url, decode_responses=True) as client:
+        await client.flushall()
+    yield redis_server
+    redis_server.usable()
+
+
+@pytest.fixture
+async def client(server):
+    async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def agent(open_rest, server):
+    """``async with agent(store=…) as (rest, cell)``: one of several agents that share the Redis."""
+
+    @asynccontextmanager
+    async def open_one(store=None, patience=5.0, **options):  # a slow machine must not look like an outage
+        doors = {"redis": RedisSettings(url=Secret(server.url)), **options.pop("doors", {})}
+        store = store or MemoryEventStore(clock=SystemClock(), shared=True)
+        opened = None
+        try:
+            async with open_rest(store=store, doors=doors, **options) as opened:
+                opened[1].rates.limiter.link.seconds = patience
+                yield opened
+        finally:
+            if opened is not None:
+                await opened[1].rates.limiter.close()
+
+    return open_one

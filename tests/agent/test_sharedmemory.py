@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from contextlib import asynccontextmanager
 
 import pytest
 import redis.asyncio
@@ -11,11 +10,8 @@ import redis.asyncio
 from tom.agent.feed import Stored
 from tom.agent.mirroring import Mirroring
 from tom.agent.mirrorwords import compare
-from tom.agent.sharedkeys import Said
-from tom.agent.sharedwindow import missing, told
 from tom.archive.memory import MemoryArchive, Shelves
 from tom.clock import SystemClock
-from tom.config.agent import RedisSettings
 from tom.config.secret import Secret
 from tom.policy.permissions import LOGIN_SCOPES, Caller
 from tom.store.memory import MemoryEventStore
@@ -26,42 +22,6 @@ from tom.testing.simulated_llm import Script
 pytestmark = pytest.mark.anyio
 services = pytest.mark.services
 RULES = MirrorRules()
-
-
-@pytest.fixture
-async def server(redis_server):
-    """A Redis that is up and empty, with a client of the test's own as ``client``."""
-    redis_server.usable()
-    async with redis.asyncio.Redis.from_url(redis_server.url, decode_responses=True) as client:
-        await client.flushall()
-    yield redis_server
-    redis_server.usable()
-
-
-@pytest.fixture
-async def client(server):
-    async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def agent(open_rest, server):
-    """``async with agent(store=…) as (rest, cell)``: one of several agents that share the Redis."""
-
-    @asynccontextmanager
-    async def open_one(store=None, patience=5.0, **options):  # a slow machine must not look like an outage
-        doors = {"redis": RedisSettings(url=Secret(server.url)), **options.pop("doors", {})}
-        store = store or MemoryEventStore(clock=SystemClock(), shared=True)
-        opened = None
-        try:
-            async with open_rest(store=store, doors=doors, **options) as opened:
-                opened[1].rates.limiter.link.seconds = patience
-                yield opened
-        finally:
-            if opened is not None:
-                await opened[1].rates.limiter.close()
-
-    return open_one
 
 
 async def window(client, session, prefix=""):
@@ -476,47 +436,6 @@ async def test_without_redis_nothing_fails_and_nobody_waits_long(agent, server, 
 
 async def _has(client, session, count):
     return len(await window(client, session)) == count
-
-
-# --- what was missed, purely -------------------------------------------------------------------------------------
-
-
-def said(words):
-    """``u`` and ``a`` say who, the rest what."""
-    return [Said("user" if word[0] == "u" else "assistant", word[1:]) for word in words.split()]
-
-
-@pytest.mark.parametrize(
-    ("here", "there", "expected"),
-    [
-        ("", "u1 a1", "u1 a1"),
-        ("u1 a1", "u1 a1", ""),
-        ("u1 a1", "u1 a1 u2 a2", "u2 a2"),
-        ("u0 a0 u1 a1", "u1 a1 u2 a2", "u2 a2"),
-        ("u1 a1", "u0 a0 u1 a1 u2 a2", "u2 a2"),
-        ("u1", "u1 a1 u2 a2", "a1 u2 a2"),
-        ("u1 a1 u2 a2", "u1 a1", ""),
-        ("u1 a1 u2 a2", "u7 a7 u8 a8", ""),
-        ("u1 a1 u3 a3", "u1 a1 u2 a2", "u2 a2"),
-        ("u0 a0 u1 a1 u3 a3", "u1 a1 u2 a2 u3 a3 u2 a2", "u2 a2 u2 a2"),
-        ("u1 a1 u3 a3 u2 a2", "u1 a1 u2 a2 u3 a3", ""),
-        ("u1 a u3 a", "u1 a u2 a", "u2 a"),
-        ("u1 a1 u1 a1", "u1 a1 u1 a1 u1 a1", ""),
-    ],
-)
-def test_only_what_follows_what_is_known_here_is_taken_over(here, there, expected):
-    assert missing(said(here), said(there)) == tuple(said(expected))
-
-
-@pytest.mark.parametrize("words", ["u1 a1", "u1 u2 a2", "a1 u2 a2", "u1 a1 a2 u3", "a1", "u1"])
-async def test_what_is_taken_over_is_told_in_order_by_runs_that_are_over(words):
-    store = MemoryEventStore(clock=SystemClock())
-    await store.append(told("c", said(words)))
-    events = await store.read("c")
-    spoken = [event for event in events if event.type in {"message.received", "model.replied"}]
-    assert [(event.role, event.content) for event in spoken] == [one.same for one in said(words)]
-    ended = [event.run_id for event in events if event.type == "run.completed"]
-    assert ended == [event.run_id for event in events if event.type == "message.received"]
 
 
 # --- an archive that all of them tell ----------------------------------------------------------------------------
