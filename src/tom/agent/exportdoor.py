@@ -65,7 +65,9 @@ class ExportDoor:
                 pieces = export.as_openai(row, stretches, visitor=visitor)
                 return _attachment(pieces, export.file_name(row, ".openai.json"), "application/json")
             case _:
-                pieces = export.as_json(row, stretches, self._cell.files.read, epoch=self._cell.store.epoch, at=at, visitor=visitor)
+                pieces = export.as_json(
+                    row, stretches, self._cell.files.read, epoch=self._cell.store.epoch, at=at, visitor=visitor
+                )
                 return _attachment(pieces, export.file_name(row, ".json"), "application/json")
 
     async def _stretches(self, row: ConversationRow) -> AsyncIterator[Sequence[Event]]:

@@ -37,9 +37,7 @@ class Outside:
 class UnderServer:
     """The ASGI application. ``live`` opens the agent, serves until told to stop, and closes it."""
 
-    def __init__(
-        self, live: Callable[[Outside], Awaitable[int]], *, loopback_only: bool, why: str = UNWRITTEN
-    ) -> None:
+    def __init__(self, live: Callable[[Outside], Awaitable[int]], *, loopback_only: bool, why: str = UNWRITTEN) -> None:
         """``loopback_only``: connections that came to any other address of this machine are refused, and told ``why``."""
         self._why = why
         self._live = live
