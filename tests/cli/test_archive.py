@@ -42,10 +42,10 @@ def client(redis_server):
 
 async def talk(url, *texts):
     async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/ws/chat") as ws:
-        for number, text in enumerate(texts):
-            await ws.send_json({"action": "chat", "request_id": f"q{number}", "payload": {"text": text}})
+        for text in texts:
+            await ws.send_json({"action": "chat", "request_id": uuid.uuid4().hex, "payload": {"text": text}})
             while (frame := await ws.receive_json(timeout=20))["status"] != "complete":
-                pass
+                assert frame["status"] != "error", frame
         return frame["conversation_id"]
 
 
