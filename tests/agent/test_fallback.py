@@ -19,7 +19,7 @@ from tom.store.memory import MemoryEventStore
 from tom.testing.manual_clock import ManualClock
 from tom.testing.simulated_llm import Fault, Script, SimulatedLLM
 
-pytestmark = [pytest.mark.anyio, pytest.mark.promise("P9")]
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("P9"), pytest.mark.slow]
 
 CHEAP, DEAR = Price(input=1.0, output=2.0), Price(input=10.0, output=20.0)
 DIALECTS = pytest.mark.parametrize("dialect", ["openai", "anthropic"])

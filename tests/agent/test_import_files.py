@@ -10,7 +10,7 @@ import pytest
 
 from tom.testing.simulated_llm import Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + bytes(20)
 GIF = b"GIF89a" + bytes(20)

@@ -16,7 +16,7 @@ from tom.services.memory import MemoryToolbox
 from tom.testing.manual_clock import ManualClock
 from tom.testing.simulated_llm import Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 UNKNOWN = "tom_01ARZ3NDEKTSV4RRFFQ69G5FAV_" + "x" * 43
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

@@ -10,7 +10,7 @@ from tom.conversation.tool import ToolClass, ToolOutcome
 from tom.services.memory import MemoryToolbox
 from tom.testing.simulated_llm import Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 WEATHER = {
     "type": "function",

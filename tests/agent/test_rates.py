@@ -18,7 +18,7 @@ from tom.openapi.operations import OPERATIONS, Rate, operation
 from tom.policy.permissions import LOGIN_SCOPES, VISITOR_SCOPES, Caller
 from tom.testing.manual_clock import ManualClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SECRET = "the agent's own secret"
 RATES = RateSettings(rps=0.5, burst=2, read_rps=20.0, read_burst=4)

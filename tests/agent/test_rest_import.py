@@ -13,7 +13,7 @@ from tom.policy.permissions import LOGIN_SCOPES, Caller, Scope
 from tom.services.memory import MemoryToolbox
 from tom.testing.simulated_llm import Fault, Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 LOGIN = Caller("alice", "cookie", LOGIN_SCOPES, "user:alice")
 

@@ -18,7 +18,7 @@ from tom.policy.permissions import VISITOR_SCOPES, Caller
 from tom.services.memory import MemoryToolbox
 from tom.testing.simulated_llm import Fault, Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 ASYNC = {"Prefer": "respond-async"}
 

@@ -14,7 +14,7 @@ from tom.services.memory import MemoryToolbox
 from tom.testing.manual_clock import ManualClock
 from tom.testing.simulated_llm import Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 UNKNOWN = "tom_01ARZ3NDEKTSV4RRFFQ69G5FAV_" + "x" * 43
 SHOP = "https://shop.example"

@@ -12,7 +12,7 @@ from tom.services.memory import MemoryToolbox
 from tom.store.memory import MemoryEventStore
 from tom.testing.simulated_llm import Fault, Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 class FailingStore(MemoryEventStore):

@@ -10,7 +10,7 @@ from tom.conversation.tool import ToolClass
 from tom.services.memory import MemoryToolbox
 from tom.testing.simulated_llm import Fault, Script
 
-pytestmark = [pytest.mark.anyio, pytest.mark.promise("P10")]
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("P10"), pytest.mark.slow]
 
 PERSONAL = [ServiceEntry(name="memory"), ServiceEntry(name="behavior", builtin="behavior"), ServiceEntry(name="shop")]
 

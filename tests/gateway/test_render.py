@@ -9,6 +9,8 @@ import pytest
 
 from tom.gateway.render import MAX_CELLS, MAX_FORMATTED, render_markdown
 
+pytestmark = pytest.mark.slow
+
 CASES = Path(__file__).parent / "cases"
 HOSTILE = json.loads((CASES / "xss.json").read_text())
 LINKS = json.loads((CASES / "links.json").read_text())

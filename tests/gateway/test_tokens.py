@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tom.policy.permissions import Scope
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 OPEN = {"X-Tom-Client": "test"}
 FOREIGN = "https://elsewhere.example"

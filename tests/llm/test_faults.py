@@ -20,7 +20,7 @@ from tom.llm.failures import Veil, retry_after
 from tom.llm.provider import ModelRequest, Reply, TextDelta
 from tom.testing.simulated_llm import Fault, Script
 
-pytestmark = [pytest.mark.anyio, pytest.mark.promise("P9")]
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("P9"), pytest.mark.slow]
 
 REQUEST = ModelRequest("simulated", (user("hi"),))
 SHORT = 0.3

@@ -6,7 +6,7 @@ import pytest
 
 from tom.telemetry import logs
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 TOKEN = "t0p-secret-admin-token"
 ADMIN = {"X-Admin-Token": TOKEN}

@@ -11,6 +11,8 @@ from tom.conversation.part import ToolCall
 from tom.conversation.usage import Usage
 from tom.testing.played_door import PASSWORD
 
+pytestmark = pytest.mark.slow
+
 C = "c-1"
 
 
