@@ -62,7 +62,7 @@ class BoundedHttp(HttpToolsProtocol, ABC):
         if self._ending:
             return
         super().data_received(data)
-        if self._head_open and not self.transport.is_closing():
+        if self._head_open and not self._ending and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > self.largest_head:
                 self._refusal = HeadersTooLarge
@@ -106,8 +106,7 @@ class BoundedHttp(HttpToolsProtocol, ABC):
             if not self.cycle.more_body:
                 self.transport.close()
                 return
-            # Not at once: closing with bytes unread is a reset, which can overtake the answer.
-            self._timer = self.loop.call_later(LINGER_SECONDS, self._too_slow)
+            self._linger()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, in Tom's own form."""
@@ -116,7 +115,13 @@ class BoundedHttp(HttpToolsProtocol, ABC):
         self._ending = True
         path = self.url.partition(b"?")[0].decode("latin-1")
         self.transport.write(self.refusal(self._refusal(), path))
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close, but not at once: closing with bytes unread is a reset, which can overtake the answer."""
+        self._timer = self.loop.call_later(LINGER_SECONDS, self._too_slow)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         super()._start_asgi_task(cycle, self._saying_when_it_ends(cycle, app))
