@@ -6,7 +6,7 @@ import pytest
 
 from tom.testing.simulated_llm import Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 JSON = {"Content-Type": "application/json"}
 

@@ -5,7 +5,7 @@ import pytest
 from tom.policy.permissions import LOGIN_SCOPES, VISITOR_SCOPES, Caller, Scope
 from tom.testing.simulated_llm import Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 VISITOR = Caller("visitor", "visitor", VISITOR_SCOPES)
 TOKEN = Caller("alice", "token", frozenset({Scope.CHAT}), "api_key:x")

@@ -11,7 +11,7 @@ from tom.policy.permissions import LOCAL_SCOPES, LOGIN_SCOPES, VISITOR_SCOPES, C
 from tom.services.memory import MemoryToolbox
 from tom.testing.simulated_llm import Fault, Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 VISITOR = Caller("visitor", "visitor", VISITOR_SCOPES)
 PUBLIC = {"auth": "public"}

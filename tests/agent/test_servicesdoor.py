@@ -19,7 +19,7 @@ from tom.services.memory import MemoryToolbox
 from tom.store.memory import MemoryEventStore
 from tom.testing.hostile_services import played
 
-pytestmark = [pytest.mark.anyio, pytest.mark.promise("P15")]
+pytestmark = [pytest.mark.anyio, pytest.mark.promise("P15"), pytest.mark.slow]
 
 SECRET = "a secret of this agent"
 

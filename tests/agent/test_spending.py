@@ -22,7 +22,7 @@ from tom.store.memory import MemoryEventStore
 from tom.testing.manual_clock import ManualClock
 from tom.testing.simulated_llm import Fault, Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 PRICE = Price(input=1.0, output=10.0)
 

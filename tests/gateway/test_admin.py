@@ -18,7 +18,7 @@ from tom.gateway import adminhouse
 from tom.spawner.memory import MemorySpawner
 from tom.store.memory import MemoryEventStore
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 TOKEN = "t0p-secret-admin-token"
 ADMIN = {"X-Admin-Token": TOKEN}

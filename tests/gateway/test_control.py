@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from tom.gateway.agentlink import NotReachable
 from tom.gateway.controlclient import ask_gateway
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 def rewrite(door, change):

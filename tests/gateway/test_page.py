@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from tom.gateway import page
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from yarl import URL
 
 from tom.gateway.agentlink import TimedOut, ask, render_head
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SAVED = b"200 OK\r\ncontent-type: text/markdown\r\ncontent-disposition: %s\r\ncontent-length: 2\r\n\r\n{}"
 

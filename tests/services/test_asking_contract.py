@@ -6,7 +6,7 @@ from tom.config.agent import ServiceEntry
 from tom.testing.asking_contract import AskingContract, LibraryContract, asking_toolbox
 from tom.testing.asking_service import asking
 
-pytestmark = pytest.mark.promise("P9")
+pytestmark = [pytest.mark.promise("P9"), pytest.mark.slow]
 
 ABSENT = ServiceEntry(name="absent", command="no-such-program")
 

@@ -18,7 +18,7 @@ from tom.spawner.link import INHERITED_VARIABLES
 from tom.spawner.process import ProcessSpawner
 from tom.testing.spawner_contract import SpawnerContract, ask, spec
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 PRELOAD = ("tom.testing.tiny_agent", "uvicorn", "uvicorn.protocols.http.httptools_impl")
 
 

@@ -106,7 +106,7 @@ class BoundedHttp(HttpToolsProtocol, ABC):
             if not self.cycle.more_body:
                 self.transport.close()
                 return
-            self._linger()
+            self._linger(LINGER_SECONDS)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, in Tom's own form."""
@@ -117,11 +117,11 @@ class BoundedHttp(HttpToolsProtocol, ABC):
         self.transport.write(self.refusal(self._refusal(), path))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._linger()
+        self._linger(LINGER_SECONDS / 4)
 
-    def _linger(self) -> None:
+    def _linger(self, seconds: float) -> None:
         """Close, but not at once: closing with bytes unread is a reset, which can overtake the answer."""
-        self._timer = self.loop.call_later(LINGER_SECONDS, self._too_slow)
+        self._timer = self.loop.call_later(seconds, self._too_slow)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         super()._start_asgi_task(cycle, self._saying_when_it_ends(cycle, app))

@@ -7,7 +7,7 @@ from tom.agent.identify import BehindGateway
 from tom.config.secret import Secret
 from tom.testing.simulated_llm import Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 ADMIN = {"X-Admin-Token": "t0p-secret-admin-token"}
 
