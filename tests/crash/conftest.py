@@ -85,6 +85,7 @@ class Mortal:
         database = apsw.Connection(
             f"file:{self.home / 'history.db'}?mode=ro", flags=apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_READONLY
         )
+        database.set_busy_timeout(5000)  # the agent may be putting its file in order after a kill
         try:
             return database.execute(sql, values).fetchall()
         finally:
